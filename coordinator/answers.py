@@ -1,0 +1,99 @@
+"""Answers to queries: reads, made after the batch is committed, pushed once and kept nowhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+
+from coordinator.context import Context
+from coordinator.effects import Answer
+from coordinator.errors import BadMessage
+from coordinator.keys import Kind
+from coordinator.messages import encode_push, to_json
+from coordinator.payloads import Query
+from coordinator.reads import Page, read_ais, read_benchmarks, read_counts, read_records
+
+KIND_OF: dict[str, Kind] = {
+    "patterns": "pattern",
+    "components": "component",
+    "features": "feature",
+}
+FILTERS = {
+    "ais": {"specialization", "capability"},
+    "patterns": {"specialization"},
+    "components": {"specialization"},
+    "features": {"specialization"},
+    "benchmarks": {"component_id"},
+    "counts": set[str](),
+}
+
+
+def check_query(asked: Query) -> None:
+    """BadMessage unless every filter is one that ``what`` knows."""
+    known = FILTERS[asked.what]
+    for name in asked.filter:
+        if name not in known:
+            rule = f"known are {', '.join(sorted(known))}" if known else "it takes none"
+            raise BadMessage(
+                "bad_payload",
+                f"payload.filter.{name} is no filter of {asked.what}; {rule}",
+                f"payload.filter.{name}",
+            )
+    if asked.what == "benchmarks" and "component_id" not in asked.filter:
+        raise BadMessage(
+            "bad_payload",
+            "payload.filter.component_id is missing; benchmarks are those of one component",
+            "payload.filter",
+        )
+
+
+def answer(connection: redis.Redis, asked: Answer, context: Context) -> None:
+    """Push the query_result, cut to the size of a message."""
+    payload: dict[str, Any]
+    try:
+        page = read_page(connection, asked.query, context)
+        items = _fitting(page, context.settings.message_max_bytes - 4096)
+        cursor = page.cursor if len(items) == len(page.items) else items[-1]["id"]
+        payload = {"what": asked.query.what, "items": items, "cursor": cursor, "total": page.total}
+        message_type = "query_result"
+    except BadMessage as error:
+        payload = {"code": error.code, "detail": error.detail, "field": error.field}
+        message_type = "error"
+    payload["in_reply_to"] = asked.in_reply_to
+    message = context.hub_message(message_type, payload, asked.ai)
+    head = {"epoch": context.fleet.epoch, "instance": asked.instance}
+    connection.publish(context.keys.channel(asked.ai), encode_push(head, message))
+
+
+def read_page(connection: redis.Redis, asked: Query, context: Context) -> Page:
+    keys, wanted = context.keys, asked.filter
+    if asked.what == "counts":
+        return Page([read_counts(connection, keys)], None, 1)
+    if asked.what == "benchmarks":
+        component_id = wanted["component_id"]
+        reports = read_benchmarks(connection, keys, [component_id], asked.limit)
+        items = reports.get(component_id, [])
+        return Page(items, None, len(items))
+    if asked.what == "ais":
+        return read_ais(
+            connection,
+            keys,
+            asked.limit,
+            wanted.get("specialization"),
+            wanted.get("capability"),
+            asked.cursor,
+        )
+    kind = KIND_OF[asked.what]
+    specialization = wanted.get("specialization")
+    return read_records(connection, keys, kind, asked.limit, specialization, asked.cursor)
+
+
+def _fitting(page: Page, max_bytes: int) -> list[dict[str, Any]]:
+    """The first items that fit into ``max_bytes``, at least one; the next page goes on behind."""
+    size_bytes = 0
+    for count, item in enumerate(page.items):
+        size_bytes += len(to_json(item).encode())
+        if size_bytes > max_bytes and count:
+            return page.items[:count]
+    return page.items

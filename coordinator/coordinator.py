@@ -1,0 +1,344 @@
+"""The coordinator: reads what comes in, says what it does, and commits it, batch by batch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from threading import Event as Flag
+from typing import cast
+
+import redis
+
+from coordinator import registry
+from coordinator.answers import answer
+from coordinator.clock import Clock, Ids
+from coordinator.context import Context, Message
+from coordinator.dispatch import admit, bury, handle, reader_of, refuse
+from coordinator.effects import Effect, Write
+from coordinator.errors import BadMessage, LeaseLost
+from coordinator.fleet import Ai, Fleet
+from coordinator.ingress import Entry, Ingress
+from coordinator.keys import Keys
+from coordinator.lease import Lease
+from coordinator.retention import relieve, trims
+from coordinator.settings import Settings
+from coordinator.state import StoredInboxes, new_epoch, read_fleet
+from coordinator.transaction import Batch, CommitFailed, Outcome, commit
+
+log = logging.getLogger("coord")
+
+BLOCK_MS = 100
+DUTIES_EVERY_S = 1.0
+DOORS_CLOSED_AT_ONCE = 20
+FIRST_WAIT_S = 0.1
+LONGEST_WAIT_S = 2.0
+
+
+class HandlerFailed(Exception):
+    """A handler raised on ``entry``: its batch is spoiled, and so is what is in memory."""
+
+    def __init__(self, entry: Entry, reason: Exception) -> None:
+        super().__init__(f"{type(reason).__name__}: {reason}")
+        self.entry = entry
+        self.reason = reason
+
+
+class Coordinator:
+    """One of a fleet's coordinators; the one that holds the lease is active, the others stand by.
+
+    ``connection`` must not retry by itself: after a commit in doubt everything is read afresh.
+    ``run_id`` gives the id of the server's present run, which begins a new epoch when it changes.
+    """
+
+    def __init__(
+        self,
+        connection: redis.Redis,
+        settings: Settings,
+        clock: Clock,
+        ids: Ids,
+        name: str,
+        run_id: Callable[[], str],
+    ) -> None:
+        self._redis = connection
+        self._settings = settings
+        self._clock = clock
+        self._ids = ids
+        self._name = name
+        self._run_id = run_id
+        self._keys = Keys(settings.namespace)
+        self._lease = Lease(connection, self._keys, name, settings.leader_lease_s, clock, ids)
+        self._ingress = Ingress(connection, self._keys, settings, clock)
+        self._fleet = Fleet()
+        self._singles = 0
+        self._last_step_s = 0.0
+        self._last_duties_s = 0.0
+        self._no_expiry_before_s = 0.0
+        self.active = False
+
+    def run(self, stop: Flag) -> None:
+        """Coordinate until ``stop`` is set. Survives every outage of the server."""
+        wait_s = FIRST_WAIT_S
+        while not stop.is_set():
+            try:
+                if self.active or self.take_over():
+                    self.step(BLOCK_MS)
+                    wait_s = FIRST_WAIT_S
+                else:
+                    stop.wait(self._settings.leader_lease_s / 20)
+            except redis.RedisError as error:
+                self._deactivate(f"the server does not answer as it should: {error}")
+                stop.wait(wait_s)
+                wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+        self.leave()
+
+    def take_over(self) -> bool:
+        """Become active if nobody else is: take the lease, then read the fleet afresh."""
+        if not self._lease.take():
+            self._redis.zadd(self._keys.standby, {self._name: self._clock.now_ms()})
+            return False
+        self._redis.zrem(self._keys.standby, self._name)
+        self._load()
+        log.info(
+            "active: %s, epoch %s, %d AIs", self._name, self._fleet.epoch, len(self._fleet.ais)
+        )
+        return True
+
+    def step(self, block_ms: int = 0) -> int:
+        """One round; how many messages it committed. Any failure ends in ``active`` being False."""
+        try:
+            self._lease.renew_if_due()
+            self._notice_pause()
+            self._ingress.poll(block_ms)
+            committed = self._commit_entries(self._take())
+            if self._clock.elapsed_s() - self._last_duties_s >= DUTIES_EVERY_S:
+                self._do_duties()
+            return committed
+        except CommitFailed as failure:
+            self._recover(failure)
+        except LeaseLost as lost:
+            self._deactivate(str(lost))
+        return 0
+
+    def leave(self) -> None:
+        """Give up the lease, so that a standby takes over at once."""
+        if self.active:
+            self.active = False
+            try:
+                self._lease.release()
+            except redis.RedisError:
+                log.warning("could not give up the lease; it ends by itself")
+
+    def _load(self) -> None:
+        now_s = self._clock.elapsed_s()
+        run_id = self._run_id()
+        grace_until_s = now_s + self._settings.lease_s
+        self._fleet = read_fleet(self._redis, self._keys, grace_until_s)
+        self._ingress.reset()
+        begin = new_epoch(self._fleet, run_id, self._ids, self._keys)
+        if begin:
+            commit(self._redis, self._lease, begin)
+        self._no_expiry_before_s = grace_until_s
+        self._last_step_s = now_s
+        self.active = True
+
+    def _take(self) -> list[Entry]:
+        settings = self._settings
+        subscribers = max(1, len(self._fleet.ais))
+        max_bytes = min(settings.batch_max_bytes, settings.fanout_max_bytes // subscribers)
+        max_messages = 1 if self._singles else settings.batch_max_messages
+        return self._ingress.take(max_messages, max_bytes)
+
+    def _commit_entries(self, entries: list[Entry]) -> int:
+        if not entries:
+            return 0
+        parsed = [self._admit(entry) for entry in entries]
+        self._prefetch(entries, parsed)
+        pending: list[tuple[Entry, Message | BadMessage]] = []
+        try:
+            for entry, message in zip(entries, parsed, strict=True):
+                if isinstance(message, Message) and reader_of(message):
+                    self._commit_batch(pending)
+                    pending = []
+                    self._commit_batch([(entry, message)])
+                else:
+                    pending.append((entry, message))
+            self._commit_batch(pending)
+        except HandlerFailed as failed:
+            self._isolate(failed, len(entries))
+            return 0
+        self._singles = max(0, self._singles - len(entries))
+        return len(entries)
+
+    def _admit(self, entry: Entry) -> Message | BadMessage:
+        try:
+            if not entry.instance or not entry.n:
+                raise BadMessage(
+                    "bad_entry", "an ingress entry needs the fields body, instance and n (from 1)"
+                )
+            return admit(entry.body, entry.door, entry.instance, self._settings)
+        except BadMessage as error:
+            return error
+
+    def _prefetch(self, entries: list[Entry], parsed: list[Message | BadMessage]) -> None:
+        """Read what the fleet in memory does not know: numbers of new instances, inboxes."""
+        fleet, keys = self._fleet, self._keys
+        sources = {(entry.door, entry.instance) for entry in entries} - fleet.last_numbers.keys()
+        if sources:
+            unknown = sorted(sources)
+            numbers = self._redis.mget([keys.instance(*source) for source in unknown])
+            for source, number in zip(unknown, cast("list[bytes | None]", numbers), strict=True):
+                fleet.last_numbers[source] = int(number or 0)
+        people = {entry.door for entry in entries}
+        people |= {m.envelope.target_ai or m.door for m in parsed if isinstance(m, Message)}
+        if isinstance(fleet.inboxes, StoredInboxes):
+            fleet.inboxes.prefetch(people)
+
+    def _commit_batch(self, pending: list[tuple[Entry, Message | BadMessage]]) -> None:
+        if not pending:
+            return
+        context = self._context()
+        batch = Batch(self._fleet, self._keys, self._settings, context.now_ms)
+        for entry, message in pending:
+            batch.take(entry.door, entry.entry_id)
+            if entry.n and self._fleet.is_repeat(entry.door, entry.instance, entry.n):
+                continue
+            batch.number(entry.door, entry.instance, entry.n)
+            try:
+                batch.add(self._effects_of(entry, message, context))
+            except redis.RedisError:
+                raise
+            except Exception as error:
+                raise HandlerFailed(entry, error) from error
+            if isinstance(message, Message):
+                batch.count(message.envelope.message_type)
+        self._commit(batch)
+
+    def _effects_of(
+        self, entry: Entry, message: Message | BadMessage, context: Context
+    ) -> list[Effect]:
+        if isinstance(message, BadMessage):
+            return refuse(entry.door, entry.instance, None, message, context)
+        read = reader_of(message)
+        if read:
+            try:
+                context.found = read(self._redis, self._keys, self._settings, message)
+            except BadMessage as error:
+                return refuse(entry.door, entry.instance, message.envelope, error, context)
+        return handle(message, context)
+
+    def _commit(self, batch: Batch) -> None:
+        commit(self._redis, self._lease, batch.commands())
+        for note in batch.notes:
+            log.info("%s", note)
+        for asked in batch.answers:
+            answer(self._redis, asked, self._context())
+
+    def _context(self) -> Context:
+        return Context(
+            self._fleet,
+            self._keys,
+            self._settings,
+            self._ids,
+            self._clock.now_ms(),
+            self._clock.elapsed_s(),
+        )
+
+    def _isolate(self, failed: HandlerFailed, batch_size: int) -> None:
+        """A spoiled batch is run again message by message; who spoils a batch of one is buried."""
+        culprit = failed.entry
+        log.error(
+            "a message from %s broke its handler: %s", culprit.door, failed, exc_info=failed.reason
+        )
+        if batch_size > 1:
+            self._singles = batch_size
+            self._reload()
+            return
+        self._reload()
+        context = self._context()
+        batch = Batch(self._fleet, self._keys, self._settings, context.now_ms)
+        batch.take(culprit.door, culprit.entry_id)
+        batch.number(culprit.door, culprit.instance, culprit.n)
+        batch.add(bury(culprit, str(failed), context))
+        self._commit(batch)
+        self._ingress.reset()
+
+    def _reload(self) -> None:
+        """Take the lease again under a new token, then read everything afresh."""
+        if not self._lease.take():
+            raise LeaseLost("another coordinator took over")
+        self._load()
+
+    def _recover(self, failure: CommitFailed) -> None:
+        """After any commit that did not succeed memory is void; what follows is a fresh start."""
+        self._deactivate(str(failure))
+        if failure.outcome is Outcome.TORN:
+            log.critical("a transaction was committed in part, which must not happen: %s", failure)
+        if isinstance(failure.reason, redis.OutOfMemoryError):
+            log.error("the server is out of memory: history is cut to make room; raise maxmemory")
+            relieve(self._redis, self._keys, self._settings)
+        if failure.outcome is Outcome.REFUSED and not isinstance(failure.reason, LeaseLost):
+            raise failure.reason
+
+    def _deactivate(self, why: str) -> None:
+        if self.active:
+            log.warning("not active any more: %s", why)
+        self.active = False
+
+    def _notice_pause(self) -> None:
+        """After a pause the heartbeats that came meanwhile are still unread: nobody expires yet."""
+        now_s = self._clock.elapsed_s()
+        if now_s - self._last_step_s > self._settings.lease_s / 2:
+            self._no_expiry_before_s = now_s + self._settings.lease_s
+        self._last_step_s = now_s
+
+    def _do_duties(self) -> None:
+        """What time brings: ended leases, trimmed streams, doors that nobody uses any more."""
+        self._last_duties_s = self._clock.elapsed_s()
+        context = self._context()
+        batch = Batch(self._fleet, self._keys, self._settings, context.now_ms)
+        for ai in self._expired():
+            batch.add(registry.expire(ai, context))
+        trim = trims(self._redis, self._keys, self._fleet, self._settings, context.now_ms)
+        batch.add([Write(command) for command in trim])
+        if not batch.is_empty:
+            self._commit(batch)
+        self._fleet.forget_surplus()
+        self._close_doors()
+
+    def _expired(self) -> list[Ai]:
+        """AIs whose lease has ended, and whose ingress was read to its end since."""
+        now_s = self._clock.elapsed_s()
+        if now_s < self._no_expiry_before_s:
+            return []
+        return [
+            ai
+            for ai in self._fleet.ais.values()
+            if ai.lease_ends_s <= now_s and self._ingress.is_drained_since(ai.id, ai.lease_ends_s)
+        ]
+
+    def _close_doors(self) -> None:
+        """Remove drained ingress streams of those who are away, a few at a time.
+
+        A sender adds its door again with every message, so none is lost by it.
+        """
+        since_s = self._clock.elapsed_s() - self._settings.lease_s
+        away = [
+            door
+            for door in self._ingress.doors
+            if door not in self._fleet.ais and self._ingress.is_drained_since(door, since_s)
+        ]
+        for door in away[:DOORS_CLOSED_AT_ONCE]:
+            key = self._keys.ingress(door)
+            with self._redis.pipeline() as pipe:
+                pipe.watch(key)
+                if pipe.xlen(key):
+                    continue
+                self._lease.fence(pipe)
+                pipe.multi()
+                pipe.delete(key)
+                pipe.srem(self._keys.doors, door)
+                try:
+                    pipe.execute()
+                except redis.WatchError:
+                    continue
+            self._ingress.forget(door)

@@ -1,0 +1,231 @@
+"""From the bytes of an ingress entry to effects: who may say what, and which handler it goes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import redis
+
+from coordinator import knowledge, registry
+from coordinator.answers import check_query
+from coordinator.context import Context, Message
+from coordinator.effects import Answer, Deliver, Effect, Event, Write
+from coordinator.errors import BadMessage
+from coordinator.ingress import Entry
+from coordinator.keys import Keys
+from coordinator.messages import HUB, OPERATOR, Envelope, parse_envelope
+from coordinator.payloads import DeadLetter, Query, Retract, parse_payload
+from coordinator.reads import read_dead_letter, read_kinds, read_showcase
+from coordinator.settings import Settings
+
+Handle = Callable[[Message, Context], list[Effect]]
+Read = Callable[[redis.Redis, Keys, Settings, Message], Any]
+
+
+class Handler(NamedTuple):
+    """How a message type is handled. One with a ``read`` is handled in a batch of its own, so that
+    what was read is still true when it is written."""
+
+    handle: Handle
+    read: Read | None = None
+    operator_only: bool = False
+    needs_presence: bool = False
+
+
+def query(message: Message, context: Context) -> list[Effect]:
+    asked = parse_payload(Query, message.envelope.payload)
+    check_query(asked)
+    return [Answer(message.sender, message.instance, message.envelope.message_id, asked)]
+
+
+def dead_drop(message: Message, context: Context) -> list[Effect]:
+    letter_id = parse_payload(DeadLetter, message.envelope.payload).id
+    _found_letter(letter_id, context)
+    text = f"{message.sender} dropped dead letter {letter_id}"
+    drop = Write(("XDEL", context.keys.dead, letter_id))
+    return [drop, Event("dead_dropped", OPERATOR, text, {"id": letter_id})]
+
+
+def dead_retry(message: Message, context: Context) -> list[Effect]:
+    """Handle a dead letter again, in its sender's name; it goes when that succeeds."""
+    letter_id = parse_payload(DeadLetter, message.envelope.payload).id
+    letter = _found_letter(letter_id, context)
+    envelope = parse_envelope(letter[b"body"], context.settings.message_max_bytes)
+    present = context.fleet.ais.get(envelope.sender_id)
+    again = Message(
+        envelope,
+        letter[b"door"].decode(),
+        present.instance if present else letter[b"instance"].decode(),
+    )
+    text = f"{message.sender} had dead letter {letter_id} tried again"
+    return [
+        *_handled(again, context),
+        Write(("XDEL", context.keys.dead, letter_id)),
+        Event("dead_retried", OPERATOR, text, {"id": letter_id}),
+    ]
+
+
+HANDLERS: dict[str, Handler] = {
+    "hello": Handler(
+        registry.hello,
+        read=lambda connection, keys, settings, _: read_showcase(
+            connection, keys, settings.sync_keep
+        ),
+    ),
+    "heartbeat": Handler(registry.heartbeat, needs_presence=True),
+    "goodbye": Handler(registry.goodbye, needs_presence=True),
+    "pattern_share": Handler(knowledge.pattern_share),
+    "code_share": Handler(knowledge.code_share),
+    "os_component_share": Handler(knowledge.os_component_share),
+    "performance_report": Handler(knowledge.performance_report),
+    "query": Handler(query),
+    "retract": Handler(
+        knowledge.retract,
+        read=lambda connection, keys, _, message: read_kinds(
+            connection, keys, parse_payload(Retract, message.envelope.payload).id
+        ),
+        operator_only=True,
+    ),
+}
+
+
+def _read_letter(connection: redis.Redis, keys: Keys, _: Settings, message: Message) -> Any:
+    letter_id = parse_payload(DeadLetter, message.envelope.payload).id
+    return read_dead_letter(connection, keys, letter_id)
+
+
+HANDLERS["dead_drop"] = Handler(dead_drop, read=_read_letter, operator_only=True)
+HANDLERS["dead_retry"] = Handler(dead_retry, read=_read_letter, operator_only=True)
+
+
+def admit(body: bytes, door: str, instance: str, settings: Settings) -> Message:
+    """The message in ``body``, if it is well formed and its sender may use that door.
+
+    Raises BadMessage.
+    """
+    envelope = parse_envelope(body, settings.message_max_bytes)
+    if envelope.sender_id != door or envelope.sender_id == HUB:
+        raise BadMessage(
+            "foreign_sender",
+            f"sender_id is {envelope.sender_id!r}, but this message came from {door!r}; "
+            "nobody may speak in another's name",
+            "sender_id",
+        )
+    if envelope.message_type not in HANDLERS:
+        known = ", ".join(name for name, entry in HANDLERS.items() if not entry.operator_only)
+        raise BadMessage(
+            "unknown_type",
+            f"message_type {envelope.message_type!r} is unknown; known are {known}",
+            "message_type",
+        )
+    return Message(envelope, door, instance)
+
+
+def reader_of(message: Message) -> Read | None:
+    return HANDLERS[message.envelope.message_type].read
+
+
+def handle(message: Message, context: Context) -> list[Effect]:
+    """What ``message`` does. A message that may not do it is refused, and does nothing else."""
+    try:
+        return _handled(message, context)
+    except BadMessage as error:
+        return refuse(message.door, message.instance, message.envelope, error, context)
+
+
+def refuse(
+    owner: str, instance: str, envelope: Envelope | None, error: BadMessage, context: Context
+) -> list[Effect]:
+    """Tell that instance of the door's owner what was wrong; ``envelope`` is None when there was
+    none to read."""
+    in_reply_to = envelope.message_id if envelope else None
+    payload = {"in_reply_to": in_reply_to, "code": error.code, "detail": error.detail}
+    if error.field:
+        payload["field"] = error.field
+    text = f"refused a message of {owner}: {error.detail}"
+    return [
+        Deliver(owner, context.hub_message("error", payload, owner), instance=instance),
+        Event("refused", owner, text, payload),
+    ]
+
+
+def bury(entry: Entry, reason: str, context: Context) -> list[Effect]:
+    """A message that broke its handler becomes a dead letter, and its sender is told.
+
+    An operator's is only answered: what it asked for can be asked again.
+    """
+    try:
+        envelope = parse_envelope(entry.body, context.settings.message_max_bytes)
+    except BadMessage:
+        envelope = None
+    error = BadMessage("internal", f"the coordinator failed on this message: {reason}")
+    told = refuse(entry.door, entry.instance, envelope, error, context)
+    if entry.door == OPERATOR:
+        return told
+    origin = ("door", entry.door, "instance", entry.instance, "n", entry.n, "ms", context.now_ms)
+    keep = ("MAXLEN", context.settings.dead_keep)
+    dead = ("XADD", context.keys.dead, *keep, "*", *origin, "error", reason, "body", entry.body)
+    return [Write(dead), *told]
+
+
+def _handled(message: Message, context: Context) -> list[Effect]:
+    handler = HANDLERS[message.envelope.message_type]
+    _check_sender(message, handler, context)
+    _check_target(message, context)
+    return handler.handle(message, context)
+
+
+def _check_sender(message: Message, handler: Handler, context: Context) -> None:
+    sender = message.sender
+    if sender == OPERATOR:
+        if handler.needs_presence or handler.handle is registry.hello:
+            raise BadMessage(
+                "forbidden",
+                f"sender_id {OPERATOR!r} is reserved for people; an AI needs an id of its own",
+                "sender_id",
+            )
+        return
+    if handler.operator_only:
+        raise BadMessage(
+            "forbidden",
+            f"message_type {message.envelope.message_type!r} is the operator's alone",
+            "message_type",
+        )
+    if handler.handle is registry.hello:
+        return
+    present = context.fleet.ais.get(sender)
+    if present is None:
+        raise BadMessage(
+            "rejoin", f"{sender} is not registered, or its lease has ended; say hello first"
+        )
+    if present.instance != message.instance:
+        raise BadMessage(
+            "superseded",
+            f"{sender} is held by instance {present.instance}, and this message came from "
+            f"{message.instance}; stop one of the two, or give it another id",
+        )
+
+
+def _check_target(message: Message, context: Context) -> None:
+    target = message.envelope.target_ai
+    if not target or target == OPERATOR:
+        return
+    if not context.fleet.inboxes[target].is_member:
+        raise BadMessage(
+            "unknown_target",
+            f"target_ai {target!r} names no AI that ever joined this fleet; "
+            "`query` with what=ais lists who is there",
+            "target_ai",
+        )
+
+
+def _found_letter(letter_id: str, context: Context) -> dict[bytes, bytes]:
+    letter: dict[bytes, bytes] | None = context.found
+    if letter is None:
+        raise BadMessage(
+            "not_found",
+            f"payload.id {letter_id} is no dead letter; `coord dead list` shows them",
+            "payload.id",
+        )
+    return letter

@@ -1,0 +1,80 @@
+"""Every error that coord raises on purpose: one base class, and fields for programs."""
+
+from __future__ import annotations
+
+
+class CoordError(Exception):
+    """The base of all errors of coord.
+
+    ``code`` is a short stable word for programs, ``detail`` one sentence for people that names
+    what was wrong, the rule, and what to do about it.
+    """
+
+    code = "error"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class BadMessage(CoordError):
+    """A message breaks a rule and changes nothing. ``field`` is a dotted path, "" for the whole."""
+
+    code = "bad_message"
+
+    def __init__(self, code: str, detail: str, field: str = "") -> None:
+        super().__init__(detail)
+        self.code = code
+        self.field = field
+
+
+class Refused(CoordError):
+    """The coordinator answered a message with an ``error``; the fields are those of its payload."""
+
+    code = "refused"
+
+    def __init__(
+        self, code: str, detail: str, in_reply_to: str | None = None, field: str = ""
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.in_reply_to = in_reply_to
+        self.field = field
+
+
+class IdTaken(CoordError):
+    """Another live instance holds the AI's id.
+
+    ``holder`` is that instance, ``lease_ends_ms`` when its lease ends unless it is renewed.
+    """
+
+    code = "id_taken"
+
+    def __init__(self, detail: str, holder: str, lease_ends_ms: int) -> None:
+        super().__init__(detail)
+        self.holder = holder
+        self.lease_ends_ms = lease_ends_ms
+
+
+class ServerUnusable(CoordError):
+    """The Redis server cannot carry a fleet: unreachable, too old, read-only, evicting, foreign."""
+
+    code = "server_unusable"
+
+
+class NoServer(CoordError):
+    """No server was named and no embedded one is running."""
+
+    code = "no_server"
+
+
+class NotAnswered(CoordError):
+    """No coordinator answered in time; what was sent stays queued and takes effect later."""
+
+    code = "not_answered"
+
+
+class LeaseLost(CoordError):
+    """Another coordinator is active, or may be: everything held in memory is void."""
+
+    code = "lease_lost"

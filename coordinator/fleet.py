@@ -1,0 +1,112 @@
+"""What the only writer keeps in memory: live AIs, and the last number of everything numbered."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+MAX_EPOCHS = 64
+MAX_INSTANCES = 20_000
+MAX_AWAY_INBOXES = 10_000
+
+
+class Begin(NamedTuple):
+    """The last number a stream had when an epoch began."""
+
+    epoch: str
+    n: int
+
+
+@dataclass(slots=True)
+class Numbered:
+    """A stream with ids 1-0, 2-0, ...: its last number, and all bytes ever appended to it."""
+
+    n: int = 0
+    total_bytes: int = 0
+
+    def append(self, size_bytes: int) -> int:
+        """The number of the next entry, of ``size_bytes``."""
+        self.n += 1
+        self.total_bytes += size_bytes
+        return self.n
+
+
+@dataclass(slots=True)
+class Inbox(Numbered):
+    """``begins`` tells where those epochs began in which it was written to, oldest first.
+
+    ``is_member`` says that its AI once joined, so that others may write to it while it is away;
+    ``checked_bytes`` is what ``total_bytes`` was when retention last looked.
+    """
+
+    begins: list[Begin] = field(default_factory=list)
+    is_member: bool = False
+    checked_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Ai:
+    """A live AI. ``_ms`` are milliseconds since 1970; ``lease_ends_s`` is on the clock that never
+    steps, and decides."""
+
+    id: str
+    specialization: str
+    capabilities: list[str]
+    instance: str
+    profile: dict[str, Any]
+    joined_ms: int
+    heartbeat_ms: int
+    lease_ends_ms: int
+    lease_ends_s: float
+    status: str = "ready"
+    load: float = 0.0
+
+
+@dataclass
+class Fleet:
+    epoch: str = ""
+    run_id: str = ""
+    begins: list[Begin] = field(default_factory=list)
+    log: Numbered = field(default_factory=Numbered)
+    events: Numbered = field(default_factory=Numbered)
+    ais: dict[str, Ai] = field(default_factory=dict)
+    inboxes: dict[str, Inbox] = field(default_factory=dict)
+    last_numbers: OrderedDict[tuple[str, str], int] = field(default_factory=OrderedDict)
+
+    def is_repeat(self, door: str, instance: str, n: int) -> bool:
+        """Whether message ``n`` of that instance was taken before; if not, it is taken now."""
+        last = self.last_numbers.get((door, instance), 0)
+        if n <= last:
+            return True
+        self.last_numbers[door, instance] = n
+        return False
+
+    def forget_surplus(self) -> None:
+        """Keep memory bounded: what is dropped here is read from Redis again when it is needed."""
+        while len(self.last_numbers) > MAX_INSTANCES:
+            self.last_numbers.popitem(last=False)
+        if len(self.inboxes) > len(self.ais) + MAX_AWAY_INBOXES:
+            for ai in self.inboxes.keys() - self.ais.keys():
+                del self.inboxes[ai]
+
+
+def encode_begins(begins: list[Begin]) -> str:
+    return json.dumps(begins[-MAX_EPOCHS:], separators=(",", ":"))
+
+
+def decode_begins(text: bytes | None) -> list[Begin]:
+    return [Begin(str(epoch), int(n)) for epoch, n in json.loads(text or b"[]")]
+
+
+def resume_after(epoch: str, n: int, begins: list[Begin], last_n: int) -> int:
+    """Where a reader goes on that saw ``n`` in ``epoch``: there, or earlier if the server forgot.
+
+    Every epoch that began since then may have begun before what the reader saw; the lowest of
+    their beginnings is the last number that is still the same message. An epoch that the history
+    does not know was itself forgotten: then all but the oldest may have come after it.
+    """
+    known = [i for i, begin in enumerate(begins) if begin.epoch == epoch]
+    later = begins[known[-1] + 1 :] if known else begins[1:] or begins
+    return min([n, last_n, *(begin.n for begin in later)])

@@ -1,0 +1,89 @@
+"""Every key and channel of a fleet, on one page.
+
+====================================  ======  =====================================================
+key                                   type    holds
+====================================  ======  =====================================================
+<ns>:leader                           STRING  token of the active coordinator; expires
+<ns>:standby                          ZSET    standing-by coordinators -> when each was last there
+<ns>:fleet                            HASH    schema, epoch, epochs (history), run_id
+<ns>:totals                           HASH    messages committed, by type
+<ns>:doors                            SET     names of the ingress streams
+<ns>:ingress:<door>                   STREAM  messages on their way in: body, instance, n
+<ns>:instance:<door>/<instance>       STRING  last number taken from that instance; expires
+<ns>:log                              STREAM  n-0: broadcasts
+<ns>:events                           STREAM  n-0: all else that was committed
+<ns>:inbox:<ai>                       STREAM  n-0: messages for one AI
+<ns>:dead                             STREAM  messages that broke a handler
+<ns>:ai:<ai>                          HASH    live registry record; expires with its heartbeats
+<ns>:leases                           ZSET    live AI -> when its lease ends, ms
+<ns>:member:<ai>                      HASH    what outlives a connection: profile, inbox numbers
+<ns>:capability:<c>                   SET     live AIs that have it
+<ns>:specialization:<s>               SET     live AIs of it
+<ns>:pattern|component|feature:<id>   HASH    record (JSON), contributor, shared_ms, revision
+<ns>:patterns|components|features     ZSET    id -> when it was last shared, ms
+<ns>:patterns:<s> (and so on)         ZSET    the same, of one specialization
+<ns>:benchmarks:<component>           STREAM  performance reports
+====================================  ======  =====================================================
+
+Channels: ``<ns>:broadcast`` and ``<ns>:to:<ai>``. RQ queues: ``<ns>.ai.<ai>``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Kind = Literal["pattern", "component", "feature"]
+
+
+class Keys:
+    """Names in one namespace; nothing else in coord spells a key."""
+
+    def __init__(self, namespace: str = "coord") -> None:
+        self.namespace = namespace
+        self.leader = f"{namespace}:leader"
+        self.standby = f"{namespace}:standby"
+        self.fleet = f"{namespace}:fleet"
+        self.totals = f"{namespace}:totals"
+        self.doors = f"{namespace}:doors"
+        self.log = f"{namespace}:log"
+        self.events = f"{namespace}:events"
+        self.dead = f"{namespace}:dead"
+        self.leases = f"{namespace}:leases"
+        self.broadcast_channel = f"{namespace}:broadcast"
+
+    def ingress(self, door: str) -> str:
+        return f"{self.namespace}:ingress:{door}"
+
+    def instance(self, door: str, instance: str) -> str:
+        return f"{self.namespace}:instance:{door}/{instance}"
+
+    def inbox(self, ai: str) -> str:
+        return f"{self.namespace}:inbox:{ai}"
+
+    def ai(self, ai: str) -> str:
+        return f"{self.namespace}:ai:{ai}"
+
+    def member(self, ai: str) -> str:
+        return f"{self.namespace}:member:{ai}"
+
+    def capability(self, capability: str) -> str:
+        return f"{self.namespace}:capability:{capability}"
+
+    def specialization(self, specialization: str) -> str:
+        return f"{self.namespace}:specialization:{specialization}"
+
+    def record(self, kind: Kind, record_id: str) -> str:
+        return f"{self.namespace}:{kind}:{record_id}"
+
+    def records(self, kind: Kind, specialization: str | None = None) -> str:
+        suffix = f":{specialization}" if specialization else ""
+        return f"{self.namespace}:{kind}s{suffix}"
+
+    def benchmarks(self, component_id: str) -> str:
+        return f"{self.namespace}:benchmarks:{component_id}"
+
+    def channel(self, ai: str) -> str:
+        return f"{self.namespace}:to:{ai}"
+
+    def queue(self, ai: str) -> str:
+        return f"{self.namespace}.ai.{ai}"

@@ -1,0 +1,62 @@
+"""What a person at a shell sends: one message, and the word on whether it took effect."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, cast
+
+import redis
+
+from coordinator.clock import Clock, Ids, instance_id, iso
+from coordinator.errors import NotAnswered, Refused
+from coordinator.keys import Keys
+from coordinator.messages import OPERATOR, encode_message
+
+POLL_S = 0.02
+
+
+def send_as_operator(
+    connection: redis.Redis,
+    keys: Keys,
+    clock: Clock,
+    ids: Ids,
+    message_type: str,
+    payload: dict[str, Any],
+    target_ai: str | None = None,
+    timeout_s: float = 10,
+) -> str:
+    """Send a message in the operator's name and wait until it is committed; its message_id.
+
+    Raises Refused with the coordinator's reason, NotAnswered when none was active in time (the
+    message then stays queued and takes effect later), BadMessage when it cannot be written.
+    """
+    message_id = ids.new()
+    instance = instance_id()
+    body = encode_message(
+        message_id, OPERATOR, message_type, iso(clock.now_ms()), payload, target_ai
+    )
+    with connection.pipeline(transaction=False) as pipe:
+        pipe.xadd(keys.ingress(OPERATOR), {"body": body, "instance": instance, "n": 1})
+        pipe.sadd(keys.doors, OPERATOR)
+        pipe.execute()
+    ends_s = clock.elapsed_s() + timeout_s
+    while not connection.exists(keys.instance(OPERATOR, instance)):
+        if clock.elapsed_s() > ends_s:
+            raise NotAnswered(
+                f"no coordinator took the message within {timeout_s:g} s; it is queued and takes "
+                "effect once one is active: start `coord serve`"
+            )
+        time.sleep(POLL_S)
+    _raise_if_refused(connection, keys, message_id)
+    return message_id
+
+
+def _raise_if_refused(connection: redis.Redis, keys: Keys, message_id: str) -> None:
+    """A refusal lies in the operator's inbox from the moment the message is committed."""
+    entries = cast("list[Any]", connection.xrevrange(keys.inbox(OPERATOR), count=100))
+    for _, fields in entries:
+        message = json.loads(fields[b"message"])
+        payload = message["payload"]
+        if message["message_type"] == "error" and payload.get("in_reply_to") == message_id:
+            raise Refused(payload["code"], payload["detail"], message_id, payload.get("field", ""))

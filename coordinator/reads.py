@@ -1,0 +1,190 @@
+"""Reads of a fleet's state, in the shapes that clients and people see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple, cast
+
+import redis
+
+from coordinator.clock import iso
+from coordinator.errors import BadMessage
+from coordinator.keys import Keys, Kind
+
+KINDS: tuple[Kind, ...] = ("pattern", "component", "feature")
+Item = dict[str, Any]
+
+
+class Page(NamedTuple):
+    """Some items, the cursor of the next page (None at the end), and how many there are in all."""
+
+    items: list[Item]
+    cursor: str | None
+    total: int
+
+
+def read_records(
+    connection: redis.Redis,
+    keys: Keys,
+    kind: Kind,
+    limit: int,
+    specialization: str | None = None,
+    cursor: str | None = None,
+) -> Page:
+    """The newest records of ``kind``, newest first; ``cursor`` is the id to go on after."""
+    index = keys.records(kind, specialization)
+    start = 0
+    if cursor is not None:
+        rank = cast("int | None", connection.zrevrank(index, cursor))
+        if rank is None:
+            raise BadMessage(
+                "bad_payload",
+                f"payload.cursor {cursor!r} is no longer there; begin again without a cursor",
+                "payload.cursor",
+            )
+        start = rank + 1
+    with connection.pipeline(transaction=False) as pipe:
+        pipe.zcard(index)
+        pipe.zrevrange(index, start, start + limit - 1)
+        total, ids = pipe.execute()
+        for record_id in ids:
+            pipe.hgetall(keys.record(kind, record_id.decode()))
+        hashes = pipe.execute() if ids else []
+    items = [record_item(kind, fields) for fields in hashes if fields]
+    if specialization is not None:
+        items = [item for item in items if item["specialization"] == specialization]
+    more = start + len(ids) < total
+    return Page(items, ids[-1].decode() if ids and more else None, total)
+
+
+def record_item(kind: Kind, fields: dict[bytes, bytes]) -> Item:
+    """A stored record as clients see it. What nobody has validated has no quality_score."""
+    record = json.loads(fields[b"record"])
+    item: Item = {
+        "id": record["id"],
+        "specialization": fields[b"specialization"].decode(),
+        "contributor": fields[b"contributor"].decode(),
+        "timestamp": fields[b"timestamp"].decode(),
+        "revision": int(fields[b"revision"]),
+        "usage_count": int(fields.get(b"usage_count", 0)),
+    }
+    if kind == "pattern":
+        return item | {"pattern": record}
+    if kind == "component":
+        return item | {"code": record, "quality_score": None}
+    return item | {"component": record, "integration_tested": False, "performance_benchmarks": {}}
+
+
+def read_benchmarks(
+    connection: redis.Redis, keys: Keys, component_ids: Iterable[str], limit: int
+) -> dict[str, list[Item]]:
+    """The newest reports of each component that has any, newest first."""
+    ids = list(component_ids)
+    with connection.pipeline(transaction=False) as pipe:
+        for component_id in ids:
+            pipe.xrevrange(keys.benchmarks(component_id), count=limit)
+        reports = pipe.execute() if ids else []
+    return {
+        component_id: [
+            {
+                "reporter": fields[b"reporter"].decode(),
+                "timestamp": iso(int(fields[b"ms"])),
+                "metrics": json.loads(fields[b"metrics"]),
+            }
+            for _, fields in entries
+        ]
+        for component_id, entries in zip(ids, reports, strict=True)
+        if entries
+    }
+
+
+def read_counts(connection: redis.Redis, keys: Keys) -> Item:
+    """How many there are of everything; ``messages`` by type since the fleet began."""
+    with connection.pipeline(transaction=False) as pipe:
+        pipe.zcard(keys.leases)
+        for kind in KINDS:
+            pipe.zcard(keys.records(kind))
+        pipe.hgetall(keys.totals)
+        ais, patterns, components, features, totals = pipe.execute()
+    by_type = {name.decode(): int(count) for name, count in totals.items()}
+    return {
+        "ais": ais,
+        "patterns": patterns,
+        "components": components,
+        "features": features,
+        "messages": sum(by_type.values()),
+        "messages_by_type": dict(sorted(by_type.items())),
+    }
+
+
+def read_ais(
+    connection: redis.Redis,
+    keys: Keys,
+    limit: int,
+    specialization: str | None = None,
+    capability: str | None = None,
+    cursor: str | None = None,
+) -> Page:
+    """Live AIs in the order of their ids; ``cursor`` is the id to go on after."""
+    sets = []
+    if specialization is not None:
+        sets.append(keys.specialization(specialization))
+    if capability is not None:
+        sets.append(keys.capability(capability))
+    if sets:
+        members = cast("set[bytes]", connection.sinter(sets))
+    else:
+        members = set(cast("list[bytes]", connection.zrange(keys.leases, 0, -1)))
+    ids = sorted(member.decode() for member in members)
+    later = [ai for ai in ids if cursor is None or ai > cursor]
+    with connection.pipeline(transaction=False) as pipe:
+        for ai in later[:limit]:
+            pipe.hgetall(keys.ai(ai))
+        hashes = pipe.execute() if later else []
+    pairs = zip(later[:limit], hashes, strict=True)
+    items = [ai_item(ai, fields) for ai, fields in pairs if fields]
+    return Page(items, later[limit - 1] if len(later) > limit else None, len(ids))
+
+
+def ai_item(ai: str, fields: dict[bytes, bytes]) -> Item:
+    return {
+        "ai_id": ai,
+        "specialization": fields[b"specialization"].decode(),
+        "capabilities": json.loads(fields[b"capabilities"]),
+        "status": fields[b"status"].decode(),
+        "load": float(fields[b"load"]),
+        "instance": fields[b"instance"].decode(),
+        "joined_ms": int(fields[b"joined_ms"]),
+        "heartbeat_ms": int(fields[b"heartbeat_ms"]),
+    }
+
+
+class Showcase(NamedTuple):
+    """What a newcomer is shown: of each kind the newest, and what was reported of them."""
+
+    pages: dict[Kind, Page]
+    benchmarks: dict[str, list[Item]]
+
+
+def read_showcase(connection: redis.Redis, keys: Keys, keep: int) -> Showcase:
+    pages = {kind: read_records(connection, keys, kind, keep) for kind in KINDS}
+    ids = [item["id"] for kind in ("component", "feature") for item in pages[kind].items]
+    return Showcase(pages, read_benchmarks(connection, keys, ids, limit=5))
+
+
+def read_kinds(connection: redis.Redis, keys: Keys, record_id: str) -> dict[Kind, str]:
+    """Of which kinds there is a record with this id, and its specialization there."""
+    found: dict[Kind, str] = {}
+    for kind in KINDS:
+        specialization = connection.hget(keys.record(kind, record_id), "specialization")
+        if specialization is not None:
+            found[kind] = cast(bytes, specialization).decode()
+    return found
+
+
+def read_dead_letter(
+    connection: redis.Redis, keys: Keys, letter_id: str
+) -> dict[bytes, bytes] | None:
+    entries = cast(Any, connection.xrange(keys.dead, letter_id, letter_id))
+    return cast("dict[bytes, bytes]", entries[0][1]) if entries else None

@@ -1,0 +1,184 @@
+"""Who is there: hello, heartbeat, goodbye, and the end of a lease."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coordinator.clock import iso
+from coordinator.context import Context, Message, pass_on
+from coordinator.effects import Broadcast, Deliver, Effect, Event, Write
+from coordinator.fleet import Ai
+from coordinator.messages import encode_message, to_json
+from coordinator.payloads import Goodbye, Heartbeat, Hello, parse_payload
+from coordinator.specializations import capabilities_of
+from coordinator.sync import training_sync
+
+
+def hello(message: Message, context: Context) -> list[Effect]:
+    """Register the sender, tell the others, and answer with a training_sync.
+
+    A second instance under a live AI's id is refused. The same instance may say hello again: the
+    others hear of it only when it describes itself differently.
+    """
+    payload = parse_payload(Hello, message.envelope.payload)
+    present = context.fleet.ais.get(message.sender)
+    if present is not None and present.instance != message.instance:
+        return _refuse_second(message, context, present)
+
+    sync = Deliver(message.sender, training_sync(message, payload.cursor, context))
+    ai = _register(message, payload, context, present)
+    if present is not None and present.profile == ai.profile:
+        return [*_write_record(ai, context), sync]
+    text = f"{ai.id} joined ({ai.specialization}; {len(ai.capabilities)} capabilities)"
+    data = {"instance": ai.instance, "specialization": ai.specialization}
+    forget = _forget_sets(present, context) if present is not None else []
+    return [
+        *forget,
+        *_write_record(ai, context),
+        *_write_sets(ai, context),
+        *pass_on(message),
+        Event("joined", ai.id, text, data),
+        sync,
+    ]
+
+
+def heartbeat(message: Message, context: Context) -> list[Effect]:
+    """Extend the sender's lease; ``load`` (a number) and ``status`` (a word) are noted if given."""
+    payload = parse_payload(Heartbeat, message.envelope.payload)
+    ai = context.fleet.ais[message.sender]
+    _extend_lease(ai, context)
+    if isinstance(payload.load, int | float) and 0 <= payload.load < float("inf"):
+        ai.load = float(payload.load)
+    if isinstance(payload.status, str) and payload.status.isprintable():
+        ai.status = payload.status[:64]
+    return _write_presence(ai, context)
+
+
+def goodbye(message: Message, context: Context) -> list[Effect]:
+    """The sender leaves at once."""
+    reason = parse_payload(Goodbye, message.envelope.payload).reason
+    ai = context.fleet.ais[message.sender]
+    return [*_remove(ai, context, reason or "said goodbye"), *pass_on(message)]
+
+
+def expire(ai: Ai, context: Context) -> list[Effect]:
+    """A lease has ended: the AI is gone, and the others are told in its name."""
+    reason = f"no heartbeat for {context.settings.lease_s:g} s"
+    farewell = encode_message(
+        context.ids.new(),
+        ai.id,
+        "goodbye",
+        iso(context.now_ms),
+        {"reason": reason, "expired": True},
+    )
+    return [*_remove(ai, context, reason), Broadcast(farewell, exclude=(ai.id,))]
+
+
+def stored_profile(ai: Ai) -> dict[str, Any]:
+    """What of an AI outlives the expiry of its registry record, so that a reload can restore it."""
+    return {
+        "specialization": ai.specialization,
+        "capabilities": ai.capabilities,
+        "instance": ai.instance,
+        "joined_ms": ai.joined_ms,
+        "profile": ai.profile,
+    }
+
+
+def _refuse_second(message: Message, context: Context, holder: Ai) -> list[Effect]:
+    detail = (
+        f"{holder.id} is held by instance {holder.instance}, whose lease ends at "
+        f"{iso(holder.lease_ends_ms)} unless it is renewed; stop that one, or choose another id"
+    )
+    payload = {
+        "in_reply_to": message.envelope.message_id,
+        "code": "id_taken",
+        "detail": detail,
+        "holder": holder.instance,
+        "lease_ends_ms": holder.lease_ends_ms,
+        "last_heartbeat_ms": holder.heartbeat_ms,
+    }
+    encoded = context.hub_message("error", payload, message.sender)
+    text = f"refused a second {holder.id} ({message.instance}): {holder.instance} holds the id"
+    return [
+        Deliver(message.sender, encoded, instance=message.instance),
+        Event("refused", holder.id, text, {"code": "id_taken", "instance": message.instance}),
+    ]
+
+
+def _register(message: Message, payload: Hello, context: Context, present: Ai | None) -> Ai:
+    profile = payload.model_dump(exclude={"cursor"}, exclude_none=True)
+    ai = Ai(
+        id=message.sender,
+        specialization=payload.specialization,
+        capabilities=payload.capabilities or capabilities_of(payload.specialization),
+        instance=message.instance,
+        profile=profile,
+        joined_ms=present.joined_ms if present else context.now_ms,
+        heartbeat_ms=context.now_ms,
+        lease_ends_ms=0,
+        lease_ends_s=0,
+    )
+    _extend_lease(ai, context)
+    context.fleet.ais[ai.id] = ai
+    context.fleet.inboxes[ai.id].is_member = True
+    return ai
+
+
+def _extend_lease(ai: Ai, context: Context) -> None:
+    ai.heartbeat_ms = context.now_ms
+    ai.lease_ends_ms = context.now_ms + int(context.settings.lease_s * 1000)
+    ai.lease_ends_s = context.elapsed_s + context.settings.lease_s
+
+
+def _remove(ai: Ai, context: Context, reason: str) -> list[Effect]:
+    del context.fleet.ais[ai.id]
+    keys = context.keys
+    keep_ms = int(context.settings.inbox_keep_s * 1000)
+    return [
+        Write(("DEL", keys.ai(ai.id))),
+        Write(("ZREM", keys.leases, ai.id)),
+        *_forget_sets(ai, context),
+        Write(("PEXPIRE", keys.inbox(ai.id), keep_ms)),
+        Event("left", ai.id, f"{ai.id} left: {reason}", {"reason": reason}),
+    ]
+
+
+def _write_record(ai: Ai, context: Context) -> list[Effect]:
+    keys = context.keys
+    record: dict[str, Any] = {
+        "specialization": ai.specialization,
+        "capabilities": to_json(ai.capabilities),
+        "instance": ai.instance,
+        "joined_ms": ai.joined_ms,
+    }
+    flat = [part for item in record.items() for part in item]
+    return [
+        Write(("HSET", keys.ai(ai.id), *flat)),
+        *_write_presence(ai, context),
+        Write(("HSET", keys.member(ai.id), "profile", to_json(stored_profile(ai)))),
+        Write(("PERSIST", keys.inbox(ai.id))),
+    ]
+
+
+def _write_presence(ai: Ai, context: Context) -> list[Effect]:
+    """The registry record lives two leases: its end is only for readers, the lease decides."""
+    key = context.keys.ai(ai.id)
+    presence = ("heartbeat_ms", ai.heartbeat_ms, "status", ai.status, "load", ai.load)
+    return [
+        Write(("HSET", key, *presence)),
+        Write(("PEXPIRE", key, int(context.settings.lease_s * 2000))),
+        Write(("ZADD", context.keys.leases, ai.lease_ends_ms, ai.id)),
+    ]
+
+
+def _write_sets(ai: Ai, context: Context) -> list[Effect]:
+    keys = context.keys
+    joined = [keys.specialization(ai.specialization), *map(keys.capability, ai.capabilities)]
+    return [Write(("SADD", key, ai.id)) for key in joined]
+
+
+def _forget_sets(ai: Ai, context: Context) -> list[Effect]:
+    keys = context.keys
+    left = [keys.specialization(ai.specialization), *map(keys.capability, ai.capabilities)]
+    return [Write(("SREM", key, ai.id)) for key in left]

@@ -1,0 +1,78 @@
+"""Every setting, its default and its environment variable (``COORD_`` + the name in capitals)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def default_state_dir() -> Path:
+    """Where the embedded server and running fleets live, after the XDG base directory rules."""
+    state_home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(state_home) / "coord"
+
+
+class Settings(BaseSettings):
+    """Units are in the names: ``_s`` seconds, ``_bytes`` bytes, ``_keep`` a number of entries."""
+
+    model_config = SettingsConfigDict(env_prefix="COORD_", extra="forbid", frozen=True)
+
+    redis_url: SecretStr | None = Field(
+        None, description="Server to use; without it the embedded one."
+    )
+    namespace: str = Field(
+        "coord",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$",
+        description="Prefix of every key, channel and queue; keeps two fleets on one server apart.",
+    )
+    state_dir: Path = Field(
+        default_factory=default_state_dir,
+        description="Directory of the embedded server and of `coord up`, for this user only.",
+    )
+    specialization: str = Field(
+        "general",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        description="What a trainer that is started by `rq worker` is good at.",
+    )
+    lease_s: float = Field(
+        15, ge=0.5, le=3600, description="An AI is gone this long after its last heartbeat."
+    )
+    leader_lease_s: float = Field(
+        5, ge=0.5, le=600, description="A dead coordinator is replaced after this long."
+    )
+    message_max_bytes: int = Field(
+        256 * 1024, ge=1024, le=16 * 1024 * 1024, description="Largest message."
+    )
+    batch_max_messages: int = Field(
+        256, ge=1, le=10_000, description="Most messages in one transaction."
+    )
+    batch_max_bytes: int = Field(
+        256 * 1024,
+        ge=1024,
+        description="Most bytes of messages in one transaction (one may exceed it).",
+    )
+    fanout_max_bytes: int = Field(
+        4 * 1024 * 1024, ge=1024, description="Most bytes times live AIs pushed by one transaction."
+    )
+    log_keep: int = Field(1000, ge=1, description="Broadcasts and events always kept.")
+    log_keep_s: float = Field(
+        60, ge=0, description="Broadcasts and events younger than this are kept too."
+    )
+    log_max_bytes: int = Field(
+        64 * 1024 * 1024, ge=1024, description="Most bytes of each, whatever its age."
+    )
+    inbox_keep: int = Field(1000, ge=1, description="Messages kept for one AI.")
+    inbox_max_bytes: int = Field(
+        8 * 1024 * 1024, ge=1024, description="Most bytes kept for one AI."
+    )
+    inbox_keep_s: float = Field(
+        86_400, ge=1, description="An inbox is kept this long after its AI left."
+    )
+    benchmarks_keep: int = Field(100, ge=1, description="Performance reports kept per component.")
+    dead_keep: int = Field(1000, ge=1, description="Dead letters kept.")
+    sync_keep: int = Field(
+        25, ge=1, le=1000, description="Newest records of each kind in a training_sync."
+    )

@@ -1,0 +1,41 @@
+"""The eight built-in specializations: what each can do, and whom each looks for."""
+
+from __future__ import annotations
+
+BASE_CAPABILITIES = ("pattern_recognition", "code_generation", "os_development")
+
+CAPABILITIES: dict[str, tuple[str, ...]] = {
+    "window_manager": ("gui_development", "window_management", "user_interface"),
+    "file_system": ("file_operations", "storage_management", "data_structures"),
+    "process_manager": ("process_scheduling", "memory_management", "system_calls"),
+    "security": ("security_analysis", "encryption", "access_control"),
+    "networking": ("network_protocols", "distributed_systems", "communication"),
+    "graphics": ("graphics_rendering", "visual_effects", "display_management"),
+    "audio": ("audio_processing", "sound_synthesis", "media_handling"),
+    "performance": ("optimization", "benchmarking", "performance_analysis"),
+}
+
+# A partner fits by its specialization or by a capability. The first two words of each are what the
+# fleet's clients always looked for; most of those name only their own kind, so each of the eight
+# has partners among the others added.
+SEEKS: dict[str, tuple[str, ...]] = {
+    "window_manager": ("graphics", "user_interface", "performance"),
+    "file_system": ("storage_management", "data_structures", "process_manager", "performance"),
+    "process_manager": ("memory_management", "system_calls", "file_system", "performance"),
+    "security": ("encryption", "access_control", "networking"),
+    "networking": ("distributed_systems", "communication", "audio", "security"),
+    "graphics": ("visual_effects", "display_management", "window_manager"),
+    "audio": ("sound_synthesis", "media_handling", "networking"),
+    "performance": ("optimization", "benchmarking", "file_system", "process_manager"),
+}
+
+
+def capabilities_of(specialization: str) -> list[str]:
+    """What an AI of ``specialization`` can do when it does not say so itself."""
+    return [*BASE_CAPABILITIES, *CAPABILITIES.get(specialization, ())]
+
+
+def fits(seeker: str, specialization: str, capabilities: list[str]) -> bool:
+    """Whether an AI is a partner that one of specialization ``seeker`` looks for."""
+    sought = SEEKS.get(seeker, ())
+    return specialization in sought or any(word in sought for word in capabilities)

@@ -1,0 +1,140 @@
+"""Reads the fleet afresh: what a coordinator does when it becomes active, and after every doubt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, cast
+
+import redis
+
+from coordinator.clock import Ids
+from coordinator.fleet import Ai, Begin, Fleet, Inbox, Numbered, decode_begins, encode_begins
+from coordinator.keys import Keys
+
+SCHEMA = "1"
+
+
+class StoredInboxes(dict[str, Inbox]):
+    """Inboxes by AI; one that is not in memory is read from Redis: a number is never guessed."""
+
+    def __init__(self, connection: redis.Redis, keys: Keys) -> None:
+        super().__init__()
+        self._redis = connection
+        self._keys = keys
+
+    def __missing__(self, ai: str) -> Inbox:
+        self.prefetch([ai])
+        return self[ai]
+
+    def prefetch(self, ais: Iterable[str]) -> None:
+        """Read those that are missing in one go."""
+        missing = sorted(set(ais) - self.keys())
+        if missing:
+            self.update(read_inboxes(self._redis, self._keys, missing))
+
+
+def read_fleet(connection: redis.Redis, keys: Keys, lease_ends_s: float) -> Fleet:
+    """The fleet as Redis has it. Every live AI is given a lease until ``lease_ends_s``."""
+    stored = cast("dict[bytes, bytes]", connection.hgetall(keys.fleet))
+    fleet = Fleet(
+        epoch=stored.get(b"epoch", b"").decode(),
+        run_id=stored.get(b"run_id", b"").decode(),
+        begins=decode_begins(stored.get(b"epochs")),
+        log=_read_numbered(connection, keys.log),
+        events=_read_numbered(connection, keys.events),
+    )
+    live = cast("list[tuple[bytes, float]]", connection.zrange(keys.leases, 0, -1, withscores=True))
+    ids = [name.decode() for name, _ in live]
+    with connection.pipeline(transaction=False) as pipe:
+        for name in ids:
+            pipe.hgetall(keys.ai(name))
+            pipe.hget(keys.member(name), "profile")
+        replies = pipe.execute() if ids else []
+    for (ai_name, lease_ends_ms), record, profile in zip(
+        live, replies[::2], replies[1::2], strict=True
+    ):
+        if profile is not None:
+            ai = _restore_ai(ai_name.decode(), record, json.loads(profile), int(lease_ends_ms))
+            ai.lease_ends_s = lease_ends_s
+            fleet.ais[ai.id] = ai
+    inboxes = StoredInboxes(connection, keys)
+    inboxes.prefetch(ids)
+    fleet.inboxes = inboxes
+    return fleet
+
+
+def new_epoch(fleet: Fleet, run_id: str, ids: Ids, keys: Keys) -> list[tuple[Any, ...]]:
+    """Begin an epoch in ``fleet`` if the server is not the one that the last began on; the commands
+    that write it."""
+    if fleet.run_id == run_id and fleet.epoch:
+        return []
+    fleet.run_id = run_id
+    fleet.epoch = ids.new()[:12]
+    fleet.begins.append(Begin(fleet.epoch, fleet.log.n))
+    epochs = encode_begins(fleet.begins)
+    values = ("schema", SCHEMA, "epoch", fleet.epoch, "epochs", epochs, "run_id", run_id)
+    return [("HSET", keys.fleet, *values)]
+
+
+def read_inboxes(connection: redis.Redis, keys: Keys, ais: Iterable[str]) -> dict[str, Inbox]:
+    """The inboxes of ``ais``, also of those that never had one.
+
+    The last number is the higher of what its member record and the stream itself say: the record
+    outlives the stream, and the stream refuses anything lower.
+    """
+    ids = list(ais)
+    with connection.pipeline(transaction=False) as pipe:
+        for ai in ids:
+            pipe.hmget(keys.member(ai), "inbox_n", "inbox_bytes", "inbox_begins", "profile")
+            pipe.xinfo_stream(keys.inbox(ai))
+        replies = pipe.execute(raise_on_error=False) if ids else []
+    inboxes = {}
+    for ai, member, info in zip(ids, replies[::2], replies[1::2], strict=True):
+        for reply in (member, info):
+            if isinstance(reply, Exception) and not _is_missing(reply):
+                raise reply
+        n, total_bytes, begins, profile = member
+        generated = 0 if isinstance(info, Exception) else _number(info["last-generated-id"])
+        inboxes[ai] = Inbox(
+            n=max(int(n or 0), generated),
+            total_bytes=int(total_bytes or 0),
+            begins=decode_begins(begins),
+            is_member=profile is not None,
+        )
+    return inboxes
+
+
+def _read_numbered(connection: redis.Redis, key: str) -> Numbered:
+    try:
+        info = connection.xinfo_stream(key)
+    except redis.ResponseError as error:
+        if _is_missing(error):
+            return Numbered()
+        raise
+    last = cast("list[Any]", connection.xrevrange(key, count=1))
+    total_bytes = int(last[0][1][b"bytes"]) if last else 0
+    return Numbered(_number(info["last-generated-id"]), total_bytes)
+
+
+def _is_missing(error: Exception) -> bool:
+    return isinstance(error, redis.ResponseError) and "no such key" in str(error).lower()
+
+
+def _number(stream_id: bytes) -> int:
+    return int(stream_id.split(b"-")[0])
+
+
+def _restore_ai(
+    ai_id: str, record: dict[bytes, bytes], profile: dict[str, Any], lease_ends_ms: int
+) -> Ai:
+    """The registry record may have expired while no coordinator was active; the profile has not."""
+    return Ai(
+        id=ai_id,
+        heartbeat_ms=int(record.get(b"heartbeat_ms", profile["joined_ms"])),
+        lease_ends_ms=lease_ends_ms,
+        lease_ends_s=0,
+        status=record.get(b"status", b"ready").decode(),
+        load=float(record.get(b"load", 0)),
+        **profile,
+    )

@@ -1,0 +1,92 @@
+"""training_sync: what an AI is told when it joins, bounded however much the fleet knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coordinator.context import Context, Message
+from coordinator.fleet import Ai, resume_after
+from coordinator.keys import Kind
+from coordinator.messages import Cursor, to_json
+from coordinator.reads import Item, Showcase
+from coordinator.specializations import fits
+
+MAX_BYTES_PER_KIND = 64 * 1024
+MAX_LISTED_AIS = 1000
+MAX_OPPORTUNITIES = 5
+
+_MAPS: dict[Kind, str] = {
+    "pattern": "shared_patterns",
+    "component": "shared_components",
+    "feature": "collective_features",
+}
+
+
+def training_sync(message: Message, seen: Cursor | None, context: Context) -> str:
+    """The answer to a hello, as an encoded message.
+
+    ``cursor`` in it is where this snapshot was made, where a newcomer begins to read. When the
+    hello said what its sender had ``seen``, ``resume`` is where that one goes on, and ``forgot``
+    the numbers it has seen that the server no longer knows.
+    """
+    fleet = context.fleet
+    showcase: Showcase = context.found
+    base: dict[str, Any] = {
+        _MAPS[kind]: _bounded(page.items) for kind, page in showcase.pages.items()
+    }
+    base["performance_benchmarks"] = showcase.benchmarks
+    inbox = fleet.inboxes[message.sender]
+    others = [ai for ai in fleet.ais.values() if ai.id != message.sender]
+    payload: dict[str, Any] = {
+        "in_reply_to": message.envelope.message_id,
+        "global_knowledge_base": base,
+        "active_ais": [message.sender, *(ai.id for ai in others[: MAX_LISTED_AIS - 1])],
+        "collaboration_opportunities": _opportunities(message, others),
+        "counts": {
+            "active_ais": len(others) + 1,
+            **{_MAPS[kind]: page.total for kind, page in showcase.pages.items()},
+        },
+        "cursor": {"epoch": fleet.epoch, "log": fleet.log.n, "inbox": inbox.n},
+        "lease_s": context.settings.lease_s,
+    }
+    if seen is not None:
+        log = resume_after(seen.epoch, seen.log, fleet.begins, fleet.log.n)
+        own = resume_after(seen.epoch, seen.inbox, inbox.begins, inbox.n)
+        payload["resume"] = {"epoch": fleet.epoch, "log": log, "inbox": own}
+        payload["forgot"] = {"log": seen.log - log, "inbox": seen.inbox - own}
+    return context.hub_message("training_sync", payload, message.sender)
+
+
+def _bounded(items: list[Item]) -> dict[str, Item]:
+    """Newest first, as many as fit."""
+    fitting: dict[str, Item] = {}
+    size_bytes = 0
+    for item in items:
+        size_bytes += len(to_json(item))
+        if size_bytes > MAX_BYTES_PER_KIND:
+            break
+        fitting[item["id"]] = {k: v for k, v in item.items() if k not in ("id", "specialization")}
+    return fitting
+
+
+def _opportunities(message: Message, others: list[Ai]) -> list[Item]:
+    """Partners that the sender's specialization looks for: the least loaded, then the newest."""
+    seeker = str(message.envelope.payload.get("specialization", "general"))
+    partners = [
+        ai
+        for ai in others
+        if ai.profile.get("collaboration_ready", True)
+        and fits(seeker, ai.specialization, ai.capabilities)
+    ]
+    partners.sort(key=lambda ai: (ai.load, -ai.joined_ms))
+    return [
+        {
+            "ai_id": ai.id,
+            "specialization": ai.specialization,
+            "capabilities": ai.capabilities,
+            "suggested_type": "cross_specialization"
+            if ai.specialization != seeker
+            else "performance_optimization",
+        }
+        for ai in partners[:MAX_OPPORTUNITIES]
+    ]

@@ -1,0 +1,194 @@
+"""One batch, one transaction: effects become commands, and a commit's outcome is named."""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import redis
+
+from coordinator.effects import Answer, Broadcast, Deliver, Effect, Event, Note, Write
+from coordinator.errors import LeaseLost
+from coordinator.fleet import Begin, Fleet, Inbox, Numbered, encode_begins
+from coordinator.keys import Keys
+from coordinator.lease import Lease
+from coordinator.messages import encode_push, to_json
+from coordinator.settings import Settings
+
+Command = tuple[Any, ...]
+
+
+class Outcome(enum.Enum):
+    """How a commit ended. Whatever it is but COMMITTED, memory is void and must be read afresh."""
+
+    COMMITTED = "committed"
+    REFUSED = "refused, so nothing was committed"
+    UNKNOWN = "unknown whether it was committed"
+    TORN = "committed in part"
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """The table of outcomes.
+
+    The server answers EXECABORT, or refuses a command before EXEC (OOM, MISCONF, READONLY,
+    LOADING): nothing was committed. A lost connection, a time-out and WatchError (which redis-py
+    also raises for a connection lost after EXEC was sent): nobody knows.
+    """
+    if isinstance(error, LeaseLost | redis.BusyLoadingError):
+        return Outcome.REFUSED
+    if isinstance(error, redis.WatchError | redis.ConnectionError | redis.TimeoutError):
+        return Outcome.UNKNOWN
+    if isinstance(error, redis.ResponseError):
+        return Outcome.REFUSED
+    raise error
+
+
+class CommitFailed(Exception):
+    """``outcome`` is never COMMITTED; ``reason`` is the server's or the connection's word."""
+
+    def __init__(self, outcome: Outcome, reason: Exception) -> None:
+        super().__init__(f"{outcome.value}: {reason}")
+        self.outcome = outcome
+        self.reason = reason
+
+
+def commit(connection: redis.Redis, lease: Lease, commands: Iterable[Command]) -> None:
+    """All of ``commands`` in one fenced MULTI/EXEC, or CommitFailed."""
+    with connection.pipeline() as pipe:
+        try:
+            lease.fence(pipe)
+            pipe.multi()
+            for command in commands:
+                pipe.execute_command(*command)
+            replies = pipe.execute(raise_on_error=False)
+        except (redis.RedisError, LeaseLost) as error:
+            raise CommitFailed(outcome_of(error), error) from error
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise CommitFailed(Outcome.TORN, reply)
+
+
+class Batch:
+    """The effects of some messages, on their way to become one transaction.
+
+    Numbers are given out while effects are added; counters and last numbers are written once.
+    """
+
+    def __init__(self, fleet: Fleet, keys: Keys, settings: Settings, now_ms: int) -> None:
+        self._fleet = fleet
+        self._keys = keys
+        self._settings = settings
+        self._now_ms = now_ms
+        self._commands: list[Command] = []
+        self._taken: defaultdict[str, list[bytes]] = defaultdict(list)
+        self._numbers: dict[tuple[str, str], int] = {}
+        self._inboxes: dict[str, Inbox] = {}
+        self._types: Counter[str] = Counter()
+        self.notes: list[str] = []
+        self.answers: list[Answer] = []
+
+    def take(self, door: str, entry_id: bytes) -> None:
+        """Remove an ingress entry: its XDEL in the transaction is the acknowledgement."""
+        self._taken[door].append(entry_id)
+
+    def number(self, door: str, instance: str, n: int) -> None:
+        """Remember ``n`` as the last number taken from that instance."""
+        self._numbers[door, instance] = n
+
+    def count(self, message_type: str) -> None:
+        self._types[message_type] += 1
+
+    def add(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Write():
+                    self._commands.append(effect.command)
+                case Broadcast():
+                    self._broadcast(effect)
+                case Deliver():
+                    self._deliver(effect)
+                case Event():
+                    self._record(effect)
+                case Note():
+                    self.notes.append(effect.text)
+                case Answer():
+                    self.answers.append(effect)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._commands and not self._taken
+
+    def commands(self) -> list[Command]:
+        """Everything the batch writes, ready for ``commit``."""
+        keys = self._keys
+        keep_ms = int(self._settings.inbox_keep_s * 1000)
+        commands = self._commands
+        for (door, instance), n in self._numbers.items():
+            commands.append(("SET", keys.instance(door, instance), n, "PX", keep_ms))
+        for ai, inbox in self._inboxes.items():
+            commands.append(
+                (
+                    "HSET",
+                    keys.member(ai),
+                    "inbox_n",
+                    inbox.n,
+                    "inbox_bytes",
+                    inbox.total_bytes,
+                    "inbox_begins",
+                    encode_begins(inbox.begins),
+                )
+            )
+            if ai not in self._fleet.ais:
+                commands.append(("PEXPIRE", keys.inbox(ai), keep_ms))
+        for message_type, count in self._types.items():
+            commands.append(("HINCRBY", keys.totals, message_type, count))
+        for door, entry_ids in self._taken.items():
+            commands.append(("XDEL", keys.ingress(door), *entry_ids))
+        return commands
+
+    def _broadcast(self, effect: Broadcast) -> None:
+        keys, fleet = self._keys, self._fleet
+        fields: list[Any] = ["message", effect.message]
+        head: dict[str, Any] = {"epoch": fleet.epoch}
+        if effect.exclude:
+            fields += ["exclude", ",".join(effect.exclude)]
+            head["exclude"] = effect.exclude
+        head["n"] = self._append(keys.log, fleet.log, fields)
+        self._commands.append(
+            ("PUBLISH", keys.broadcast_channel, encode_push(head, effect.message))
+        )
+
+    def _deliver(self, effect: Deliver) -> None:
+        keys, fleet = self._keys, self._fleet
+        inbox = fleet.inboxes[effect.ai]
+        if not inbox.begins or inbox.begins[-1].epoch != fleet.epoch:
+            inbox.begins.append(Begin(fleet.epoch, inbox.n))
+        self._inboxes[effect.ai] = inbox
+        after = fleet.log.n
+        fields: list[Any] = ["message", effect.message, "after", after]
+        head: dict[str, Any] = {"epoch": fleet.epoch, "after": after}
+        if effect.instance:
+            fields += ["instance", effect.instance]
+            head["instance"] = effect.instance
+        trim = ("MAXLEN", self._settings.inbox_keep)
+        head["n"] = self._append(keys.inbox(effect.ai), inbox, fields, trim)
+        self._commands.append(
+            ("PUBLISH", keys.channel(effect.ai), encode_push(head, effect.message))
+        )
+
+    def _record(self, event: Event) -> None:
+        self.notes.append(event.text)
+        fields = ["kind", event.kind, "ai", event.ai, "text", event.text]
+        fields += ["data", to_json(event.data)]
+        self._append(self._keys.events, self._fleet.events, fields)
+
+    def _append(
+        self, key: str, stream: Numbered, fields: list[Any], trim: tuple[Any, ...] = ()
+    ) -> int:
+        """XADD under the stream's next number; ``bytes`` counts all that was ever appended."""
+        n = stream.append(sum(len(str(field)) for field in fields))
+        common = ("epoch", self._fleet.epoch, "ms", self._now_ms, "bytes", stream.total_bytes)
+        self._commands.append(("XADD", key, *trim, f"{n}-0", *fields, *common))
+        return n
