@@ -45,15 +45,19 @@ class Refused(CoordError):
 class IdTaken(CoordError):
     """Another live instance holds the AI's id.
 
-    ``holder`` is that instance, ``lease_ends_ms`` when its lease ends unless it is renewed.
+    ``holder`` is that instance, ``lease_ends_ms`` when its lease ends unless it is renewed, and
+    ``last_heartbeat_ms`` when it was last heard of.
     """
 
     code = "id_taken"
 
-    def __init__(self, detail: str, holder: str, lease_ends_ms: int) -> None:
+    def __init__(
+        self, detail: str, holder: str, lease_ends_ms: int, last_heartbeat_ms: int
+    ) -> None:
         super().__init__(detail)
         self.holder = holder
         self.lease_ends_ms = lease_ends_ms
+        self.last_heartbeat_ms = last_heartbeat_ms
 
 
 class ServerUnusable(CoordError):

@@ -36,7 +36,7 @@ def hello(message: Message, context: Context) -> list[Effect]:
         *forget,
         *_write_record(ai, context),
         *_write_sets(ai, context),
-        *pass_on(message),
+        *pass_on(message, _without_cursor(message)),
         Event("joined", ai.id, text, data),
         sync,
     ]
@@ -83,6 +83,11 @@ def stored_profile(ai: Ai) -> dict[str, Any]:
         "joined_ms": ai.joined_ms,
         "profile": ai.profile,
     }
+
+
+def _without_cursor(message: Message) -> dict[str, Any]:
+    """How far the sender has read is between it and the coordinator."""
+    return {k: v for k, v in message.envelope.payload.items() if k != "cursor"}
 
 
 def _refuse_second(message: Message, context: Context, holder: Ai) -> list[Effect]:

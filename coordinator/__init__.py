@@ -1,0 +1,32 @@
+"""coord: gets a fleet of AIs working together."""
+
+from coordinator.blocking import Client
+from coordinator.client import AsyncClient, QueryResult
+from coordinator.errors import (
+    BadMessage,
+    CoordError,
+    IdTaken,
+    NoServer,
+    NotAnswered,
+    Refused,
+    ServerUnusable,
+)
+from coordinator.mailbox import Message
+from coordinator.messages import Cursor
+from coordinator.settings import Settings
+
+__all__ = [
+    "AsyncClient",
+    "BadMessage",
+    "Client",
+    "CoordError",
+    "Cursor",
+    "IdTaken",
+    "Message",
+    "NoServer",
+    "NotAnswered",
+    "QueryResult",
+    "Refused",
+    "ServerUnusable",
+    "Settings",
+]

@@ -1,0 +1,155 @@
+"""Client: the same as AsyncClient for code that does not use asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, TypeVar
+
+from coordinator.client import AsyncClient, Handler, QueryResult
+from coordinator.mailbox import Message
+from coordinator.messages import Cursor
+from coordinator.settings import Settings
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """An event loop in a thread of its own, on which other threads run coroutines."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run ``work`` to its end; an interrupt of the waiting thread cancels it."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class Client:
+    """One AI in a fleet: ``with Client("AI_1", specialization="audio") as client: ...``
+
+    An AsyncClient on a thread of its own, which heartbeats and listens whatever the caller does.
+    The arguments, the calls and their errors are those of AsyncClient.
+    """
+
+    def __init__(
+        self,
+        ai_id: str,
+        url: str | None = None,
+        *,
+        specialization: str = "general",
+        capabilities: Sequence[str] = (),
+        cursor: Cursor | None = None,
+        profile: dict[str, Any] | None = None,
+        settings: Settings | None = None,
+        make: Callable[..., AsyncClient] = AsyncClient,
+        thread: LoopThread | None = None,
+    ) -> None:
+        self._thread = thread or LoopThread(f"coord {ai_id}")
+        self._owns_thread = thread is None
+
+        async def build() -> AsyncClient:
+            return make(
+                ai_id,
+                url,
+                specialization=specialization,
+                capabilities=capabilities,
+                cursor=cursor,
+                profile=profile,
+                settings=settings,
+            )
+
+        self._client = self._thread.call(build())
+
+    def __enter__(self) -> Client:
+        self.connect()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def ai_id(self) -> str:
+        return self._client.ai_id
+
+    @property
+    def cursor(self) -> Cursor:
+        return self._client.cursor
+
+    def connect(self, timeout_s: float = 30) -> None:
+        try:
+            self._thread.call(self._client.connect(timeout_s))
+        except BaseException:
+            self._end_thread()
+            raise
+
+    def close(self, reason: str = "") -> None:
+        self._thread.call(self._client.close(reason))
+        self._end_thread()
+
+    def send(self, message_type: str, payload: dict[str, Any], target_ai: str | None = None) -> str:
+        return self._thread.call(self._client.send(message_type, payload, target_ai))
+
+    def confirm(self, timeout_s: float = 30) -> None:
+        self._thread.call(self._client.confirm(timeout_s))
+
+    def share_pattern(self, pattern: dict[str, Any], target_ai: str | None = None) -> str:
+        return self._thread.call(self._client.share_pattern(pattern, target_ai))
+
+    def share_code(self, code: dict[str, Any], target_ai: str | None = None) -> str:
+        return self._thread.call(self._client.share_code(code, target_ai))
+
+    def share_component(
+        self, component: dict[str, Any], target_ai: str | None = None, **more: Any
+    ) -> str:
+        return self._thread.call(self._client.share_component(component, target_ai, **more))
+
+    def report(self, component_id: str, performance: dict[str, float]) -> str:
+        return self._thread.call(self._client.report(component_id, performance))
+
+    def query(
+        self,
+        what: str,
+        filter: dict[str, str] | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+        timeout_s: float = 30,
+    ) -> QueryResult:
+        return self._thread.call(self._client.query(what, filter, limit, cursor, timeout_s))
+
+    def set_status(self, status: str, load: float = 0.0) -> None:
+        self._client.set_status(status, load)
+
+    def on(self, message_type: str) -> Callable[[Handler], Handler]:
+        return self._client.on(message_type)
+
+    def run(self) -> None:
+        """Call the registered handlers, in this thread, until the client is closed."""
+        for message in self.messages():
+            handler = self._client.handler_of(message.message_type)
+            if handler is not None:
+                handler(message)
+
+    def messages(self) -> Iterator[Message]:
+        while (message := self.receive()) is not None:
+            yield message
+
+    def receive(self, timeout_s: float | None = None) -> Message | None:
+        return self._thread.call(self._client.receive(timeout_s))
+
+    def _end_thread(self) -> None:
+        if self._owns_thread:
+            self._thread.close()
