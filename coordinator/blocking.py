@@ -89,7 +89,7 @@ class Client:
     def cursor(self) -> Cursor:
         return self._client.cursor
 
-    def connect(self, timeout_s: float = 30) -> None:
+    def connect(self, timeout_s: float | None = 30) -> None:
         try:
             self._thread.call(self._client.connect(timeout_s))
         except BaseException:
@@ -126,7 +126,7 @@ class Client:
         filter: dict[str, str] | None = None,
         limit: int = 20,
         cursor: str | None = None,
-        timeout_s: float = 30,
+        timeout_s: float | None = 30,
     ) -> QueryResult:
         return self._thread.call(self._client.query(what, filter, limit, cursor, timeout_s))
 

@@ -127,8 +127,8 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def connect(self, timeout_s: float = 30) -> None:
-        """Join the fleet. Raises IdTaken, Refused, NotAnswered when no coordinator is active."""
+    async def connect(self, timeout_s: float | None = 30) -> None:
+        """Join the fleet; ``timeout_s`` None waits for ever. Raises IdTaken, Refused, NotAnswered when no coordinator is active."""
         self._tasks.append(asyncio.create_task(self._listen()))
         try:
             async with asyncio.timeout(timeout_s):
@@ -139,7 +139,7 @@ class AsyncClient:
                 raise self._failure from error
             if isinstance(error, TimeoutError):
                 raise NotAnswered(
-                    f"no coordinator answered within {timeout_s:g} s; is one active, and the "
+                    f"no coordinator answered within {timeout_s} s; is one active, and the "
                     "server up? (`coord status`)"
                 ) from None
             raise
@@ -219,7 +219,7 @@ class AsyncClient:
         filter: dict[str, str] | None = None,
         limit: int = 20,
         cursor: str | None = None,
-        timeout_s: float = 30,
+        timeout_s: float | None = 30,
     ) -> QueryResult:
         """Ask for ais, patterns, components, features, benchmarks or counts, a page at a time.
 
@@ -234,7 +234,7 @@ class AsyncClient:
                         found = await self._reply(message_id, REPLY_WAIT_S)
                         return QueryResult(found["items"], found["cursor"], found["total"])
         except TimeoutError:
-            raise NotAnswered(f"no coordinator answered the query in {timeout_s:g} s") from None
+            raise NotAnswered(f"no coordinator answered the query in {timeout_s} s") from None
 
     def set_status(self, status: str, load: float = 0.0) -> None:
         """What the next heartbeats tell: a word, and how busy (0 idle, 1 fully)."""

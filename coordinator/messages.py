@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -15,14 +17,17 @@ OPERATOR = "operator"
 RESERVED_IDS = frozenset({HUB, OPERATOR})
 ID_RULE = "1 to 64 letters, digits, '_', '.' or '-', beginning with a letter or digit"
 
-Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+LONGEST_NAME = 100
+
+Id = Annotated[str, Field(pattern=ID_PATTERN)]
 
 _FIXES = {
     "extra_forbidden": "is not a key of the envelope; put it inside payload",
     "missing": "is missing; it is required",
-    "string_pattern_mismatch": f"is not an id: {ID_RULE}",
     "finite_number": "must be a finite number",
 }
+_PATTERN_RULES = {ID_PATTERN: f"is not an id: {ID_RULE}"}
 
 
 class Envelope(BaseModel):
@@ -35,7 +40,7 @@ class Envelope(BaseModel):
     message_type: str = Field(min_length=1, max_length=64)
     timestamp: str = Field(max_length=64)
     payload: dict[str, Any]
-    target_ai: str | None = None
+    target_ai: str | None = Field(None, max_length=64)
 
 
 class Cursor(BaseModel):
@@ -64,17 +69,30 @@ class Push(NamedTuple):
     after: int | None = None
 
 
+def is_ai_id(text: str) -> bool:
+    """Whether an AI may be called so: a well-formed id that is not reserved."""
+    return bool(re.fullmatch(ID_PATTERN, text)) and text not in RESERVED_IDS
+
+
 def to_json(value: Any) -> str:
     """Compact JSON text. ValueError for NaN, infinities and integers of thousands of digits."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def describe(error: ValidationError, prefix: str = "") -> tuple[str, str]:
-    """The dotted path of the first field at fault, and one sentence that names the rule."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    path = ".".join(str(part) for part in first["loc"])
-    field = ".".join(part for part in (prefix, path) if part)
+def describe(
+    error: ValidationError, prefix: str = "", pattern_rules: Mapping[str, str] = _PATTERN_RULES
+) -> tuple[str, str]:
+    """The dotted path of the first field at fault, and one sentence that names the rule.
+
+    Names come from whoever sent the message: they are cut, and shown on one line.
+    """
+    first = error.errors(include_url=False, include_input=False)[0]
+    path = (str(part) for part in first["loc"])
+    names = [name if name.isprintable() else ascii(name) for name in path]
+    field = ".".join(name[:LONGEST_NAME] for name in (prefix, *names) if name)
     rule = _FIXES.get(first["type"], first["msg"].replace("Input should", "should"))
+    if first["type"] == "string_pattern_mismatch":
+        rule = pattern_rules.get(first["ctx"]["pattern"], rule)
     return field, f"{field or 'the message'} {rule}"
 
 
@@ -105,6 +123,7 @@ def parse_envelope(body: bytes, max_bytes: int) -> Envelope:
             "timestamp is not ISO 8601, such as 2025-06-04T00:00:00 (without an offset it is UTC)",
             "timestamp",
         ) from None
+    _check_numbers(envelope.payload)
     return envelope
 
 
@@ -117,21 +136,18 @@ def encode_message(
     target_ai: str | None = None,
 ) -> str:
     """An envelope as JSON text, its six keys in order. BadMessage for NaN and infinities."""
+    envelope = {
+        "message_id": message_id,
+        "sender_id": sender_id,
+        "message_type": message_type,
+        "timestamp": timestamp,
+        "payload": payload,
+        "target_ai": target_ai or None,
+    }
     try:
-        return to_json(
-            {
-                "message_id": message_id,
-                "sender_id": sender_id,
-                "message_type": message_type,
-                "timestamp": timestamp,
-                "payload": payload,
-                "target_ai": target_ai or None,
-            }
-        )
+        return to_json(envelope)
     except (ValueError, TypeError) as error:
-        raise BadMessage(
-            "not_json", f"payload cannot be written as JSON: {error}", "payload"
-        ) from None
+        raise _not_writable(error) from None
 
 
 def encode_push(push_head: dict[str, Any], message_json: str) -> str:
@@ -165,3 +181,16 @@ def decode_entry(entry: dict[bytes, bytes], n: int) -> Push:
         instance=instance.decode() if instance else None,
         after=int(after) if after else None,
     )
+
+
+def _check_numbers(payload: dict[str, Any]) -> None:
+    """Parsers let NaN and infinities in (also as ``1e999``), and nobody can pass them on."""
+    try:
+        to_json(payload)
+    except ValueError as error:
+        raise _not_writable(error) from None
+
+
+def _not_writable(error: Exception) -> BadMessage:
+    detail = f"payload cannot be written as JSON, which has no NaN and no infinity: {error}"
+    return BadMessage("not_json", detail, "payload")

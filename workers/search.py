@@ -1,0 +1,154 @@
+"""Search for a problem's best parameters: CMA-ES, and random search to compare it with."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy
+from cmaes import CMA  # type: ignore[import-untyped]
+
+from workers.problems.problem import Problem, Score, check_values, defaults, from_unit, to_unit
+
+FIRST_STEP = 0.25
+STALE_GENERATIONS = 8
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best so far: parameter values by name, their score, and the evaluations it took.
+
+    `evaluations` counts all evaluations made until now, the one of the start included.
+    """
+
+    values: dict[str, float]
+    score: Score
+    evaluations: int
+
+
+OnProgress = Callable[[Found], bool | None]
+
+
+class _Best:
+    """Evaluates points of the unit cube, and keeps the best that was found."""
+
+    def __init__(self, problem: Problem, workload: str, start: Mapping[str, float] | None) -> None:
+        self.problem = problem
+        self.workload = workload
+        values = check_values(problem.parameters, start or defaults(problem.parameters))
+        self.found = Found(values, problem.evaluate(values, workload), 1)
+
+    def point(self) -> list[float]:
+        return to_unit(self.problem.parameters, self.found.values)
+
+    def try_point(self, point: Sequence[float]) -> float:
+        values = from_unit(self.problem.parameters, point)
+        score = self.problem.evaluate(values, self.workload)
+        is_better = score.gap_closed > self.found.score.gap_closed
+        self.found = Found(
+            values if is_better else self.found.values,
+            score if is_better else self.found.score,
+            self.found.evaluations + 1,
+        )
+        return score.gap_closed
+
+
+def search_steps(
+    problem: Problem, workload: str, seed: int, start: Mapping[str, float] | None = None
+) -> Iterator[Found]:
+    """CMA-ES in the unit cube without end: yields the best so far after each evaluation.
+
+    The first evaluation is that of `start` (the defaults if None), whatever was claimed of it, so
+    the best is never worse than the start. CMA-ES (N. Hansen, A. Ostermeier, Evolutionary
+    Computation 9(2), 2001; library `cmaes`) begins around it with a step of FIRST_STEP of each
+    parameter's range. When STALE_GENERATIONS bring nothing better than this run had, or the library says that it
+    has converged, it begins again with twice the population (A. Auger, N. Hansen, CEC 2005), in
+    turns from a random point and from the best.
+
+    Deterministic by `seed`. Raises ProblemError for an unknown workload or bad start values.
+    """
+    best = _Best(problem, workload, start)
+    yield best.found
+    draw = random.Random(seed)
+    dimensions = len(problem.parameters)
+    population: int | None = None
+    mean = best.point()
+    for run in itertools.count(1):
+        optimizer = CMA(
+            mean=numpy.array(mean),
+            sigma=FIRST_STEP,
+            bounds=numpy.array([[0.0, 1.0]] * dimensions),
+            seed=draw.randrange(2**32),
+            population_size=population,
+        )
+        yield from _converge(optimizer, best)
+        population = 2 * optimizer.population_size
+        mean = [draw.random() for _ in range(dimensions)] if run % 2 else best.point()
+
+
+def _converge(optimizer: CMA, best: _Best) -> Iterator[Found]:
+    """Let one CMA-ES run until it has converged or its own best is stale."""
+    own_best = -math.inf
+    stale = 0
+    while stale < STALE_GENERATIONS and not optimizer.should_stop():
+        solutions = []
+        for _ in range(optimizer.population_size):
+            point = optimizer.ask()
+            solutions.append((point, -best.try_point(point)))
+            yield best.found
+        optimizer.tell(solutions)
+        reached = max(-cost for _, cost in solutions)
+        stale = 0 if reached > own_best else stale + 1
+        own_best = max(own_best, reached)
+
+
+def random_steps(
+    problem: Problem, workload: str, seed: int, start: Mapping[str, float] | None = None
+) -> Iterator[Found]:
+    """Uniform random search of the unit cube, after the start; otherwise as `search_steps`."""
+    best = _Best(problem, workload, start)
+    yield best.found
+    draw = random.Random(seed)
+    while True:
+        best.try_point([draw.random() for _ in problem.parameters])
+        yield best.found
+
+
+def search(
+    problem: Problem,
+    workload: str,
+    evaluations: int,
+    seed: int,
+    start: Mapping[str, float] | None = None,
+    on_progress: OnProgress | None = None,
+) -> Found:
+    """The best of `evaluations` (at least 1) evaluations of `search_steps`.
+
+    `on_progress` is called with the best so far after each evaluation; False ends the search.
+    """
+    return _run(search_steps(problem, workload, seed, start), evaluations, on_progress)
+
+
+def random_search(
+    problem: Problem,
+    workload: str,
+    evaluations: int,
+    seed: int,
+    start: Mapping[str, float] | None = None,
+    on_progress: OnProgress | None = None,
+) -> Found:
+    """The best of `evaluations` (at least 1) evaluations of `random_steps`; see `search`."""
+    return _run(random_steps(problem, workload, seed, start), evaluations, on_progress)
+
+
+def _run(steps: Iterator[Found], evaluations: int, on_progress: OnProgress | None) -> Found:
+    if evaluations < 1:
+        raise ValueError(f"at least 1 evaluation is needed, not {evaluations}")
+    for found in steps:
+        goes_on = on_progress is None or on_progress(found) is not False
+        if found.evaluations >= evaluations or not goes_on:
+            break
+    return found

@@ -1,0 +1,199 @@
+"""The training process of a trainer: it searches, and tells what it found.
+
+On standard input come shared patterns, one JSON object ``{"pattern": {...}, "contributor": ai}`` a
+line; standard output carries what was learned, ``{"pattern": {...}, "code": {...}}`` a line. It
+ends when its input does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import queue
+import sys
+import threading
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from workers.lines import read_line, write_line
+from workers.problems import Problem, ProblemError, Score, find_problem
+from workers.problems.problem import check_values
+from workers.search import Found, search
+
+log = logging.getLogger("coord.trainer")
+
+ROUND_EVALUATIONS = 120
+MAX_CANDIDATES = 20
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Parameters that somebody shared. What they are worth is measured before they are used."""
+
+    pattern_id: str
+    contributor: str
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a search starts from, measured on its own workload; ``source`` None is one's own."""
+
+    values: dict[str, float] | None
+    source: Candidate | None
+    gap_closed: float
+
+
+class Trainer:
+    """Searches one problem, round by round, on its training workloads in turn.
+
+    Every round starts from the best that is known for the workload: its own, or one that was
+    shared, which is evaluated again first. ``seed`` decides everything that
+    is drawn; ``run`` tells this run's patterns from those of earlier ones.
+    """
+
+    def __init__(self, ai_id: str, problem: Problem, seed: int, run: str) -> None:
+        self._name = f"{problem.name}.{ai_id}.{run}"
+        self._problem = problem
+        self._seed = seed
+        self._round = 0
+        self._best: dict[str, Found] = {}
+        self._candidates: dict[str, Candidate] = {}
+
+    def offer(self, pattern: dict[str, Any], contributor: str) -> bool:
+        """Remember a shared pattern as a start to try; False when it is none of this problem's."""
+        data = pattern.get("data")
+        if not isinstance(data, dict) or data.get("problem") != self._problem.name:
+            return False
+        try:
+            values = check_values(self._problem.parameters, data.get("parameters", {}))
+        except (ProblemError, TypeError, AttributeError) as error:
+            log.info("a pattern of %s cannot be used: %s", contributor, error)
+            return False
+        pattern_id = str(pattern.get("id"))
+        self._candidates.pop(pattern_id, None)
+        self._candidates[pattern_id] = Candidate(pattern_id, contributor, values)
+        while len(self._candidates) > MAX_CANDIDATES:
+            del self._candidates[next(iter(self._candidates))]
+        return True
+
+    def train(self) -> dict[str, Any] | None:
+        """One round of search; what was learned, or None when nothing better was found."""
+        workloads = self._problem.training_workloads
+        turn = (self._seed + self._round) % len(workloads)
+        workload = workloads[turn]
+        self._round += 1
+        start = self._choose_start(workload)
+        found = search(
+            self._problem,
+            workload,
+            ROUND_EVALUATIONS,
+            seed=self._seed * 1_000_003 + self._round,
+            start=start.values,
+        )
+        known = self._best.get(workload)
+        if known and found.score.gap_closed <= known.score.gap_closed:
+            return None
+        self._best[workload] = found
+        held_out = self._problem.held_out_workloads[turn]
+        return self._describe(found, workload, held_out, start)
+
+    def _choose_start(self, workload: str) -> Start:
+        own = self._best.get(workload)
+        best = Start(own.values, None, own.score.gap_closed) if own else None
+        for candidate in self._candidates.values():
+            gap_closed = self._problem.evaluate(candidate.values, workload).gap_closed
+            if best is None or gap_closed > best.gap_closed:
+                best = Start(candidate.values, candidate, gap_closed)
+        return best or Start(None, None, 0.0)
+
+    def _describe(self, found: Found, workload: str, held_out: str, start: Start) -> dict[str, Any]:
+        """The pattern and the component to share. Every number in them was measured here."""
+        problem = self._problem
+        name = f"{self._name}.{self._round}"
+        judged = problem.evaluate(found.values, held_out)
+        derived_from = None
+        if start.source:
+            derived_from = {
+                "pattern_id": start.source.pattern_id,
+                "contributor": start.source.contributor,
+                "measured_gap_closed": start.gap_closed,
+            }
+        pattern = {
+            "id": name,
+            "type": "policy_parameters",
+            "specialization": problem.specialization,
+            "confidence": max(0.0, min(1.0, judged.gap_closed)),
+            "data": {
+                "problem": problem.name,
+                "parameters": found.values,
+                "workload": workload,
+                "gap_closed": found.score.gap_closed,
+                "evaluations": found.evaluations,
+                "held_out": {"workload": held_out, **_summary(judged)},
+            },
+            "derived_from": derived_from,
+        }
+        code = {
+            "id": f"{name}.policy",
+            "name": f"{problem.name} policy",
+            "language": "python",
+            "specialization": problem.specialization,
+            "code": problem.component_source(found.values),
+            "dependencies": [],
+            "derived_from": name,
+        }
+        return {"pattern": pattern, "code": code, "performance": _summary(judged)}
+
+
+def _summary(score: Score) -> dict[str, float]:
+    return {
+        "gap_closed": score.gap_closed,
+        "achieved": score.achieved,
+        "baseline": score.baseline,
+        "bound": score.bound,
+    }
+
+
+def seed_of(ai_id: str) -> int:
+    """The same AI searches the same way every time; two AIs do not."""
+    return zlib.crc32(ai_id.encode())
+
+
+def _read_offers(offers: queue.SimpleQueue[dict[str, Any]]) -> None:
+    for line in sys.stdin:
+        offers.put(read_line(line))
+    os._exit(0)
+
+
+def _waiting(offers: queue.SimpleQueue[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    while not offers.empty():
+        yield offers.get()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The training process of a trainer.")
+    parser.add_argument("ai_id")
+    parser.add_argument("specialization")
+    parser.add_argument("run")
+    arguments = parser.parse_args()
+    problem = find_problem(arguments.specialization)
+    if problem is None:
+        raise SystemExit(f"there is nothing to train for {arguments.specialization!r} yet")
+    seed = seed_of(arguments.ai_id)
+    trainer = Trainer(arguments.ai_id, problem, seed, arguments.run)
+    offers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_read_offers, args=(offers,), daemon=True).start()
+    while True:
+        for offer in _waiting(offers):
+            trainer.offer(offer["pattern"], offer["contributor"])
+        learned = trainer.train()
+        if learned is not None:
+            write_line(sys.stdout, learned)
+
+
+if __name__ == "__main__":
+    main()
