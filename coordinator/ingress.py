@@ -92,9 +92,11 @@ class Ingress:
                 if doors:
                     streams = {self._keys.ingress(door): self._last_ids[door] for door in doors}
                     pipe.xread(cast(Any, streams), count, block_ms if may_block else None)
+            if may_block and not cold:  # nobody to read from yet: wait at a door that stays shut
+                pipe.xread({self._keys.ingress(""): "$"}, 1, block_ms)
             pipe.scard(self._keys.doors)
             *replies, door_count = pipe.execute()
-        for (doors, count), reply in zip([read for read in reads if read[0]], replies, strict=True):
+        for (doors, count), reply in zip([read for read in reads if read[0]], replies, strict=False):
             self._hold(doors, count, reply or [], started_s)
         if door_count != self._door_count:
             self._find_doors()
@@ -136,11 +138,12 @@ class Ingress:
     def _find_doors(self) -> None:
         """Names that no client can have are removed: they would never be read."""
         members = cast("set[bytes]", self._redis.smembers(self._keys.doors))
-        names = {name.decode("utf-8", "replace") for name in members}
-        for name in names:
+        self._door_count = len(members)
+        for member in members:
+            name = member.decode("utf-8", "replace")
             if not DOOR.match(name):
-                self._redis.srem(self._keys.doors, name)
-                log.warning("ignored a door that no client can have: %r", name)
+                self._redis.srem(self._keys.doors, member)
+                self._door_count -= 1
+                log.warning("ignored a door that no client can have: %.200r", member)
             elif name not in self._last_ids:
                 self._last_ids[name] = b"0-0"
-        self._door_count = len([name for name in names if DOOR.match(name)])

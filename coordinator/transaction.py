@@ -188,7 +188,7 @@ class Batch:
         self, key: str, stream: Numbered, fields: list[Any], trim: tuple[Any, ...] = ()
     ) -> int:
         """XADD under the stream's next number; ``bytes`` counts all that was ever appended."""
-        n = stream.append(sum(len(str(field)) for field in fields))
+        n = stream.append(sum(len(str(field).encode()) for field in fields))
         common = ("epoch", self._fleet.epoch, "ms", self._now_ms, "bytes", stream.total_bytes)
         self._commands.append(("XADD", key, *trim, f"{n}-0", *fields, *common))
         return n
