@@ -64,9 +64,9 @@ def search_steps(
     The first evaluation is that of `start` (the defaults if None), whatever was claimed of it, so
     the best is never worse than the start. CMA-ES (N. Hansen, A. Ostermeier, Evolutionary
     Computation 9(2), 2001; library `cmaes`) begins around it with a step of FIRST_STEP of each
-    parameter's range. When STALE_GENERATIONS bring nothing better than this run had, or the library says that it
-    has converged, it begins again with twice the population (A. Auger, N. Hansen, CEC 2005), in
-    turns from a random point and from the best.
+    parameter's range. When STALE_GENERATIONS bring nothing better than it had itself, or the
+    library says that it has converged, it begins again with twice the population (A. Auger,
+    N. Hansen, CEC 2005), in turns from a random point and from the best.
 
     Deterministic by `seed`. Raises ProblemError for an unknown workload or bad start values.
     """

@@ -1,0 +1,259 @@
+"""The buffer cache problem: its bounds against brute force, its rules, its component."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from workers.problems import find_problem
+from workers.problems.file_system import (
+    FILE_SHIFT,
+    BufferCache,
+    belady_misses,
+    block_references,
+    last_distinct,
+    load_workload,
+    lru_misses,
+    policy_misses,
+    trace_text,
+)
+from workers.problems.file_system_policy import Policy
+from workers.problems.problem import (
+    Parameter,
+    Problem,
+    ProblemError,
+    Score,
+    defaults,
+    from_unit,
+    to_unit,
+)
+
+ALL_WORKLOADS = BufferCache.training_workloads + BufferCache.held_out_workloads
+
+
+@pytest.fixture(scope="module")
+def problem() -> BufferCache:
+    return BufferCache()
+
+
+def small_cases(count: int, length: int) -> list[tuple[list[int], list[int], int]]:
+    """(references, start, capacity) at random: few blocks, small caches, partly filled."""
+    draw = random.Random(7)
+    cases = []
+    for _ in range(count):
+        capacity = draw.randint(1, 3)
+        start = draw.sample(range(5), draw.randint(0, capacity))
+        cases.append(([draw.randrange(5) for _ in range(length)], start, capacity))
+    return cases
+
+
+def fewest_misses(references: Sequence[int], resident: frozenset[int], capacity: int) -> int:
+    """The least number of misses, by trying every victim at every miss."""
+    for time, block in enumerate(references):
+        if block in resident:
+            continue
+        rest = references[time + 1 :]
+        if len(resident) < capacity:
+            return 1 + fewest_misses(rest, resident | {block}, capacity)
+        return 1 + min(
+            fewest_misses(rest, resident - {victim} | {block}, capacity) for victim in resident
+        )
+    return 0
+
+
+class ListLru:
+    """LRU as plainly as it can be written, as a policy."""
+
+    def __init__(self) -> None:
+        self.order: list[int] = []
+
+    def hit(self, block: int) -> None:
+        self.order.remove(block)
+        self.order.append(block)
+
+    def insert(self, block: int) -> None:
+        self.order.append(block)
+
+    def replace(self, block: int) -> int:
+        self.order.append(block)
+        return self.order.pop(0)
+
+
+def test_belady_is_the_optimum_of_all_choices() -> None:
+    for references, start, capacity in small_cases(150, 12):
+        best = fewest_misses(references, frozenset(start), capacity)
+        assert belady_misses(references, start, capacity) == best
+
+
+def test_lru_is_lru() -> None:
+    for references, start, capacity in small_cases(300, 40):
+        misses = policy_misses(ListLru(), references, start, capacity)
+        assert lru_misses(references, start, capacity) == misses
+
+
+def test_the_policy_is_never_better_than_belady() -> None:
+    for references, start, capacity in small_cases(300, 40):
+        bound = belady_misses(references, start, capacity)
+        assert policy_misses(Policy(capacity), references, start, capacity) >= bound
+
+
+class Stray(ListLru):
+    def replace(self, block: int) -> int:
+        return block
+
+
+def test_a_victim_that_is_not_resident_is_refused() -> None:
+    with pytest.raises(ProblemError, match="gave up block 3, which is not resident"):
+        policy_misses(Stray(), [1, 2, 3], [], 2)
+
+
+def test_reads_become_blocks() -> None:
+    text = "0 0 4096\n0 4096 1\n0 4097 10\n2 4095 4098\n"
+    two = 2 << FILE_SHIFT
+    assert block_references(text) == [0, 1, two, two + 1, two + 2]
+
+
+def test_the_warm_start_is_least_recent_first() -> None:
+    assert last_distinct([1, 2, 3, 2, 1], 2) == (2, 1)
+    assert last_distinct([1, 2, 1], 5) == (2, 1)
+
+
+def test_shipped_traces_are_small_and_only_numbers() -> None:
+    traces = resources.files("workers.problems") / "traces"
+    files = [file for file in traces.iterdir() if file.name.endswith(".gz")]
+    assert {file.name for file in files} == {f"{name}.gz" for name in ALL_WORKLOADS}
+    assert sum(len(file.read_bytes()) for file in files) < 1_000_000
+    for file in files:
+        packed = file.read_bytes()
+        assert packed[3] == 0, "the gzip header names no file"
+        text = gzip.decompress(packed).decode("ascii")
+        assert re.fullmatch(r"(\d+ \d+ \d+\n)+", text)
+
+
+def test_held_out_runs_differ_from_the_training_runs(problem: BufferCache) -> None:
+    assert len(problem.training_workloads) == len(problem.held_out_workloads)
+    assert not set(problem.training_workloads) & set(problem.held_out_workloads)
+    for training, held_out in zip(
+        problem.training_workloads, problem.held_out_workloads, strict=True
+    ):
+        ours = [line.partition(" ")[2] for line in trace_text(training).splitlines()]
+        theirs = [line.partition(" ")[2] for line in trace_text(held_out).splitlines()]
+        assert ours != theirs
+        same = sum(a == b for a, b in zip(ours, theirs, strict=False))
+        assert same < 0.5 * len(ours)
+
+
+@pytest.mark.parametrize("workload", ALL_WORKLOADS)
+def test_every_workload_has_a_gap_to_close(workload: str) -> None:
+    replay = load_workload(workload)
+    distinct = len(set(replay.references))
+    for scenario in replay.scenarios:
+        assert scenario.capacity_blocks < distinct / 2
+        assert len(scenario.start) <= scenario.capacity_blocks
+        assert scenario.baseline - scenario.bound > 0.02
+
+
+def test_the_problem_is_found(problem: BufferCache) -> None:
+    found = find_problem("file_system")
+    assert isinstance(found, Problem)
+    assert found.specialization == "file_system"
+    assert find_problem("no_such_thing") is None
+
+
+def test_evaluation_is_deterministic(problem: BufferCache) -> None:
+    values = defaults(problem.parameters)
+    assert problem.evaluate(values, "compile-a") == problem.evaluate(values, "compile-a")
+
+
+@pytest.mark.parametrize("parameter", BufferCache.parameters, ids=lambda parameter: parameter.name)
+def test_each_parameter_matters(problem: BufferCache, parameter: Parameter) -> None:
+    values = defaults(problem.parameters)
+    scores = set()
+    for unit in (0.0, 0.25, 0.5, 0.75, 1.0):
+        varied = values | {parameter.name: parameter.from_unit(unit)}
+        scores.add(problem.evaluate(varied, "database-a").gap_closed)
+    assert len(scores) >= 3
+
+
+def test_bad_values_are_refused(problem: BufferCache) -> None:
+    values = defaults(problem.parameters)
+    bad: list[tuple[dict[str, float], str]] = [
+        (values | {"speed": 1.0}, "unknown parameter 'speed'"),
+        ({k: v for k, v in values.items() if k != "scan_run"}, "missing parameter 'scan_run'"),
+        (values | {"scan_run": float("nan")}, "scan_run: nan is not within"),
+        (values | {"file_weight": 1.5}, "file_weight: 1.5 is not within 0.0..1.0"),
+    ]
+    for refused, reason in bad:
+        with pytest.raises(ProblemError, match=re.escape(reason)):
+            problem.evaluate(refused, "compile-a")
+    with pytest.raises(ProblemError, match="unknown workload"):
+        problem.evaluate(values, "../compile-a")
+
+
+def test_scenarios_without_a_gap_are_dropped_and_named() -> None:
+    score = Score.from_costs({"a": (0.4, 0.5, 0.3), "b": (0.5, 0.5, 0.5)})
+    assert score.gap_closed == pytest.approx(0.5)
+    assert (score.achieved, score.baseline, score.bound) == (0.4, 0.5, 0.3)
+    assert set(score.scenarios) == {"a"}
+    assert score.dropped == ("b",)
+    with pytest.raises(ProblemError):
+        Score.from_costs({"b": (0.5, 0.5, 0.5)})
+
+
+def test_parameters_map_to_the_unit_interval_and_back() -> None:
+    parameters = [
+        Parameter("even", -1.0, 3.0, 0.0),
+        Parameter("scale", 0.01, 100.0, 1.0, "log"),
+        Parameter("count", 1, 5, 2, "integer"),
+    ]
+    draw = random.Random(3)
+    for _ in range(200):
+        values = from_unit(parameters, [draw.random() for _ in parameters])
+        again = from_unit(parameters, to_unit(parameters, values))
+        assert again == pytest.approx(values, rel=1e-12)
+        assert isinstance(again["count"], int)
+    assert from_unit(parameters, [-1.0, 2.0, 1.0]) == {"even": -1.0, "scale": 100.0, "count": 5}
+    assert parameters[1].to_unit(1.0) == pytest.approx(0.5)
+    with pytest.raises(ProblemError, match="not a whole number"):
+        parameters[2].check(2.5)
+
+
+SCORE_A_COMPONENT = """
+import json, component
+from workers.problems.file_system import BufferCache
+score = BufferCache().evaluate_policy(component.Policy, "database-a")
+print(json.dumps([component.SPECIALIZATION, component.PARAMETERS, score.gap_closed]))
+"""
+
+
+def test_a_component_reproduces_its_score_in_a_fresh_process(
+    problem: BufferCache, tmp_path: Path
+) -> None:
+    draw = random.Random(11)
+    values = from_unit(problem.parameters, [draw.random() for _ in problem.parameters])
+    source = problem.component_source(values)
+    (tmp_path / "component.py").write_text(source, encoding="utf-8")
+    assert "workers" not in source
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", SCORE_A_COMPONENT],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    specialization, parameters, gap_closed = json.loads(done.stdout)
+    assert specialization == "file_system"
+    assert parameters == values
+    assert abs(gap_closed - problem.evaluate(values, "database-a").gap_closed) < 1e-9

@@ -1,0 +1,104 @@
+"""Search: started from what is given, deterministic, interruptible, better than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from statistics import mean
+
+import pytest
+
+from workers.problems import Parameter, ProblemError, Score, find_problem
+from workers.problems.problem import defaults, to_unit
+from workers.search import Found, random_search, search, search_steps
+
+
+class Bowl:
+    """A smooth problem whose best is known: the gap is closed at 0.7 of each range."""
+
+    specialization = "test"
+    name = "bowl"
+    parameters = tuple(Parameter(f"p{place}", 0.0, 1.0, 0.2) for place in range(6))
+    training_workloads = ("a",)
+    held_out_workloads = ("b",)
+
+    def __init__(self) -> None:
+        self.evaluated: list[dict[str, float]] = []
+
+    def evaluate(self, values: Mapping[str, float], workload: str) -> Score:
+        if workload not in ("a", "b"):
+            raise ProblemError(f"unknown workload {workload!r}")
+        self.evaluated.append(dict(values))
+        error = sum((value - 0.7) ** 2 for value in values.values())
+        return Score.from_costs({workload: (error, 1.0, 0.0)})
+
+    def component_source(self, values: Mapping[str, float]) -> str:
+        return ""
+
+
+@pytest.mark.parametrize("method", [search, random_search])
+def test_the_start_is_evaluated_first_and_never_lost(method: type) -> None:
+    bowl = Bowl()
+    start = {parameter.name: 0.7 for parameter in bowl.parameters}
+    found = method(bowl, "a", 40, 5, start)
+    assert bowl.evaluated[0] == start
+    assert found.values == start
+    assert found.score.gap_closed == 1.0
+    assert found.evaluations == len(bowl.evaluated) == 40
+
+
+@pytest.mark.parametrize("method", [search, random_search])
+def test_the_same_seed_finds_the_same(method: type) -> None:
+    first, second = Bowl(), Bowl()
+    assert method(first, "a", 60, 9) == method(second, "a", 60, 9)
+    assert first.evaluated == second.evaluated
+    other = Bowl()
+    method(other, "a", 60, 10)
+    assert first.evaluated != other.evaluated
+
+
+def test_cma_es_beats_random_search_where_the_best_is_known() -> None:
+    ours = [1 - search(Bowl(), "a", 300, seed).score.gap_closed for seed in range(10)]
+    theirs = [1 - random_search(Bowl(), "a", 300, seed).score.gap_closed for seed in range(10)]
+    assert mean(ours) < 0.05 * mean(theirs)
+
+
+def test_a_search_restarts_when_it_has_converged() -> None:
+    bowl = Bowl()
+    found = search(bowl, "a", 3_000, 1)
+    assert found.evaluations == 3_000
+    last = to_unit(bowl.parameters, bowl.evaluated[-1])
+    assert found.score.gap_closed > 1 - 1e-9
+    assert all(0.0 <= coordinate <= 1.0 for coordinate in last)
+
+
+def test_a_search_can_be_ended_between_evaluations() -> None:
+    bowl = Bowl()
+    seen: list[Found] = []
+
+    def stop_at_seven(found: Found) -> bool:
+        seen.append(found)
+        return found.evaluations < 7
+
+    assert search(bowl, "a", 100, 1, on_progress=stop_at_seven).evaluations == 7
+    assert [found.evaluations for found in seen] == list(range(1, 8))
+    assert len(list(islice(search_steps(bowl, "a", 1), 5))) == 5
+    assert len(bowl.evaluated) == 12
+
+
+def test_a_bad_start_or_workload_is_refused() -> None:
+    with pytest.raises(ProblemError, match="missing parameter"):
+        search(Bowl(), "a", 10, 1, {"p0": 0.5})
+    with pytest.raises(ProblemError, match="unknown workload"):
+        search(Bowl(), "c", 10, 1)
+    with pytest.raises(ValueError, match="at least 1"):
+        search(Bowl(), "a", 0, 1)
+
+
+def test_what_is_learned_on_one_run_helps_on_another() -> None:
+    problem = find_problem("file_system")
+    assert problem is not None
+    before = problem.evaluate(defaults(problem.parameters), "search-b")
+    found = search(problem, "search-a", 60, 0)
+    after = problem.evaluate(found.values, "search-b")
+    assert after.gap_closed > before.gap_closed + 0.2
