@@ -10,7 +10,7 @@ from coordinator.context import Context
 from coordinator.effects import Answer
 from coordinator.errors import BadMessage
 from coordinator.keys import Kind
-from coordinator.messages import encode_push, to_json
+from coordinator.messages import encode_push, one_line, to_json
 from coordinator.payloads import Query
 from coordinator.reads import Page, read_ais, read_benchmarks, read_counts, read_records
 
@@ -35,11 +35,8 @@ def check_query(asked: Query) -> None:
     for name in asked.filter:
         if name not in known:
             rule = f"known are {', '.join(sorted(known))}" if known else "it takes none"
-            raise BadMessage(
-                "bad_payload",
-                f"payload.filter.{name} is no filter of {asked.what}; {rule}",
-                f"payload.filter.{name}",
-            )
+            field = f"payload.filter.{one_line(name, 100)}"
+            raise BadMessage("bad_payload", f"{field} is no filter of {asked.what}; {rule}", field)
     if asked.what == "benchmarks" and "component_id" not in asked.filter:
         raise BadMessage(
             "bad_payload",
@@ -54,7 +51,7 @@ def answer(connection: redis.Redis, asked: Answer, context: Context) -> None:
     try:
         page = read_page(connection, asked.query, context)
         items = _fitting(page, context.settings.message_max_bytes - 4096)
-        cursor = page.cursor if len(items) == len(page.items) else items[-1]["id"]
+        cursor = page.cursor if len(items) == len(page.items) else _cursor_after(items[-1])
         payload = {"what": asked.query.what, "items": items, "cursor": cursor, "total": page.total}
         message_type = "query_result"
     except BadMessage as error:
@@ -97,3 +94,8 @@ def _fitting(page: Page, max_bytes: int) -> list[dict[str, Any]]:
         if size_bytes > max_bytes and count:
             return page.items[:count]
     return page.items
+
+
+def _cursor_after(item: dict[str, Any]) -> str | None:
+    """Reports have no ids: of these only the newest that fit can be had."""
+    return item.get("id", item.get("ai_id"))

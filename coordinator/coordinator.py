@@ -14,7 +14,7 @@ from coordinator.answers import answer
 from coordinator.clock import Clock, Ids
 from coordinator.context import Context, Message
 from coordinator.dispatch import admit, bury, handle, reader_of, refuse
-from coordinator.effects import Effect, Write
+from coordinator.effects import Answer, Effect, Write
 from coordinator.errors import BadMessage, LeaseLost
 from coordinator.fleet import Ai, Fleet
 from coordinator.ingress import Entry, Ingress
@@ -93,11 +93,20 @@ class Coordinator:
 
     def take_over(self) -> bool:
         """Become active if nobody else is: take the lease, then read the fleet afresh."""
-        if not self._lease.take():
+        try:
+            taken = self._lease.take()
+        except redis.OutOfMemoryError:
+            self._relieve()  # nobody else holds the lease, and not even it can be written
+            raise
+        if not taken:
             self._redis.zadd(self._keys.standby, {self._name: self._clock.now_ms()})
             return False
         self._redis.zrem(self._keys.standby, self._name)
-        self._load()
+        try:
+            self._load()
+        except CommitFailed as failure:
+            self._recover(failure)
+            return False
         log.info(
             "active: %s, epoch %s, %d AIs", self._name, self._fleet.epoch, len(self._fleet.ais)
         )
@@ -171,7 +180,7 @@ class Coordinator:
 
     def _admit(self, entry: Entry) -> Message | BadMessage:
         try:
-            if not entry.instance or not entry.n:
+            if not entry.is_numbered:
                 raise BadMessage(
                     "bad_entry", "an ingress entry needs the fields body, instance and n (from 1)"
                 )
@@ -200,9 +209,10 @@ class Coordinator:
         batch = Batch(self._fleet, self._keys, self._settings, context.now_ms)
         for entry, message in pending:
             batch.take(entry.door, entry.entry_id)
-            if entry.n and self._fleet.is_repeat(entry.door, entry.instance, entry.n):
+            if entry.is_numbered and self._fleet.is_repeat(entry.door, entry.instance, entry.n):
                 continue
-            batch.number(entry.door, entry.instance, entry.n)
+            if entry.is_numbered:
+                batch.number(entry.door, entry.instance, entry.n)
             try:
                 batch.add(self._effects_of(entry, message, context))
             except redis.RedisError:
@@ -231,7 +241,16 @@ class Coordinator:
         for note in batch.notes:
             log.info("%s", note)
         for asked in batch.answers:
+            self._answer(asked)
+
+    def _answer(self, asked: Answer) -> None:
+        """A read, after the commit: whatever goes wrong with it costs this answer alone."""
+        try:
             answer(self._redis, asked, self._context())
+        except redis.RedisError:
+            raise
+        except Exception:
+            log.exception("a query of %s could not be answered: %r", asked.ai, asked.query)
 
     def _context(self) -> Context:
         return Context(
@@ -274,10 +293,13 @@ class Coordinator:
         if failure.outcome is Outcome.TORN:
             log.critical("a transaction was committed in part, which must not happen: %s", failure)
         if isinstance(failure.reason, redis.OutOfMemoryError):
-            log.error("the server is out of memory: history is cut to make room; raise maxmemory")
-            relieve(self._redis, self._keys, self._settings)
+            self._relieve()
         if failure.outcome is Outcome.REFUSED and not isinstance(failure.reason, LeaseLost):
             raise failure.reason
+
+    def _relieve(self) -> None:
+        log.error("the server is out of memory: history is cut to make room; raise maxmemory")
+        relieve(self._redis, self._keys, self._settings)
 
     def _deactivate(self, why: str) -> None:
         if self.active:

@@ -14,10 +14,12 @@ from coordinator.effects import Answer, Deliver, Effect, Event, Write
 from coordinator.errors import BadMessage
 from coordinator.ingress import Entry
 from coordinator.keys import Keys
-from coordinator.messages import HUB, OPERATOR, Envelope, parse_envelope
+from coordinator.messages import HUB, OPERATOR, Envelope, one_line, parse_envelope
 from coordinator.payloads import DeadLetter, Query, Retract, parse_payload
 from coordinator.reads import read_dead_letter, read_kinds, read_showcase
 from coordinator.settings import Settings
+
+LONGEST_DETAIL = 400
 
 Handle = Callable[[Message, Context], list[Effect]]
 Read = Callable[[redis.Redis, Keys, Settings, Message], Any]
@@ -52,6 +54,13 @@ def dead_retry(message: Message, context: Context) -> list[Effect]:
     letter_id = parse_payload(DeadLetter, message.envelope.payload).id
     letter = _found_letter(letter_id, context)
     envelope = parse_envelope(letter[b"body"], context.settings.message_max_bytes)
+    if envelope.message_type not in HANDLERS or HANDLERS[envelope.message_type].read:
+        raise BadMessage(
+            "forbidden",
+            f"payload.id {letter_id} is a {one_line(envelope.message_type)}, which only its sender "
+            "can send again; drop it",
+            "payload.id",
+        )
     present = context.fleet.ais.get(envelope.sender_id)
     again = Message(
         envelope,
@@ -140,10 +149,11 @@ def refuse(
     """Tell that instance of the door's owner what was wrong; ``envelope`` is None when there was
     none to read."""
     in_reply_to = envelope.message_id if envelope else None
-    payload = {"in_reply_to": in_reply_to, "code": error.code, "detail": error.detail}
+    detail = one_line(error.detail, LONGEST_DETAIL)
+    payload = {"in_reply_to": in_reply_to, "code": error.code, "detail": detail}
     if error.field:
-        payload["field"] = error.field
-    text = f"refused a message of {owner}: {error.detail}"
+        payload["field"] = one_line(error.field, LONGEST_DETAIL)
+    text = f"refused a message of {owner}: {detail}"
     return [
         Deliver(owner, context.hub_message("error", payload, owner), instance=instance),
         Event("refused", owner, text, payload),
@@ -159,6 +169,7 @@ def bury(entry: Entry, reason: str, context: Context) -> list[Effect]:
         envelope = parse_envelope(entry.body, context.settings.message_max_bytes)
     except BadMessage:
         envelope = None
+    reason = one_line(reason)
     error = BadMessage("internal", f"the coordinator failed on this message: {reason}")
     told = refuse(entry.door, entry.instance, envelope, error, context)
     if entry.door == OPERATOR:

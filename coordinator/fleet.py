@@ -49,7 +49,7 @@ class Inbox(Numbered):
 @dataclass(slots=True)
 class Ai:
     """A live AI. ``_ms`` are milliseconds since 1970; ``lease_ends_s`` is on the clock that never
-    steps, and decides."""
+    steps, and decides. ``has_record`` is False when its registry record may have expired."""
 
     id: str
     specialization: str
@@ -62,6 +62,7 @@ class Ai:
     lease_ends_s: float
     status: str = "ready"
     load: float = 0.0
+    has_record: bool = True
 
 
 @dataclass

@@ -28,6 +28,10 @@ class Entry(NamedTuple):
     n: int
     body: bytes
 
+    @property
+    def is_numbered(self) -> bool:
+        return self.n > 0 and self.instance != ""
+
 
 def decode_entry(door: str, entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
     instance = fields.get(b"instance", b"")[:128].decode("utf-8", "replace")
@@ -92,11 +96,12 @@ class Ingress:
                 if doors:
                     streams = {self._keys.ingress(door): self._last_ids[door] for door in doors}
                     pipe.xread(cast(Any, streams), count, block_ms if may_block else None)
-            if may_block and not cold:  # nobody to read from yet: wait at a door that stays shut
+            if may_block and self._door_count == 0:  # nobody there: wait at a door that stays shut
                 pipe.xread({self._keys.ingress(""): "$"}, 1, block_ms)
             pipe.scard(self._keys.doors)
             *replies, door_count = pipe.execute()
-        for (doors, count), reply in zip([read for read in reads if read[0]], replies, strict=False):
+        answered = [read for read in reads if read[0]]
+        for (doors, count), reply in zip(answered, replies, strict=False):
             self._hold(doors, count, reply or [], started_s)
         if door_count != self._door_count:
             self._find_doors()

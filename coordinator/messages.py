@@ -79,6 +79,14 @@ def to_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
+def one_line(text: str, limit: int = 500) -> str:
+    """``text`` as people may be shown it: cut, and with line breaks and the like spelt out."""
+    text = text[: limit + 1]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
 def describe(
     error: ValidationError, prefix: str = "", pattern_rules: Mapping[str, str] = _PATTERN_RULES
 ) -> tuple[str, str]:
@@ -87,9 +95,8 @@ def describe(
     Names come from whoever sent the message: they are cut, and shown on one line.
     """
     first = error.errors(include_url=False, include_input=False)[0]
-    path = (str(part) for part in first["loc"])
-    names = [name if name.isprintable() else ascii(name) for name in path]
-    field = ".".join(name[:LONGEST_NAME] for name in (prefix, *names) if name)
+    path = [one_line(str(part), LONGEST_NAME) for part in first["loc"]]
+    field = ".".join(name for name in (prefix, *path) if name)
     rule = _FIXES.get(first["type"], first["msg"].replace("Input should", "should"))
     if first["type"] == "string_pattern_mismatch":
         rule = pattern_rules.get(first["ctx"]["pattern"], rule)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from coordinator.clock import iso
@@ -46,12 +47,14 @@ def heartbeat(message: Message, context: Context) -> list[Effect]:
     """Extend the sender's lease; ``load`` (a number) and ``status`` (a word) are noted if given."""
     payload = parse_payload(Heartbeat, message.envelope.payload)
     ai = context.fleet.ais[message.sender]
+    has_record = ai.has_record and context.elapsed_s < ai.lease_ends_s
     _extend_lease(ai, context)
-    if isinstance(payload.load, int | float) and 0 <= payload.load < float("inf"):
+    if isinstance(payload.load, int | float) and 0 <= payload.load <= sys.float_info.max:
         ai.load = float(payload.load)
     if isinstance(payload.status, str) and payload.status.isprintable():
         ai.status = payload.status[:64]
-    return _write_presence(ai, context)
+    ai.has_record = True
+    return _write_presence(ai, context) if has_record else _write_record(ai, context)
 
 
 def goodbye(message: Message, context: Context) -> list[Effect]:

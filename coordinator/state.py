@@ -136,5 +136,6 @@ def _restore_ai(
         lease_ends_s=0,
         status=record.get(b"status", b"ready").decode(),
         load=float(record.get(b"load", 0)),
+        has_record=b"specialization" in record,
         **profile,
     )

@@ -34,7 +34,7 @@ def training_sync(message: Message, seen: Cursor | None, context: Context) -> st
     base: dict[str, Any] = {
         _MAPS[kind]: _bounded(page.items) for kind, page in showcase.pages.items()
     }
-    base["performance_benchmarks"] = showcase.benchmarks
+    base["performance_benchmarks"] = _bounded_reports(showcase.benchmarks)
     inbox = fleet.inboxes[message.sender]
     others = [ai for ai in fleet.ais.values() if ai.id != message.sender]
     payload: dict[str, Any] = {
@@ -58,14 +58,28 @@ def training_sync(message: Message, seen: Cursor | None, context: Context) -> st
 
 
 def _bounded(items: list[Item]) -> dict[str, Item]:
-    """Newest first, as many as fit."""
+    """Newest first, as many as fit; one that is too large hides no other."""
     fitting: dict[str, Item] = {}
-    size_bytes = 0
+    left_bytes = MAX_BYTES_PER_KIND
     for item in items:
-        size_bytes += len(to_json(item))
-        if size_bytes > MAX_BYTES_PER_KIND:
-            break
-        fitting[item["id"]] = {k: v for k, v in item.items() if k not in ("id", "specialization")}
+        size_bytes = len(to_json(item).encode())
+        if size_bytes <= left_bytes:
+            left_bytes -= size_bytes
+            shown = {k: v for k, v in item.items() if k not in ("id", "specialization")}
+            fitting[item["id"]] = shown
+    return fitting
+
+
+def _bounded_reports(benchmarks: dict[str, list[Item]]) -> dict[str, list[Item]]:
+    """The newest reports of each component, as many as fit, shared out among the components."""
+    left_bytes = MAX_BYTES_PER_KIND
+    fitting: dict[str, list[Item]] = {}
+    for rank in range(max(map(len, benchmarks.values()), default=0)):
+        for component_id, reports in benchmarks.items():
+            size_bytes = len(to_json(reports[rank : rank + 1]).encode())
+            if rank < len(reports) and size_bytes <= left_bytes:
+                left_bytes -= size_bytes
+                fitting.setdefault(component_id, []).append(reports[rank])
     return fitting
 
 

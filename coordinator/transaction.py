@@ -14,7 +14,7 @@ from coordinator.errors import LeaseLost
 from coordinator.fleet import Begin, Fleet, Inbox, Numbered, encode_begins
 from coordinator.keys import Keys
 from coordinator.lease import Lease
-from coordinator.messages import encode_push, to_json
+from coordinator.messages import encode_push, one_line, to_json
 from coordinator.settings import Settings
 
 Command = tuple[Any, ...]
@@ -112,7 +112,7 @@ class Batch:
                 case Event():
                     self._record(effect)
                 case Note():
-                    self.notes.append(effect.text)
+                    self.notes.append(one_line(effect.text))
                 case Answer():
                     self.answers.append(effect)
 
@@ -179,8 +179,9 @@ class Batch:
         )
 
     def _record(self, event: Event) -> None:
-        self.notes.append(event.text)
-        fields = ["kind", event.kind, "ai", event.ai, "text", event.text]
+        text = one_line(event.text)
+        self.notes.append(text)
+        fields = ["kind", event.kind, "ai", event.ai, "text", text]
         fields += ["data", to_json(event.data)]
         self._append(self._keys.events, self._fleet.events, fields)
 

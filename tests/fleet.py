@@ -1,0 +1,299 @@
+"""A fleet under test: time and ids held in hand, a coordinator, and readers of all it wrote."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import redis
+
+from coordinator.clock import iso
+from coordinator.coordinator import Coordinator
+from coordinator.keys import Keys
+from coordinator.settings import Settings
+
+BEGINNING_MS = 1_750_000_000_000
+SLOW_LEASE_S = 600.0
+"""The server's clock cannot be held: in tests of logic the leader lease outlasts the test."""
+
+
+class ManualClock:
+    """Both clocks, moved by hand: ``step_wall`` moves the wall clock alone."""
+
+    def __init__(self) -> None:
+        self.wall_ms = BEGINNING_MS
+        self.steady_s = 1000.0
+
+    def now_ms(self) -> int:
+        return self.wall_ms
+
+    def elapsed_s(self) -> float:
+        return self.steady_s
+
+    def advance(self, seconds: float) -> None:
+        self.steady_s += seconds
+        self.wall_ms += int(seconds * 1000)
+
+    def step_wall(self, seconds: float) -> None:
+        self.wall_ms += int(seconds * 1000)
+
+
+class CountingIds:
+    """Ids in the order of their making; they differ in the first characters, which make epochs."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def new(self) -> str:
+        self.made += 1
+        return f"{self.made:012d}".ljust(32, "0")
+
+
+class FleetUnderTest:
+    """A coordinator on ``connection``, and clients that write to it as clients do.
+
+    ``say`` numbers the messages of each AI and instance; ``run`` has the coordinator take them.
+    """
+
+    def __init__(
+        self,
+        connection: redis.Redis,
+        *,
+        clock: Any = None,
+        namespace: str = "coord",
+        **settings: Any,
+    ) -> None:
+        self.redis = connection
+        self.keys = Keys(namespace)
+        self.clock: Any = clock or ManualClock()
+        self.ids = CountingIds()
+        self.run_id = "run-1"
+        self.settings = Settings(
+            namespace=namespace, **{"leader_lease_s": SLOW_LEASE_S, **settings}
+        )
+        self.numbers: dict[tuple[str, str], int] = {}
+        self.coordinator = self.another("coordinator-1")
+
+    def another(self, name: str, connection: redis.Redis | None = None) -> Coordinator:
+        """A further coordinator of the same fleet; ``self.coordinator`` stays what it is."""
+        return Coordinator(
+            connection or self.redis, self.settings, self.clock, self.ids, name, lambda: self.run_id
+        )
+
+    # -- clients ---------------------------------------------------------------------------------
+
+    def say(
+        self,
+        ai: str,
+        message_type: str,
+        payload: Mapping[str, Any] | None = None,
+        target: str | None = None,
+        *,
+        instance: str = "",
+        n: int | None = None,
+        message_id: str = "",
+    ) -> str:
+        """Write a message as a client does; its message_id, ``<ai>-<n>`` if none is given."""
+        instance = instance or f"{ai}.1"
+        if n is None:
+            n = self.numbers.get((ai, instance), 0) + 1
+        self.numbers[ai, instance] = n
+        message_id = message_id or f"{ai}-{n}"
+        body = envelope(message_id, ai, message_type, payload, target)
+        self.write(ai, body, instance=instance, n=n)
+        return message_id
+
+    def write(self, door: str, body: str | bytes, **fields: Any) -> None:
+        """Write any entry at all; the fields ``instance`` and ``n`` are left out unless given."""
+        entry = cast(Any, {"body": body, **fields})
+        self.redis.xadd(self.keys.ingress(door), entry)
+        self.redis.sadd(self.keys.doors, door)
+
+    def join(self, *ais: str, **payload: Any) -> None:
+        """Have ``ais`` say hello one after the other."""
+        for ai in ais:
+            self.say(ai, "hello", payload)
+            self.run()
+
+    # -- the coordinator -------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Step until quiet; how many messages were committed."""
+        committed = 0
+        quiet = 0
+        for _ in range(10_000):
+            if not self.coordinator.active and not self.coordinator.take_over():
+                raise AssertionError("another coordinator holds the lease")
+            taken = self.coordinator.step()
+            committed += taken
+            quiet = 0 if taken or not self.coordinator.active or self._waiting() else quiet + 1
+            if quiet == 2:
+                return committed
+        raise AssertionError(f"never quiet; {committed} messages were committed")
+
+    def _waiting(self) -> bool:
+        doors = cast("set[bytes]", self.redis.smembers(self.keys.doors))
+        return any(self.redis.xlen(self.keys.ingress(door.decode())) for door in doors)
+
+    def replace_coordinator(self, name: str) -> None:
+        """The active one is gone without a word, as after a crash whose lease has ended."""
+        self.redis.delete(self.keys.leader)
+        self.coordinator = self.another(name)
+        assert self.coordinator.take_over()
+
+    # -- what it wrote ---------------------------------------------------------------------------
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(fields["message"]) for _, fields in self.stream(self.keys.log)]
+
+    def inbox(self, ai: str) -> list[dict[str, Any]]:
+        return [json.loads(fields["message"]) for _, fields in self.stream(self.keys.inbox(ai))]
+
+    def events(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "kind": fields["kind"],
+                "ai": fields["ai"],
+                "text": fields["text"],
+                "data": json.loads(fields["data"]),
+            }
+            for _, fields in self.stream(self.keys.events)
+        ]
+
+    def error(self, ai: str) -> dict[str, Any]:
+        """The payload of the last message to ``ai``, which must be an error."""
+        message = self.inbox(ai)[-1]
+        assert message["message_type"] == "error", message
+        return cast("dict[str, Any]", message["payload"])
+
+    def sync(self, ai: str) -> dict[str, Any]:
+        """The payload of the last message to ``ai``, which must be a training_sync."""
+        message = self.inbox(ai)[-1]
+        assert message["message_type"] == "training_sync", message
+        return cast("dict[str, Any]", message["payload"])
+
+    def stream(self, key: str) -> list[tuple[str, dict[str, str]]]:
+        entries = cast("list[Any]", self.redis.xrange(key))
+        return [(entry_id.decode(), _text_of(fields)) for entry_id, fields in entries]
+
+    def record(self, kind: Any, record_id: str) -> dict[str, str]:
+        stored = cast("dict[bytes, bytes]", self.redis.hgetall(self.keys.record(kind, record_id)))
+        return _text_of(stored)
+
+    def ids_in(self, kind: Any, specialization: str | None = None) -> list[str]:
+        """Ids in an index, oldest first."""
+        index = self.keys.records(kind, specialization)
+        return [member.decode() for member in cast("list[bytes]", self.redis.zrange(index, 0, -1))]
+
+    def live(self) -> list[str]:
+        names = cast("list[bytes]", self.redis.zrange(self.keys.leases, 0, -1))
+        return sorted(name.decode() for name in names)
+
+    def state(self) -> dict[str, Any]:
+        """Every key of the server and all it holds, with whether it expires; without the lease."""
+        return dump(self.redis, without={self.keys.leader})
+
+
+class Stop(threading.Event):
+    """Set once ``done`` says so; waiting moves no clock, and takes no time."""
+
+    def __init__(self, done: Callable[[], bool], rounds: int = 2000) -> None:
+        super().__init__()
+        self._done = done
+        self._rounds = rounds
+
+    def is_set(self) -> bool:
+        self._rounds -= 1
+        assert self._rounds, "it was never done"
+        return self._done()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return self.is_set()
+
+
+class Pushes:
+    """All that the channels of a fleet carry from now on."""
+
+    def __init__(self, connection: redis.Redis, keys: Keys) -> None:
+        self._redis = connection
+        self._end = f"{keys.namespace}:end-of-test"
+        self._pubsub = connection.pubsub(ignore_subscribe_messages=False)
+        self._pubsub.psubscribe(f"{keys.namespace}:*")
+        assert self._pubsub.get_message(timeout=5) is not None
+
+    def all(self) -> list[tuple[str, dict[str, Any]]]:
+        """Channel and push of all that came since the last call."""
+        self._redis.publish(self._end, "")
+        came = []
+        while (message := self._pubsub.get_message(timeout=5)) is not None:
+            channel = message["channel"].decode()
+            if channel == self._end:
+                return came
+            came.append((channel, json.loads(message["data"])))
+        raise AssertionError("a push of our own did not arrive")
+
+    def close(self) -> None:
+        self._pubsub.close()
+
+
+def envelope(
+    message_id: str,
+    sender: str,
+    message_type: str,
+    payload: Mapping[str, Any] | None = None,
+    target: str | None = None,
+) -> str:
+    """A message as clients encode it."""
+    return json.dumps(
+        {
+            "message_id": message_id,
+            "sender_id": sender,
+            "message_type": message_type,
+            "timestamp": iso(BEGINNING_MS),
+            "payload": payload or {},
+            "target_ai": target,
+        }
+    )
+
+
+def dump(connection: redis.Redis, without: set[str] | None = None) -> dict[str, Any]:
+    """Every key but ``without``: what it holds, and whether it expires."""
+    state = {}
+    for key in sorted(cast("list[bytes]", connection.keys("*"))):
+        name = key.decode()
+        if name in (without or set()):
+            continue
+        expires = cast(int, connection.pttl(key)) >= 0
+        state[name] = (_value(connection, key), "expires" if expires else "stays")
+    return state
+
+
+def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
+    """The keys that are not the same in both dumps."""
+    names = before.keys() | after.keys()
+    return {name for name in names if before.get(name) != after.get(name)}
+
+
+def _value(connection: redis.Redis, key: bytes) -> Any:
+    kind = cast(bytes, connection.type(key))
+    reader = cast(Any, connection)
+    match kind:
+        case b"string":
+            return reader.get(key).decode()
+        case b"hash":
+            return _text_of(reader.hgetall(key))
+        case b"set":
+            return {member.decode() for member in reader.smembers(key)}
+        case b"zset":
+            return {member.decode(): score for member, score in reader.zscan_iter(key)}
+        case b"stream":
+            return [
+                (entry_id.decode(), _text_of(fields)) for entry_id, fields in reader.xrange(key)
+            ]
+    raise AssertionError(f"{key!r} is a {kind!r}, which no fleet writes")
+
+
+def _text_of(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode("utf-8", "replace") for name, value in fields.items()}
