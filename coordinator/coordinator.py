@@ -13,13 +13,15 @@ from coordinator import registry
 from coordinator.answers import answer
 from coordinator.clock import Clock, Ids
 from coordinator.context import Context, Message
-from coordinator.dispatch import admit, bury, handle, reader_of, refuse
+from coordinator.dispatch import bury, handle, reader_of, refuse
+from coordinator.duties import close_doors, ended_leases
 from coordinator.effects import Answer, Effect, Write
 from coordinator.errors import BadMessage, LeaseLost
-from coordinator.fleet import Ai, Fleet
+from coordinator.fleet import Fleet
 from coordinator.ingress import Entry, Ingress
 from coordinator.keys import Keys
 from coordinator.lease import Lease
+from coordinator.messages import parse_envelope
 from coordinator.retention import relieve, trims
 from coordinator.settings import Settings
 from coordinator.state import StoredInboxes, new_epoch, read_fleet
@@ -27,9 +29,10 @@ from coordinator.transaction import Batch, CommitFailed, Outcome, commit
 
 log = logging.getLogger("coord")
 
-BLOCK_MS = 100
+SHORTEST_BLOCK_MS = 20
+DOORS_PER_BLOCK_MS = 10
+STANDBY_KEPT_MS = 3_600_000
 DUTIES_EVERY_S = 1.0
-DOORS_CLOSED_AT_ONCE = 20
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 2.0
 
@@ -81,7 +84,7 @@ class Coordinator:
         while not stop.is_set():
             try:
                 if self.active or self.take_over():
-                    self.step(BLOCK_MS)
+                    self.step(self._block_ms)
                     wait_s = FIRST_WAIT_S
                 else:
                     stop.wait(self._settings.leader_lease_s / 20)
@@ -99,7 +102,7 @@ class Coordinator:
             self._relieve()  # nobody else holds the lease, and not even it can be written
             raise
         if not taken:
-            self._redis.zadd(self._keys.standby, {self._name: self._clock.now_ms()})
+            self._stand_by()
             return False
         self._redis.zrem(self._keys.standby, self._name)
         try:
@@ -137,6 +140,20 @@ class Coordinator:
             except redis.RedisError:
                 log.warning("could not give up the lease; it ends by itself")
 
+    @property
+    def _block_ms(self) -> int:
+        """How long to wait for messages. A new door is noticed only between two waits; the more
+        doors there are, the more each wait costs."""
+        return SHORTEST_BLOCK_MS + len(self._ingress.doors) // DOORS_PER_BLOCK_MS
+
+    def _stand_by(self) -> None:
+        """Be seen among those who stand by, for as long as that is done again and again."""
+        now_ms = self._clock.now_ms()
+        with self._redis.pipeline() as pipe:
+            pipe.zadd(self._keys.standby, {self._name: now_ms})
+            pipe.zremrangebyscore(self._keys.standby, 0, now_ms - STANDBY_KEPT_MS)
+            pipe.execute()
+
     def _load(self) -> None:
         now_s = self._clock.elapsed_s()
         run_id = self._run_id()
@@ -160,7 +177,7 @@ class Coordinator:
     def _commit_entries(self, entries: list[Entry]) -> int:
         if not entries:
             return 0
-        parsed = [self._admit(entry) for entry in entries]
+        parsed = [self._parse(entry) for entry in entries]
         self._prefetch(entries, parsed)
         pending: list[tuple[Entry, Message | BadMessage]] = []
         try:
@@ -178,13 +195,14 @@ class Coordinator:
         self._singles = max(0, self._singles - len(entries))
         return len(entries)
 
-    def _admit(self, entry: Entry) -> Message | BadMessage:
+    def _parse(self, entry: Entry) -> Message | BadMessage:
         try:
             if not entry.is_numbered:
                 raise BadMessage(
                     "bad_entry", "an ingress entry needs the fields body, instance and n (from 1)"
                 )
-            return admit(entry.body, entry.door, entry.instance, self._settings)
+            envelope = parse_envelope(entry.body, self._settings.message_max_bytes)
+            return Message(envelope, entry.door, entry.instance)
         except BadMessage as error:
             return error
 
@@ -214,29 +232,34 @@ class Coordinator:
             if entry.is_numbered:
                 batch.number(entry.door, entry.instance, entry.n)
             try:
-                batch.add(self._effects_of(entry, message, context))
+                batch.add(self._effects_of(entry, message, context, batch))
             except redis.RedisError:
                 raise
             except Exception as error:
                 raise HandlerFailed(entry, error) from error
-            if isinstance(message, Message):
-                batch.count(message.envelope.message_type)
-        self._commit(batch)
+        try:
+            self._commit(batch)
+        except (redis.DataError, UnicodeError) as error:
+            raise HandlerFailed(pending[0][0], error) from error
 
     def _effects_of(
-        self, entry: Entry, message: Message | BadMessage, context: Context
+        self, entry: Entry, message: Message | BadMessage, context: Context, batch: Batch
     ) -> list[Effect]:
-        if isinstance(message, BadMessage):
-            return refuse(entry.door, entry.instance, None, message, context)
-        read = reader_of(message)
-        if read:
-            try:
+        envelope = None
+        try:
+            if isinstance(message, BadMessage):
+                raise message
+            envelope = message.envelope
+            if read := reader_of(message):
                 context.found = read(self._redis, self._keys, self._settings, message)
-            except BadMessage as error:
-                return refuse(entry.door, entry.instance, message.envelope, error, context)
-        return handle(message, context)
+            effects = handle(message, context)
+        except BadMessage as error:
+            return refuse(entry.door, entry.instance, envelope, error, context)
+        batch.count(envelope.message_type)
+        return effects
 
     def _commit(self, batch: Batch) -> None:
+        self._lease.renew_if_due()
         commit(self._redis, self._lease, batch.commands())
         for note in batch.notes:
             log.info("%s", note)
@@ -318,49 +341,13 @@ class Coordinator:
         self._last_duties_s = self._clock.elapsed_s()
         context = self._context()
         batch = Batch(self._fleet, self._keys, self._settings, context.now_ms)
-        for ai in self._expired():
-            batch.add(registry.expire(ai, context))
+        if context.elapsed_s >= self._no_expiry_before_s:
+            for ai in ended_leases(self._fleet, self._ingress, context.elapsed_s):
+                batch.add(registry.expire(ai, context))
         trim = trims(self._redis, self._keys, self._fleet, self._settings, context.now_ms)
         batch.add([Write(command) for command in trim])
         if not batch.is_empty:
             self._commit(batch)
         self._fleet.forget_surplus()
-        self._close_doors()
-
-    def _expired(self) -> list[Ai]:
-        """AIs whose lease has ended, and whose ingress was read to its end since."""
-        now_s = self._clock.elapsed_s()
-        if now_s < self._no_expiry_before_s:
-            return []
-        return [
-            ai
-            for ai in self._fleet.ais.values()
-            if ai.lease_ends_s <= now_s and self._ingress.is_drained_since(ai.id, ai.lease_ends_s)
-        ]
-
-    def _close_doors(self) -> None:
-        """Remove drained ingress streams of those who are away, a few at a time.
-
-        A sender adds its door again with every message, so none is lost by it.
-        """
-        since_s = self._clock.elapsed_s() - self._settings.lease_s
-        away = [
-            door
-            for door in self._ingress.doors
-            if door not in self._fleet.ais and self._ingress.is_drained_since(door, since_s)
-        ]
-        for door in away[:DOORS_CLOSED_AT_ONCE]:
-            key = self._keys.ingress(door)
-            with self._redis.pipeline() as pipe:
-                pipe.watch(key)
-                if pipe.xlen(key):
-                    continue
-                self._lease.fence(pipe)
-                pipe.multi()
-                pipe.delete(key)
-                pipe.srem(self._keys.doors, door)
-                try:
-                    pipe.execute()
-                except redis.WatchError:
-                    continue
-            self._ingress.forget(door)
+        idle_since_s = context.elapsed_s - self._settings.lease_s
+        close_doors(self._redis, self._keys, self._fleet, self._ingress, self._lease, idle_since_s)

@@ -69,7 +69,7 @@ def dead_retry(message: Message, context: Context) -> list[Effect]:
     )
     text = f"{message.sender} had dead letter {letter_id} tried again"
     return [
-        *_handled(again, context),
+        *handle(again, context),
         Write(("XDEL", context.keys.dead, letter_id)),
         Event("dead_retried", OPERATOR, text, {"id": letter_id}),
     ]
@@ -108,39 +108,22 @@ HANDLERS["dead_drop"] = Handler(dead_drop, read=_read_letter, operator_only=True
 HANDLERS["dead_retry"] = Handler(dead_retry, read=_read_letter, operator_only=True)
 
 
-def admit(body: bytes, door: str, instance: str, settings: Settings) -> Message:
-    """The message in ``body``, if it is well formed and its sender may use that door.
-
-    Raises BadMessage.
-    """
-    envelope = parse_envelope(body, settings.message_max_bytes)
-    if envelope.sender_id != door or envelope.sender_id == HUB:
-        raise BadMessage(
-            "foreign_sender",
-            f"sender_id is {envelope.sender_id!r}, but this message came from {door!r}; "
-            "nobody may speak in another's name",
-            "sender_id",
-        )
-    if envelope.message_type not in HANDLERS:
-        known = ", ".join(name for name, entry in HANDLERS.items() if not entry.operator_only)
-        raise BadMessage(
-            "unknown_type",
-            f"message_type {envelope.message_type!r} is unknown; known are {known}",
-            "message_type",
-        )
-    return Message(envelope, door, instance)
+def is_known(message: Message) -> bool:
+    return message.envelope.message_type in HANDLERS
 
 
 def reader_of(message: Message) -> Read | None:
-    return HANDLERS[message.envelope.message_type].read
+    """What must be read before ``message`` can be handled."""
+    return HANDLERS[message.envelope.message_type].read if is_known(message) else None
 
 
 def handle(message: Message, context: Context) -> list[Effect]:
-    """What ``message`` does. A message that may not do it is refused, and does nothing else."""
-    try:
-        return _handled(message, context)
-    except BadMessage as error:
-        return refuse(message.door, message.instance, message.envelope, error, context)
+    """What ``message`` does. BadMessage when it may not do that: then it does nothing."""
+    _check_door(message)
+    handler = HANDLERS[message.envelope.message_type]
+    _check_sender(message, handler, context)
+    _check_target(message, context)
+    return handler.handle(message, context)
 
 
 def refuse(
@@ -180,11 +163,22 @@ def bury(entry: Entry, reason: str, context: Context) -> list[Effect]:
     return [Write(dead), *told]
 
 
-def _handled(message: Message, context: Context) -> list[Effect]:
-    handler = HANDLERS[message.envelope.message_type]
-    _check_sender(message, handler, context)
-    _check_target(message, context)
-    return handler.handle(message, context)
+def _check_door(message: Message) -> None:
+    sender, door = message.sender, message.door
+    if sender != door or sender == HUB:
+        raise BadMessage(
+            "foreign_sender",
+            f"sender_id is {sender!r}, but this message came from {door!r}; "
+            "nobody may speak in another's name",
+            "sender_id",
+        )
+    if not is_known(message):
+        known = ", ".join(name for name, entry in HANDLERS.items() if not entry.operator_only)
+        raise BadMessage(
+            "unknown_type",
+            f"message_type {message.envelope.message_type!r} is unknown; known are {known}",
+            "message_type",
+        )
 
 
 def _check_sender(message: Message, handler: Handler, context: Context) -> None:

@@ -166,6 +166,7 @@ def _write_record(ai: Ai, context: Context) -> list[Effect]:
         *_write_presence(ai, context),
         Write(("HSET", keys.member(ai.id), "profile", to_json(stored_profile(ai)))),
         Write(("PERSIST", keys.inbox(ai.id))),
+        Write(("PERSIST", keys.member(ai.id))),
     ]
 
 

@@ -9,7 +9,16 @@ from typing import Any, cast
 import redis
 
 from coordinator.clock import Ids
-from coordinator.fleet import Ai, Begin, Fleet, Inbox, Numbered, decode_begins, encode_begins
+from coordinator.fleet import (
+    Ai,
+    Begin,
+    Fleet,
+    Inbox,
+    Numbered,
+    decode_begins,
+    encode_begins,
+    fleet_of,
+)
 from coordinator.keys import Keys
 
 SCHEMA = "1"
@@ -70,7 +79,8 @@ def new_epoch(fleet: Fleet, run_id: str, ids: Ids, keys: Keys) -> list[tuple[Any
     if fleet.run_id == run_id and fleet.epoch:
         return []
     fleet.run_id = run_id
-    fleet.epoch = ids.new()[:12]
+    fleet_id = fleet_of(fleet.epoch) or ids.new()[-8:]
+    fleet.epoch = f"{fleet_id}.{ids.new()[-8:]}"
     fleet.begins.append(Begin(fleet.epoch, fleet.log.n))
     epochs = encode_begins(fleet.begins)
     values = ("schema", SCHEMA, "epoch", fleet.epoch, "epochs", epochs, "run_id", run_id)

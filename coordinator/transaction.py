@@ -142,6 +142,8 @@ class Batch:
             )
             if ai not in self._fleet.ais:
                 commands.append(("PEXPIRE", keys.inbox(ai), keep_ms))
+            if not inbox.is_member:
+                commands.append(("PEXPIRE", keys.member(ai), keep_ms))
         for message_type, count in self._types.items():
             commands.append(("HINCRBY", keys.totals, message_type, count))
         for door, entry_ids in self._taken.items():

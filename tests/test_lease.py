@@ -46,7 +46,7 @@ def write(redis: Redis, lease: Lease, value: str) -> None:
 def test_taken_by_the_first(redis: Redis, candidates: Candidates) -> None:
     first, second = candidates.lease("one"), candidates.lease("two")
     assert [first.take(), second.take()] == [True, False]
-    assert redis.get(KEYS.leader) == b"one/00000000000100000000000000000000"
+    assert redis.get(KEYS.leader) == b"one/" + b"00000001" * 4
     assert 99_000 < candidates.remaining_ms() <= 100_000
 
 

@@ -27,7 +27,7 @@ def make_storm() -> Iterator[MakeStorm]:
     storms: list[Storm] = []
 
     def make(server: TestServer) -> Storm:
-        seed = int(os.environ.get("COORD_TEST_SEED", random.randrange(10**6)))
+        seed = int(os.environ.get("TEST_SEED", random.randrange(10**6)))
         storms.append(Storm(server, count=2000, seed=seed))
         return storms[-1]
 

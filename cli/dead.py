@@ -1,0 +1,117 @@
+"""``coord dead``: messages that broke a handler, to be tried again or dropped."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import Annotated, Any, cast
+
+import redis as redis_py
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from cli.options import (
+    JsonOption,
+    NamespaceOption,
+    RedisOption,
+    StateDirOption,
+    load_settings,
+    open_fleet,
+)
+from cli.output import dig, plain, say, say_json, show, table
+from cli.send import tell
+from coordinator.clock import iso
+from coordinator.keys import Keys
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Messages that broke a handler: look at them, have them tried again, drop them.",
+)
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As `coord dead list` shows it.")]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")]
+BODY_SHOWN = 2000
+
+
+@app.command("list")
+def list_letters(
+    limit: LimitOption = 100,
+    json: JsonOption = False,
+    redis: RedisOption = None,
+    namespace: NamespaceOption = None,
+    state_dir: StateDirOption = None,
+) -> None:
+    """List the dead letters, newest first.
+
+    Example: coord dead list
+    """
+    with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
+        letters = read_letters(fleet.connection, fleet.keys, limit)
+
+    def render(shown: Console) -> None:
+        if not letters:
+            shown.print(Text("no dead letters"))
+            return
+        columns = ("id", "when", "from", "type", "error")
+        rows = [
+            (letter["id"], letter["at"], letter["door"], letter["message_type"], letter["error"])
+            for letter in letters
+        ]
+        shown.print(table("", columns, rows))
+
+    show({"dead_letters": letters}, json, render)
+
+
+@app.command("retry")
+def retry(
+    letter_id: IdArgument,
+    json: JsonOption = False,
+    redis: RedisOption = None,
+    namespace: NamespaceOption = None,
+    state_dir: StateDirOption = None,
+) -> None:
+    """Have a dead letter handled again, in its sender's name; it goes if that succeeds.
+
+    Example: coord dead retry 1718000000000-0
+    """
+    with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
+        tell(fleet, "dead_retry", {"id": letter_id})
+    say_json({"retried": letter_id}) if json else say(f"handled {plain(letter_id)} again")
+
+
+@app.command("drop")
+def drop(
+    letter_id: IdArgument,
+    json: JsonOption = False,
+    redis: RedisOption = None,
+    namespace: NamespaceOption = None,
+    state_dir: StateDirOption = None,
+) -> None:
+    """Delete a dead letter for good.
+
+    Example: coord dead drop 1718000000000-0
+    """
+    with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
+        tell(fleet, "dead_drop", {"id": letter_id})
+    say_json({"dropped": letter_id}) if json else say(f"dropped {plain(letter_id)}")
+
+
+def read_letters(connection: redis_py.Redis, keys: Keys, limit: int) -> list[dict[str, Any]]:
+    """The newest dead letters, newest first."""
+    entries = cast("list[Any]", connection.xrevrange(keys.dead, count=limit))
+    return [_letter(entry_id.decode(), fields) for entry_id, fields in entries]
+
+
+def _letter(letter_id: str, fields: dict[bytes, bytes]) -> dict[str, Any]:
+    body = fields[b"body"].decode("utf-8", "replace")
+    try:
+        message_type = dig(json_module.loads(body), "message_type")
+    except (ValueError, RecursionError):
+        message_type = None
+    return {
+        "id": letter_id,
+        "at": iso(int(fields[b"ms"])),
+        "door": fields[b"door"].decode("utf-8", "replace"),
+        "message_type": message_type,
+        "error": fields[b"error"].decode("utf-8", "replace"),
+        "body": body[:BODY_SHOWN],
+    }

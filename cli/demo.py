@@ -1,0 +1,255 @@
+"""``coord demo``: a whole fleet for half a minute, and what it measurably achieved."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli import processes
+from cli.board import Board
+from cli.follow import Follower
+from cli.measured import measure
+from cli.options import JsonOption, load_settings
+from cli.output import ExitCode, complain, console, percent, plain, say_json
+from cli.processes import Interrupted, Signals
+from cli.scratch import scratch_directory
+from coordinator import embedded
+from coordinator.connection import connect
+from coordinator.errors import CoordError
+from coordinator.keys import Keys
+from coordinator.reads import Item, read_counts, read_records
+from coordinator.settings import Settings
+from coordinator.specializations import CAPABILITIES
+from workers.launch import trainer_command, trainer_environment
+from workers.problems import find_problem
+
+READY_LIMIT_S = 30.0
+GRACE_S = 6.0
+BLOCK_MS = 200
+MOST_PATTERNS = 100_000
+
+TrainersOption = Annotated[int, typer.Option("--trainers", "-t", min=1, max=64, help="How many.")]
+SecondsOption = Annotated[
+    float, typer.Option("--seconds", min=1, help="How long they train before the summary.")
+]
+KeepOption = Annotated[bool, typer.Option("--keep", help="Keep the directory with logs and data.")]
+
+
+def demo(
+    trainers: TrainersOption = 4,
+    seconds: SecondsOption = 30,
+    keep: KeepOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Show a whole fleet at work: a server, a coordinator and trainers, all real processes.
+
+    They learn from recorded traces and share what they learn; at the end the best of it is
+    evaluated again. Everything is in a temporary directory of its own; nothing is left behind.
+
+    Example: coord demo --trainers 12 --seconds 60
+    """
+    with Signals() as signals:
+        try:
+            summary = _measured(trainers, seconds, signals, keep=keep, silent=json)
+        except Interrupted:
+            complain("interrupted; everything that was started has ended")
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+    if json:
+        say_json(summary)
+    else:
+        print_summary(console(), summary)
+
+
+def _measured(
+    trainers: int, seconds: float, signals: Signals, *, keep: bool, silent: bool
+) -> dict[str, Any]:
+    """Run a fleet in a directory of its own, and evaluate its best. Raises Interrupted."""
+    with kept_directory() if keep else scratch_directory("coord-demo-") as directory:
+        settings = load_settings(None, None, directory)
+        found = Demo(directory, settings, trainers, signals, silent=silent).run(seconds)
+        signals.check()
+        return found | {"seconds": seconds} | measure(found.pop("patterns"))
+
+
+@contextmanager
+def kept_directory() -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="coord-kept-"))
+    try:
+        yield directory
+    finally:
+        complain(f"logs and data are kept in {directory}")
+
+
+class Demo:
+    """The processes of one demo; after ``run`` none of them is left, whatever happened."""
+
+    def __init__(
+        self, directory: Path, settings: Settings, count: int, signals: Signals, *, silent: bool
+    ) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._keys = Keys(settings.namespace)
+        self._signals = signals
+        self._trainers = {f"AI_Node_{i + 1}": word for i, word in enumerate(_cycled(count))}
+        self._board = Board(console(), list(self._trainers), silent=silent)
+        self._children: list[processes.Child] = []
+
+    def run(self, seconds: float) -> Item:
+        """Everything from the start of the server to its end; what was counted and shared."""
+        try:
+            with self._board:
+                self._signals.check()
+                endpoint = embedded.start(self._directory, die_with_parent=True)
+                self._board.say(f"server at {endpoint.url}")
+                return self._run_on(endpoint.url, seconds)
+        finally:
+            self._stop(self._children[1:])  # who leaves tells the coordinator, so it ends last
+            self._stop(self._children[:1])
+            embedded.stop(self._directory)
+
+    def _run_on(self, url: str, seconds: float) -> Item:
+        with connect(url) as connection:
+            self._start("coordinator", processes.serve_command(), {}, url)
+            self._wait(lambda: bool(connection.exists(self._keys.leader)), "a coordinator")
+            self._board.say("coordinator is active")
+            follower = Follower(connection, self._keys)
+            follower.begin_at(0)
+            for ai, word in self._trainers.items():
+                own = trainer_environment(url, self._settings_of(word))
+                self._start(ai, trainer_command(ai, self._settings.namespace), own, url)
+            self._board.say(f"{len(self._trainers)} trainers are starting")
+            self._follow(follower, seconds)
+            self._board.say("time is up: the trainers leave")
+            self._stop(self._children[1:])
+            self._signals.check()
+            for line in follower.read(0):
+                self._board.take(line)
+            counts = read_counts(connection, self._keys)
+            page = read_records(connection, self._keys, "pattern", MOST_PATTERNS)
+            return {
+                "trainer_ids": list(self._trainers),
+                "patterns_shared": counts["patterns"],
+                "components_shared": counts["components"] + counts["features"],
+                "messages_routed": counts["messages"],
+                "messages_by_type": counts["messages_by_type"],
+                "patterns": page.items,
+            }
+
+    def _follow(self, follower: Follower, seconds: float) -> None:
+        self._board.ends_in(seconds)
+        ends_s = time.monotonic() + seconds
+        while time.monotonic() < ends_s:
+            self._check()
+            for line in follower.read(BLOCK_MS):
+                self._board.take(line)
+            self._board.tick()
+
+    def _start(self, name: str, command: list[str], own: dict[str, str], url: str) -> None:
+        self._signals.check()
+        environment = processes.child_environment(url, self._settings) | own
+        log_path = self._directory / f"{name}.log"
+        self._children.append(processes.start(name, command, environment, log_path, tied=True))
+
+    def _stop(self, children: list[processes.Child]) -> None:
+        processes.stop(children, GRACE_S, lambda: self._signals.hurry)
+
+    def _settings_of(self, specialization: str) -> Settings:
+        return self._settings.model_copy(update={"specialization": specialization})
+
+    def _wait(self, condition: Callable[[], bool], what: str) -> None:
+        ends_s = time.monotonic() + READY_LIMIT_S
+        while not condition():
+            self._check()
+            if time.monotonic() > ends_s:
+                raise CoordError(f"waited {READY_LIMIT_S:g} s in vain for {what}; see --keep")
+            time.sleep(processes.POLL_S)
+
+    def _check(self) -> None:
+        """Raises if a signal came, or if a child has ended before its time."""
+        self._signals.check()
+        for child in self._children:
+            if not child.lives:
+                for line in child.last_lines():
+                    complain(f"{child.name}: {line}")
+                raise CoordError(f"{child.name} has ended early; its last lines are above")
+
+
+def _cycled(count: int) -> list[str]:
+    """Specializations for ``count`` trainers: those that there is something to train for."""
+    words = [word for word in CAPABILITIES if find_problem(word)]
+    return [words[i % len(words)] for i in range(count)]
+
+
+def print_summary(shown: Console, summary: dict[str, Any]) -> None:
+    """The measured results, for people."""
+    types = ", ".join(f"{name} {count}" for name, count in summary["messages_by_type"].items())
+    rows = [
+        (
+            "shared",
+            f"{summary['patterns_shared']} patterns, {summary['components_shared']} components",
+        ),
+        ("messages routed", f"{summary['messages_routed']} ({types})"),
+        *((ai, _trainer_text(summary["trainers"].get(ai))) for ai in summary["trainer_ids"]),
+        *_best_rows(summary["best"]),
+    ]
+    grid = Table.grid(padding=(0, 2))
+    for name, text in rows:
+        grid.add_row(Text("  " + plain(name)), Text(plain(text)))
+    shown.print(Text("\nWhat the fleet achieved, measured", style="bold"))
+    shown.print(grid)
+
+
+def _best_rows(best: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if best is None:
+        return [("best policy", "none was shared in this time: give it more --seconds")]
+    score = best["measured"]
+    rows = [
+        ("best policy", f"{best['pattern_id']} of {best['contributor']}, evaluated here again"),
+        ("", f"on {best['workload']}, a recording that nobody trained on: {score_text(score)}"),
+    ]
+    others = [score for name, score in best["held_out"].items() if name != best["workload"]]
+    if others:
+        mean = sum(score["gap_closed"] for score in others) / len(others)
+        where = f"on the {len(others)} other held-out recordings"
+        rows.append(("", f"{where}: {percent(mean)} of the gap closed on average"))
+    return rows
+
+
+def _trainer_text(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "shared no pattern"
+    text = f"{found['patterns']} patterns, "
+    built_on = found["built_on"]
+    if built_on:
+        first = built_on[0]
+        text += f"{len(built_on)} of them begun from others' patterns, the first from"
+        text += f" {first.get('pattern_id')} of {first.get('contributor')}"
+        measured = first.get("measured_gap_closed")
+        if isinstance(measured, int | float):
+            text += f" (measured again: {percent(measured)} of the gap)"
+    else:
+        text += "none of them begun from another's"
+    best = found["best"]
+    if best:
+        text += f"; best: {percent(best['measured']['gap_closed'])} on {best['workload']}"
+    return text
+
+
+def score_text(score: dict[str, float]) -> str:
+    """A score in words: what was gained over the baseline, and what is left to the bound."""
+    gain = score["baseline"] - score["achieved"]
+    left = score["achieved"] - score["bound"]
+    return (
+        f"cost {percent(score['achieved'])}; baseline {percent(score['baseline'])}"
+        f" ({gain * 100:+.1f} points gained), bound {percent(score['bound'])}"
+        f" ({left * 100:.1f} points left): {percent(score['gap_closed'])} of the gap closed"
+    )

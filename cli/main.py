@@ -1,0 +1,108 @@
+"""The ``coord`` command: all commands wired together, and every error made one line."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import redis
+import typer
+from pydantic import ValidationError
+from typer.core import TyperGroup
+
+from cli import (
+    dead,
+    demo,
+    doctor,
+    records,
+    send,
+    serve,
+    status,
+    tail,
+    trainer,
+    up,
+)
+from cli.output import ExitCode, complain
+from coordinator.errors import CoordError, NoServer, NotAnswered, ServerUnusable
+
+_EXIT_CODES = "; ".join(f"{code.value} {code.meaning}" for code in ExitCode)
+
+
+class Commands(TyperGroup):
+    """A group in which an error that is foreseen ends as one line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CoordError as error:
+            complain(error.detail)
+            raise typer.Exit(_code_of(error)) from None
+        except redis.RedisError as error:
+            complain(f"the server answers with an error ({error}): `coord doctor` may say more")
+            raise typer.Exit(ExitCode.NO_SERVER) from None
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            complain(f"{where or error.title}: {first['msg']}")
+            raise typer.Exit(ExitCode.USAGE) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _code_of(error: CoordError) -> ExitCode:
+    if isinstance(error, NoServer | ServerUnusable):
+        return ExitCode.NO_SERVER
+    return ExitCode.NO_COORDINATOR if isinstance(error, NotAnswered) else ExitCode.FAILED
+
+
+app = typer.Typer(
+    name="coord",
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Gets a fleet of AIs working together: registry, messages that are not lost, shared"
+    " knowledge, on Redis.\n\nBegin with `coord demo`; then `coord serve` in one terminal and"
+    " `coord status --watch` in another.",
+    epilog=f"Exit codes: {_EXIT_CODES}.",
+)
+app.command("demo")(demo.demo)
+app.command("serve")(serve.serve)
+app.command("stop")(serve.stop)
+app.command("up")(up.up)
+app.command("down")(up.down)
+app.command("trainer")(trainer.trainer)
+app.command("status")(status.status)
+app.command("ais")(records.ais)
+app.command("patterns")(records.patterns)
+app.command("components")(records.components)
+app.command("tail")(tail.tail)
+app.command("send")(send.send)
+app.command("retract")(send.retract)
+app.add_typer(dead.app, name="dead")
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """The entry point; what nobody foresaw is one line too, which says where it happened."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        complain(
+            f"a fault of coord's own, please report it: {type(error).__name__}: {error}"
+            f" ({Path(place.filename).name}:{place.lineno})"
+        )
+        sys.exit(ExitCode.FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""What a fleet's patterns are worth, evaluated here again: nobody's word is taken for it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from cli.output import dig
+from coordinator.reads import Item
+from workers.problems import Problem, ProblemError, Score, find_problem
+
+
+def measure(patterns: list[Item]) -> dict[str, Any]:
+    """The best pattern of each contributor and of all, evaluated again.
+
+    ``patterns`` are items as ``coordinator.reads`` gives them. Claims only choose which pattern of
+    a contributor is looked at.
+    """
+    by_contributor: defaultdict[str, list[Item]] = defaultdict(list)
+    for item in sorted(patterns, key=lambda item: str(item["timestamp"])):
+        by_contributor[item["contributor"]].append(item)
+    trainers = {ai: _trainer(items) for ai, items in sorted(by_contributor.items())}
+    bests = [found["best"] | {"contributor": ai} for ai, found in trainers.items() if found["best"]]
+    best = max(bests, key=lambda found: float(found["measured"]["gap_closed"]), default=None)
+    if best is not None:
+        best |= _on_all_held_out(next(p for p in patterns if p["id"] == best["pattern_id"]))
+    return {"trainers": trainers, "best": best}
+
+
+def _trainer(items: list[Item]) -> dict[str, Any]:
+    origins = [(item["id"], dig(item, "pattern", "derived_from")) for item in items]
+    built_on = [origin | {"for": name} for name, origin in origins if isinstance(origin, dict)]
+    best = max(items, key=claimed_gap)
+    return {"patterns": len(items), "built_on": built_on, "best": _again(best)}
+
+
+def claimed_gap(item: Item) -> float:
+    gap = dig(item, "pattern", "data", "held_out", "gap_closed")
+    return float(gap) if isinstance(gap, int | float) else float("-inf")
+
+
+def _again(item: Item) -> dict[str, Any] | None:
+    """The pattern evaluated on the workload it names; None if that cannot be done."""
+    workload = dig(item, "pattern", "data", "held_out", "workload")
+    problem = find_problem(item["specialization"])
+    score = _score(problem, item, workload) if problem else None
+    if score is None:
+        return None
+    return {
+        "pattern_id": item["id"],
+        "specialization": item["specialization"],
+        "workload": workload,
+        "claimed_gap_closed": claimed_gap(item),
+        "measured": _numbers(score),
+    }
+
+
+def _on_all_held_out(item: Item) -> dict[str, Any]:
+    problem = find_problem(item["specialization"])
+    workloads = problem.held_out_workloads if problem else ()
+    scores = {workload: _score(problem, item, workload) for workload in workloads if problem}
+    return {"held_out": {name: _numbers(score) for name, score in scores.items() if score}}
+
+
+def _score(problem: Problem, item: Item, workload: object) -> Score | None:
+    parameters = dig(item, "pattern", "data", "parameters")
+    if not isinstance(parameters, dict) or not isinstance(workload, str):
+        return None
+    try:
+        return problem.evaluate(parameters, workload)
+    except ProblemError:
+        return None
+
+
+def _numbers(score: Score) -> dict[str, float]:
+    return {
+        "gap_closed": score.gap_closed,
+        "achieved": score.achieved,
+        "baseline": score.baseline,
+        "bound": score.bound,
+    }

@@ -1,0 +1,138 @@
+"""The options that every command has, and from them the settings and the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import redis
+import typer
+from pydantic import SecretStr, ValidationError
+
+from coordinator.connection import connect, redact, resolve_url
+from coordinator.errors import ServerUnusable
+from coordinator.keys import Keys
+from coordinator.messages import ID_RULE, RESERVED_IDS, is_ai_id
+from coordinator.settings import Settings
+
+RedisOption = Annotated[
+    str | None,
+    typer.Option(
+        "--redis",
+        metavar="URL",
+        help="Server to use: redis://[user:password@]host:port/db, rediss://… or unix:///path."
+        " Rather put one with a password into COORD_REDIS_URL: `ps` shows this.",
+        show_default="COORD_REDIS_URL, else the embedded server",
+    ),
+]
+NamespaceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace",
+        metavar="NAME",
+        help="Fleet to use; keeps two fleets on one server apart.",
+        show_default="COORD_NAMESPACE, else coord",
+    ),
+]
+StateDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--state-dir",
+        metavar="DIR",
+        help="Directory of the embedded server and of `coord up`.",
+        show_default="COORD_STATE_DIR, else ~/.local/state/coord",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+SpecializationOption = Annotated[
+    str | None, typer.Option("--specialization", "-s", metavar="NAME", help="Only of this one.")
+]
+AiArgument = Annotated[str, typer.Argument(metavar="AI_ID", help=f"{ID_RULE}.")]
+
+_OPTIONS = {"redis_url": "--redis", "namespace": "--namespace", "state_dir": "--state-dir"}
+
+
+def load_settings(
+    redis_url: str | None, namespace: str | None, state_dir: Path | None, **others: Any
+) -> Settings:
+    """The settings of this command: its options, else COORD_…, else the defaults.
+
+    Exits with a usage error that names the option or variable that is wrong.
+    """
+    given: dict[str, Any] = {
+        "redis_url": SecretStr(redis_url) if redis_url is not None else None,
+        "namespace": namespace,
+        "state_dir": state_dir,
+        **others,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise typer.BadParameter(_fault(error, given)) from None
+
+
+def _fault(error: ValidationError, given: dict[str, Any]) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    name = str(first["loc"][0])
+    if name in given:
+        source = _OPTIONS.get(name, "--" + name.replace("_", "-"))
+    else:
+        source = "COORD_" + name.upper()
+    return f"{source}: {first['msg'].replace('Input should', 'it should')}"
+
+
+def check_ai_id(ai_id: str) -> str:
+    """``ai_id``, if an AI may be called so; else a usage error."""
+    if not is_ai_id(ai_id):
+        reserved = " and ".join(sorted(RESERVED_IDS))
+        raise typer.BadParameter(f"{ai_id!r} is no AI's id: {ID_RULE}; {reserved} are reserved")
+    return ai_id
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A fleet that a command works on: its server and its keys."""
+
+    connection: redis.Redis
+    keys: Keys
+    settings: Settings
+    url: str
+
+    @property
+    def where(self) -> str:
+        return redact(self.url)
+
+
+@contextmanager
+def open_fleet(settings: Settings) -> Iterator[Fleet]:
+    """The fleet of ``settings``; what Redis raises inside becomes one sentence for people.
+
+    Raises NoServer, ServerUnusable.
+    """
+    url = resolve_url(settings)
+    with connect(url) as connection, explained(url):
+        yield Fleet(connection, Keys(settings.namespace), settings, url)
+
+
+@contextmanager
+def explained(url: str) -> Iterator[None]:
+    """Redis errors as ServerUnusable."""
+    try:
+        yield
+    except redis.RedisError as error:
+        raise ServerUnusable(explain(url, error)) from error
+
+
+def explain(url: str, error: redis.RedisError) -> str:
+    where = f"the server at {redact(url)}"
+    if isinstance(error, redis.AuthenticationError):
+        return f"{where} refuses our user name and password ({error}): put them into the URL"
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        return f"{where} does not let our user do this ({error}): allow it, or use another user"
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return f"{where} cannot be reached ({error}): start it, or correct --redis"
+    return f"{where} answers with an error ({error}): `coord doctor` may say more"

@@ -1,0 +1,149 @@
+"""What people and programs see: exit codes, tables, JSON, and text that cannot forge anything."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from enum import IntEnum
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+WIDE = 400
+"""Columns of what is not a terminal: nothing is cut there for want of room."""
+CELL_MAX = 60
+
+
+class ExitCode(IntEnum):
+    """How every command ends; ``coord --help`` shows these lines."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    NO_SERVER = 3
+    NO_COORDINATOR = 4
+    INTERRUPTED = 130
+
+    @property
+    def meaning(self) -> str:
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ExitCode.OK: "done",
+    ExitCode.FAILED: "what was asked for failed or was refused",
+    ExitCode.USAGE: "wrong usage, or a bad setting",
+    ExitCode.NO_SERVER: "no server, or one that a fleet cannot use",
+    ExitCode.NO_COORDINATOR: "no coordinator is active, or none answered",
+    ExitCode.INTERRUPTED: "interrupted",
+}
+
+
+def plain(text: object, limit: int | None = None) -> str:
+    """``text`` on one line, all that a terminal would obey written out; cut to ``limit``."""
+    shown = "".join(c if c.isprintable() else _written_out(c) for c in str(text))
+    return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def _written_out(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def cell(value: object, limit: int = CELL_MAX) -> str:
+    """Any JSON value as a cell of a table, "" for None."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict | list):
+        return plain(json.dumps(value, ensure_ascii=False), limit)
+    return plain(value, limit)
+
+
+def dig(value: Any, *path: str) -> Any:
+    """What lies at ``path`` in somebody's JSON, or None; nothing about its shape is believed."""
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def clock_time(ms: int) -> str:
+    """A moment, in local time, as people read it today."""
+    return datetime.fromtimestamp(ms / 1000).strftime("%H:%M:%S")
+
+
+def age(ms: float) -> str:
+    """A duration in the unit that suits it."""
+    if ms < 1000:
+        return f"{max(0, ms):.0f} ms"
+    seconds = ms / 1000
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def size(size_bytes: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if size_bytes < 1024:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1024
+    return f"{size_bytes:.1f} GiB"
+
+
+def percent(share: float) -> str:
+    return f"{share:.1%}"
+
+
+def console() -> Console:
+    """Standard output; no colours unless it is a terminal that wants them."""
+    shown = Console(markup=False, emoji=False, highlight=False, soft_wrap=False)
+    if not shown.is_terminal:
+        shown = Console(
+            markup=False, emoji=False, highlight=False, width=WIDE, no_color=True, color_system=None
+        )
+    return shown
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    shown = Table(
+        title=Text(plain(title), style="bold"),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+    )
+    for column in columns:
+        shown.add_column(Text(column), overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text(cell(value)) for value in row))
+    return shown
+
+
+def say(text: str) -> None:
+    """One line on standard output; what it quotes must have gone through ``plain``."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def complain(text: str) -> None:
+    """One line on standard error."""
+    sys.stderr.write(f"coord: {plain(text)}\n")
+    sys.stderr.flush()
+
+
+def say_json(value: Any, *, one_line: bool = False) -> None:
+    """ASCII only, so that not even a terminal of eight-bit control characters obeys it."""
+    say(json.dumps(value, indent=None if one_line else 2, default=str))
+
+
+def show(value: Any, as_json: bool, render: Callable[[Console], None]) -> None:
+    """``value`` as JSON, or what ``render`` makes of it for people."""
+    if as_json:
+        say_json(value)
+    else:
+        render(console())

@@ -1,0 +1,165 @@
+"""``coord ais``, ``patterns`` and ``components``: what the registry and the knowledge hold."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from cli.options import (
+    JsonOption,
+    NamespaceOption,
+    RedisOption,
+    SpecializationOption,
+    StateDirOption,
+    load_settings,
+    open_fleet,
+)
+from cli.output import age, dig, show, table
+from coordinator.reads import Item, Page, read_ais, read_benchmarks, read_records
+
+METRICS_SHOWN = 2
+LimitOption = Annotated[
+    int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many.")
+]
+CapabilityOption = Annotated[
+    str | None, typer.Option("--capability", "-c", metavar="NAME", help="Only those that have it.")
+]
+
+
+def ais(
+    specialization: SpecializationOption = None,
+    capability: CapabilityOption = None,
+    limit: LimitOption = 100,
+    json: JsonOption = False,
+    redis: RedisOption = None,
+    namespace: NamespaceOption = None,
+    state_dir: StateDirOption = None,
+) -> None:
+    """List the AIs that are there.
+
+    Example: coord ais --capability storage_management
+    """
+    with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
+        page = read_ais(fleet.connection, fleet.keys, limit, specialization, capability)
+    now_ms = time.time_ns() // 1_000_000
+
+    def render(shown: Console) -> None:
+        columns = ("AI", "specialization", "status", "load", "heartbeat", "capabilities")
+        rows = [
+            (
+                ai["ai_id"],
+                ai["specialization"],
+                ai["status"],
+                ai["load"],
+                f"{age(now_ms - ai['heartbeat_ms'])} ago",
+                ", ".join(ai["capabilities"]),
+            )
+            for ai in page.items
+        ]
+        _print(shown, "AIs", columns, rows, page)
+
+    show({"ais": page.items, "total": page.total}, json, render)
+
+
+def patterns(
+    specialization: SpecializationOption = None,
+    limit: LimitOption = 20,
+    json: JsonOption = False,
+    redis: RedisOption = None,
+    namespace: NamespaceOption = None,
+    state_dir: StateDirOption = None,
+) -> None:
+    """List the newest patterns. Scores are what their contributors claim.
+
+    Example: coord patterns --specialization file_system --limit 5
+    """
+    with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
+        page = read_records(fleet.connection, fleet.keys, "pattern", limit, specialization)
+
+    def render(shown: Console) -> None:
+        columns = (
+            *("pattern", "type", "specialization", "contributor", "shared", "revision"),
+            *("claimed confidence", "claimed gap closed", "begun from"),
+        )
+        _print(shown, "patterns", columns, map(_pattern_row, page.items), page)
+
+    show({"patterns": page.items, "total": page.total}, json, render)
+
+
+def components(
+    specialization: SpecializationOption = None,
+    limit: LimitOption = 20,
+    json: JsonOption = False,
+    redis: RedisOption = None,
+    namespace: NamespaceOption = None,
+    state_dir: StateDirOption = None,
+) -> None:
+    """List the newest components and features. Scores are what their contributors claim.
+
+    Example: coord components --json
+    """
+    with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
+        read = (fleet.connection, fleet.keys)
+        found = read_records(*read, "component", limit, specialization)
+        features = read_records(*read, "feature", limit, specialization)
+        ids = [item["id"] for item in found.items + features.items]
+        reports = read_benchmarks(*read, ids, limit=1)
+
+    def render(shown: Console) -> None:
+        shared = ("name", "specialization", "contributor", "shared", "revision")
+        claimed = ("claimed test_coverage", "claimed performance")
+        rows = [_component_row(item, item["code"], reports) for item in found.items]
+        _print(shown, "components", ("component", *shared, *claimed), rows, found)
+        rows = [_component_row(item, item["component"], reports) for item in features.items]
+        _print(shown, "features", ("feature", *shared, *claimed), rows, features)
+
+    value = {
+        "components": found.items,
+        "features": features.items,
+        "total": {"components": found.total, "features": features.total},
+    }
+    show(value, json, render)
+
+
+def _pattern_row(item: Item) -> tuple[object, ...]:
+    pattern = item["pattern"]
+    return (
+        item["id"],
+        pattern.get("type"),
+        item["specialization"],
+        item["contributor"],
+        item["timestamp"],
+        item["revision"],
+        pattern.get("confidence"),
+        dig(pattern, "data", "held_out", "gap_closed"),
+        dig(pattern, "derived_from", "contributor"),
+    )
+
+
+def _component_row(item: Item, record: Item, reports: dict[str, list[Item]]) -> tuple[object, ...]:
+    """The performance shown is the score in the record, else the newest report on it."""
+    newest = reports.get(item["id"], [{}])[0].get("metrics", {})
+    told = ", ".join(f"{name} {value:.3g}" for name, value in list(newest.items())[:METRICS_SHOWN])
+    return (
+        item["id"],
+        record.get("name", record.get("component_name")),
+        item["specialization"],
+        item["contributor"],
+        item["timestamp"],
+        item["revision"],
+        record.get("test_coverage"),
+        record.get("performance_score", told),
+    )
+
+
+def _print(shown: Console, title: str, columns: Any, rows: Any, page: Page) -> None:
+    if not page.items:
+        shown.print(Text(f"no {title}"))
+        return
+    shown.print(table("" if title == "AIs" else title, columns, rows))
+    if page.total > len(page.items):
+        shown.print(Text(f"{len(page.items)} of {page.total}: ask for more by --limit"))

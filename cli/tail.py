@@ -1,0 +1,110 @@
+"""``coord tail``: what happens in the fleet, as it happens."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import Annotated
+
+import redis as redis_py
+import typer
+
+from cli.follow import Follower, Line, summary
+from cli.options import (
+    Fleet,
+    JsonOption,
+    NamespaceOption,
+    RedisOption,
+    StateDirOption,
+    explain,
+    load_settings,
+    open_fleet,
+)
+from cli.output import clock_time, complain, plain, say, say_json
+
+BLOCK_MS = 500
+AWAY_S = 0.5
+TEXT_MAX = 200
+
+FromOption = Annotated[
+    int | None,
+    typer.Option(
+        "--from", metavar="N", min=0, help="Begin at this number of the log, not at its end."
+    ),
+]
+AiOption = Annotated[
+    str | None, typer.Option("--ai", metavar="AI", help="Only what concerns this AI.")
+]
+TypeOption = Annotated[
+    str | None, typer.Option("--type", metavar="T", help="Only this message type or event.")
+]
+
+
+def tail(
+    begin: FromOption = None,
+    ai: AiOption = None,
+    kind: TypeOption = None,
+    json: JsonOption = False,
+    redis: RedisOption = None,
+    namespace: NamespaceOption = None,
+    state_dir: StateDirOption = None,
+) -> None:
+    """Print what happens in the fleet, a line each, until Ctrl-C; --json prints JSON lines.
+
+    What retention has cut is shown as a gap, a server that was started again as a new epoch.
+
+    Example: coord tail --from 0 --type pattern_share
+    """
+    with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
+        follower = Follower(fleet.connection, fleet.keys)
+        if begin is not None:
+            follower.begin_at(begin)
+        with suppress(KeyboardInterrupt):
+            while True:
+                for line in _read(fleet, follower):
+                    if concerns(line, ai, kind):
+                        say_json(line.as_json(), one_line=True) if json else say(text_of(line))
+
+
+def concerns(line: Line, ai: str | None, kind: str | None) -> bool:
+    """Whether a line passes the filters; gaps and epochs always do."""
+    if line.kind in ("gap", "epoch"):
+        return True
+    data = line.data
+    if line.kind == "message":
+        ais, kinds = {data["sender_id"], data["target_ai"]}, {data["message_type"]}
+    else:
+        ais, kinds = {data["ai"]}, {data["event"]}
+    return (ai is None or ai in ais) and (kind is None or kind in kinds)
+
+
+def text_of(line: Line) -> str:
+    """The line as people read it; what AIs wrote cannot end it or colour it."""
+    if line.kind == "gap":
+        count = line.n - line.first + 1
+        cut = f"{line.first} to {line.n}" if count > 1 else f"{line.n}"
+        return f"--------  gap: {line.source} {cut} ({count}) are no longer kept"
+    if line.kind == "epoch":
+        text = f"--------  epoch {plain(line.epoch)} began after log {line.n}"
+        forgot = line.data.get("forgot", 0)
+        return text + (f"; the server has forgotten {forgot} that came after it" if forgot else "")
+    data = line.data
+    head = f"{clock_time(line.ms)}  {line.source} {line.n:<6}"
+    if line.kind == "event":
+        return f"{head}  {plain(data['event'], 40)}: {plain(data['text'], TEXT_MAX)}"
+    to = data["target_ai"] or "all"
+    route = f"{plain(data['sender_id'])} -> {plain(to)}  {plain(data['message_type'], 40)}"
+    return f"{head}  {route}  {plain(summary(data), TEXT_MAX)}".rstrip()
+
+
+def _read(fleet: Fleet, follower: Follower) -> list[Line]:
+    """What is new; an outage of the server is said once and waited out."""
+    said = False
+    while True:
+        try:
+            return follower.read(BLOCK_MS)
+        except (redis_py.ConnectionError, redis_py.TimeoutError) as error:
+            if not said:
+                complain(f"{explain(fleet.url, error)}; waiting for it")
+                said = True
+            time.sleep(AWAY_S)

@@ -1,0 +1,70 @@
+"""``coord trainer``: one trainer, in this process."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from cli.options import (
+    AiArgument,
+    JsonOption,
+    NamespaceOption,
+    RedisOption,
+    StateDirOption,
+    check_ai_id,
+    load_settings,
+)
+from cli.output import show
+from coordinator.connection import resolve_url
+from workers.worker import run_trainer
+
+METRICS = (
+    "patterns_generated",
+    "components_created",
+    "collaborations_completed",
+    "features_implemented",
+)
+SpecializationOption = Annotated[
+    str | None,
+    typer.Option(
+        "--specialization",
+        "-s",
+        metavar="NAME",
+        help="What it is good at.",
+        show_default="COORD_SPECIALIZATION, else general",
+    ),
+]
+MinutesOption = Annotated[
+    float | None,
+    typer.Option("--minutes", "-m", metavar="M", min=0, help="How long; else until Ctrl-C."),
+]
+
+
+def trainer(
+    ai_id: AiArgument,
+    specialization: SpecializationOption = None,
+    minutes: MinutesOption = None,
+    json: JsonOption = False,
+    redis: RedisOption = None,
+    namespace: NamespaceOption = None,
+    state_dir: StateDirOption = None,
+) -> None:
+    """Run one trainer until Ctrl-C or for some minutes, and print what it made.
+
+    Ends with 1 if another live trainer holds the id; the error names it.
+
+    Example: coord trainer AI_Node_1 --specialization file_system --minutes 2
+    """
+    ai_id = check_ai_id(ai_id)
+    settings = load_settings(redis, namespace, state_dir, specialization=specialization)
+    metrics = run_trainer(ai_id, resolve_url(settings), settings, minutes)
+    shown = {name: metrics.get(name, 0) for name in METRICS} | metrics
+
+    def render(console: Console) -> None:
+        for name, value in shown.items():
+            console.print(Text(f"{name:<26}{value}"))
+
+    show({"ai_id": ai_id} | shown, json, render)

@@ -1,0 +1,499 @@
+"""The coord command: what it prints, how it ends, and that nobody can forge what it prints."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from typer.testing import CliRunner, Result
+
+from cli import doctor, output
+from cli.follow import Follower, Line
+from cli.main import app
+from cli.output import ExitCode
+from cli.serve import run_coordinator
+from cli.status import read_status
+from cli.tail import concerns, text_of
+from coordinator.keys import Keys
+from coordinator.settings import Settings
+from tests.servers import TestServer, python_environment, wait_for
+
+KEYS = Keys()
+HOSTILE = "x\x1b[2J\n12:00:00  log 9  hub -> all\x9b31m\u202e\r\x00"
+COMMANDS = [
+    *("demo", "serve", "stop", "up", "down", "trainer", "status", "ais", "patterns"),
+    *("components", "tail", "send", "retract", "doctor", "dead list", "dead retry", "dead drop"),
+]
+
+
+@pytest.fixture
+def coord() -> Callable[..., Result]:
+    def run(*arguments: str, **more: Any) -> Result:
+        return CliRunner().invoke(app, list(arguments), **more)
+
+    return run
+
+
+@pytest.fixture
+def fleet(real_url: str, real_redis: Redis) -> Iterator[Redis]:
+    """A server on which a coordinator is active."""
+    stop_flag = threading.Event()
+    settings = Settings(leader_lease_s=2)
+    thread = threading.Thread(target=run_coordinator, args=(settings, real_url, stop_flag))
+    thread.start()
+    try:
+        wait_for(lambda: real_redis.exists(KEYS.leader), what="a coordinator")
+        yield real_redis
+    finally:
+        stop_flag.set()
+        thread.join()
+
+
+def pretend_ai(redis: Redis, ai: str, **fields: str) -> None:
+    record = {
+        "specialization": "audio",
+        "capabilities": '["c"]',
+        "status": "ready",
+        "load": "0.5",
+        "instance": "host.1.abc",
+        "joined_ms": "1",
+        "heartbeat_ms": "1",
+    }
+    redis.hset(KEYS.ai(ai), mapping=record | fields)
+    redis.zadd(KEYS.leases, {ai: 1})
+
+
+def append(redis: Redis, key: str, n: int, epoch: str = "e1", **fields: str) -> None:
+    redis.xadd(key, {**fields, "epoch": epoch, "ms": n * 1000, "bytes": n}, id=f"{n}-0")
+
+
+def append_message(redis: Redis, n: int, epoch: str = "e1", text: str = "t") -> None:
+    message = {
+        "message_id": "m",
+        "sender_id": "AI_1",
+        "message_type": "pattern_share",
+        "timestamp": "2026-01-01T00:00:00",
+        "payload": {"pattern": {"id": text}},
+        "target_ai": None,
+    }
+    append(redis, KEYS.log, n, epoch, message=json.dumps(message))
+
+
+def append_event(redis: Redis, n: int, epoch: str = "e1", text: str = "AI_1 joined") -> None:
+    append(redis, KEYS.events, n, epoch, kind="joined", ai="AI_1", text=text, data="{}")
+
+
+def begin_epochs(redis: Redis, *begins: tuple[str, int]) -> None:
+    epoch = begins[-1][0]
+    redis.hset(KEYS.fleet, mapping={"epoch": epoch, "epochs": json.dumps(begins), "schema": "1"})
+
+
+def is_one_clean_line(text: str) -> bool:
+    return text.count("\n") == 1 and text.endswith("\n") and text[:-1].isprintable()
+
+
+# -- every command ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches_with_an_example(coord: Callable[..., Result], command: str) -> None:
+    result = coord(*command.split(), "--help")
+    assert result.exit_code == 0
+    assert f"Example: coord {command}" in " ".join(result.stdout.split())
+
+
+def test_exit_codes_are_in_the_help(coord: Callable[..., Result]) -> None:
+    shown = " ".join(coord("--help").stdout.split())
+    for code in ExitCode:
+        assert f"{code.value} {code.meaning}" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["status", "--namespace", "a b"], "--namespace"),
+        (["trainer", "no spaces please"], "is no AI's id"),
+        (["trainer", "hub"], "reserved"),
+        (["send", "query", "-p", "{"], "is not JSON"),
+        (["send", "query", "-p", "[]"], "must be a JSON object"),
+        (["send", "query", "-p", "@/no/such"], "cannot be read"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_wrong_usage_ends_with_2(
+    coord: Callable[..., Result], arguments: list[str], said: str
+) -> None:
+    result = coord(*arguments)
+    assert result.exit_code == ExitCode.USAGE
+    assert said in result.stderr
+
+
+def test_a_bad_setting_is_named(
+    coord: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COORD_LEASE_S", "soon")
+    result = coord("status")
+    assert result.exit_code == ExitCode.USAGE
+    assert "COORD_LEASE_S: it should be a valid number" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "ais", "patterns", "components", "tail", "dead list"]
+)
+def test_no_server_and_an_unreachable_one_end_with_3(
+    coord: Callable[..., Result], command: str, tmp_path: Path
+) -> None:
+    nobody = coord(*command.split(), "--state-dir", str(tmp_path / "none"))
+    assert nobody.exit_code == ExitCode.NO_SERVER
+    assert nobody.stderr.startswith("coord: no server: run `coord serve`")
+    away = coord(*command.split(), "--redis", "unix:///no/such?password=sesame")
+    assert away.exit_code == ExitCode.NO_SERVER
+    assert "cannot be reached" in away.stderr
+    assert is_one_clean_line(away.stderr)
+    assert "sesame" not in away.stderr
+
+
+def test_an_unforeseen_fault_is_one_line_too(tmp_path: Path) -> None:
+    program = "import cli.main as m; m.app = lambda: {}['a\\nb']; m.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=python_environment()
+    )
+    assert done.returncode == ExitCode.FAILED
+    assert done.stderr.startswith("coord: a fault of coord's own")
+    assert is_one_clean_line(done.stderr)
+
+
+# -- what is printed -------------------------------------------------------------------------------
+
+
+def test_plain_text_obeys_nothing() -> None:
+    shown = output.plain(HOSTILE)
+    assert shown.isprintable()
+    assert shown.startswith("x\\x1b[2J\\n12:00:00")
+    assert output.plain("ä 漢 😀") == "ä 漢 😀"
+    assert output.plain("\ud800") == "\\ud800"
+    assert output.plain("abcdef", 4) == "abc…"
+
+
+def test_hostile_records_cannot_forge_lines(
+    coord: Callable[..., Result], real_url: str, real_redis: Redis
+) -> None:
+    pretend_ai(real_redis, "AI_1", status=HOSTILE, specialization=HOSTILE)
+    record = {"id": HOSTILE, "type": HOSTILE, "confidence": HOSTILE, "name": HOSTILE}
+    for kind in ("pattern", "component", "feature"):
+        fields = {"record": json.dumps(record), "contributor": HOSTILE, "timestamp": HOSTILE}
+        fields |= {"specialization": HOSTILE, "revision": "1"}
+        real_redis.hset(KEYS.record(kind, "r"), mapping=fields)
+        real_redis.zadd(KEYS.records(kind), {"r": 1})
+    real_redis.set(KEYS.leader, HOSTILE)
+    letter = {"ms": "1", "door": HOSTILE, "error": HOSTILE, "body": HOSTILE}
+    real_redis.xadd(KEYS.dead, letter)
+    for command in ("ais", "patterns", "components", "status", "dead list", "doctor"):
+        for as_json in ([], ["--json"]):
+            result = coord(*command.split(), *as_json, "--redis", real_url)
+            assert result.exit_code in (ExitCode.OK, ExitCode.FAILED)
+            assert all(line.isprintable() for line in result.stdout.split("\n"))
+            assert not any(line.startswith("12:00:00") for line in result.stdout.split("\n"))
+
+
+def test_scores_are_shown_as_claims(
+    coord: Callable[..., Result], fleet: Redis, real_url: str
+) -> None:
+    pattern = {"id": "p1", "type": "note", "confidence": 0.95}
+    code = {"id": "c1", "name": "n", "test_coverage": 0.5, "performance_score": 0.25}
+    at = ("--redis", real_url)
+    assert (
+        coord("send", "pattern_share", "-p", json.dumps({"pattern": pattern}), *at).exit_code == 0
+    )
+    assert (
+        coord("send", "code_share", "-p", "-", *at, input=json.dumps({"code": code})).exit_code == 0
+    )
+    shown = coord("patterns", *at).stdout
+    assert "claimed confidence" in shown
+    assert "0.95" in shown
+    shown = coord("components", *at).stdout
+    assert "claimed test_coverage" in shown
+    assert "claimed performance" in shown
+    assert "no features" in shown
+    listed = json.loads(coord("patterns", "--json", *at).stdout)
+    assert listed["patterns"][0]["pattern"] == pattern
+    assert listed["total"] == 1
+    assert coord("retract", "p1", *at).exit_code == 0
+    assert json.loads(coord("patterns", "--json", *at).stdout)["total"] == 0
+
+
+# -- status ----------------------------------------------------------------------------------------
+
+
+def test_status_has_the_names_that_the_clients_know(
+    coord: Callable[..., Result], fleet: Redis, real_url: str
+) -> None:
+    pretend_ai(fleet, "AI_1")
+    fleet.hset(KEYS.totals, "performance_report", 3)
+    result = coord("status", "--json", "--redis", real_url)
+    assert result.exit_code == ExitCode.OK
+    found = json.loads(result.stdout)
+    assert found["connected_ais"] == 1
+    assert found["ai_list"] == ["AI_1"]
+    assert found["performance_reports"] == found["total_messages"] == 3
+    for name in ("shared_patterns", "shared_components", "collective_features"):
+        assert found[name] == 0
+    assert found["active_collaborations"] == 0
+    assert found["coordinator"]["active"].count(".") == 2
+    assert found["coordinator"]["epoch"]
+    assert found["server"]["append_only_file"] is False
+    assert found["ais"][0]["ai_id"] == "AI_1"
+    shown = coord("status", "--redis", real_url).stdout
+    assert "AI_1" in shown
+    assert "a crash of the server loses messages" in shown
+
+
+def test_status_without_a_coordinator_ends_with_4(
+    coord: Callable[..., Result], real_url: str, real_redis: Redis
+) -> None:
+    real_redis.sadd(KEYS.doors, "AI_1", "AI_2")
+    real_redis.xadd(KEYS.ingress("AI_1"), {"body": "b"}, id="1000-0")
+    result = coord("status", "--redis", real_url)
+    assert result.exit_code == ExitCode.NO_COORDINATOR
+    assert "none is active" in result.stdout
+    assert "1 messages wait, the oldest for" in result.stdout
+    found = read_status(real_redis, KEYS, 1_000_000)
+    assert found["coordinator"]["ingress"]["entries"] == 1
+    assert found["coordinator"]["ingress"]["oldest_age_ms"] > 1_000_000
+
+
+def test_status_shows_the_first_50_of_many(
+    coord: Callable[..., Result], real_url: str, real_redis: Redis
+) -> None:
+    for n in range(60):
+        pretend_ai(real_redis, f"AI_{n:02}")
+    shown = coord("status", "--redis", real_url).stdout
+    assert "AI_49" in shown
+    assert "AI_50" not in shown
+    assert "and 10 more" in shown
+    assert len(read_status(real_redis, KEYS, 1, ais_limit=5)["ais"]) == 5
+
+
+def test_standbys_are_those_seen_lately(real_redis: Redis) -> None:
+    real_redis.zadd(KEYS.standby, {"old": 1, "here": 100_000})
+    assert read_status(real_redis, KEYS, 101_000)["coordinator"]["standby"] == ["here"]
+
+
+# -- tail ------------------------------------------------------------------------------------------
+
+
+def read_all(follower: Follower) -> list[str]:
+    return [f"{line.kind} {line.source} {line.first}-{line.n}" for line in follower.read(0)]
+
+
+def test_follower_merges_by_time_and_begins_at_the_end(redis: Redis) -> None:
+    begin_epochs(redis, ("e1", 0))
+    append_message(redis, 1)
+    follower = Follower(redis, KEYS)
+    assert read_all(follower) == []
+    append_message(redis, 2)
+    append_message(redis, 4)
+    append_event(redis, 3)
+    assert read_all(follower) == [
+        "message log 2-2",
+        "gap events 1-2",
+        "event events 3-3",
+        "gap log 3-3",
+        "message log 4-4",
+    ]
+
+
+def test_follower_begins_at_a_number_of_the_log(redis: Redis) -> None:
+    begin_epochs(redis, ("e1", 0))
+    for n in range(1, 8):
+        append_message(redis, n)
+        append_event(redis, n)
+    redis.xtrim(KEYS.log, maxlen=4, approximate=False)
+    follower = Follower(redis, KEYS)
+    follower.begin_at(6)
+    assert read_all(follower)[:2] == ["message log 6-6", "event events 6-6"]
+    follower.begin_at(0)
+    assert "gap log 1-3" in read_all(follower)
+
+
+def test_follower_goes_back_when_the_server_forgot(redis: Redis) -> None:
+    """Seen up to 7, the server restored to 4 and gone on to 9 in another epoch."""
+    begin_epochs(redis, ("e1", 0))
+    for n in range(1, 8):
+        append_message(redis, n)
+    follower = Follower(redis, KEYS)
+    redis.delete(KEYS.log)
+    begin_epochs(redis, ("e1", 0), ("e2", 4))
+    for n in range(1, 10):
+        append_message(redis, n, "e1" if n <= 4 else "e2")
+    lines = follower.read(0)
+    assert [(line.kind, line.n) for line in lines] == [
+        ("epoch", 4),
+        *[("message", n) for n in range(5, 10)],
+    ]
+    assert lines[0].data == {"forgot": 3}
+    assert "the server has forgotten 3" in text_of(lines[0])
+
+
+def test_follower_begins_anew_on_an_empty_server(redis: Redis) -> None:
+    begin_epochs(redis, ("e1", 0))
+    append_message(redis, 1)
+    append_event(redis, 1)
+    follower = Follower(redis, KEYS)
+    redis.delete(KEYS.log, KEYS.events)
+    begin_epochs(redis, ("e2", 0))
+    append_message(redis, 1, "e2")
+    assert read_all(follower) == ["epoch log 0-0", "message log 1-1"]
+
+
+def test_tail_lines_are_one_line_each(redis: Redis) -> None:
+    append_message(redis, 1, text=HOSTILE)
+    append_event(redis, 1, text=HOSTILE)
+    follower = Follower(redis, KEYS)
+    follower.begin_at(0)
+    for line in follower.read(0):
+        assert text_of(line).isprintable()
+
+
+def test_tail_filters() -> None:
+    message = {"sender_id": "A", "target_ai": "B", "message_type": "T"}
+    line = Line("message", "log", 1, 1, 1, "e", message)
+    assert concerns(line, "A", None)
+    assert concerns(line, "B", "T")
+    assert not concerns(line, "C", None)
+    assert not concerns(line, "A", "U")
+    assert concerns(Line("gap", "log", 1, 2, 1, "e"), "C", "U")
+
+
+def test_tail_prints_json_lines_until_interrupted(
+    start_server: Callable[..., TestServer],
+) -> None:
+    server = start_server("--appendonly", "yes")
+    with server.client() as redis:
+        begin_epochs(redis, ("e1", 0))
+        append_message(redis, 1)
+    tail = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "tail", "--from", "0", "--json", "--redis", server.url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=python_environment(),
+    )
+    assert tail.stdout is not None
+    assert json.loads(tail.stdout.readline())["message_type"] == "pattern_share"
+    server.restart()
+    with server.client() as redis:
+        begin_epochs(redis, ("e1", 0), ("e2", 1))
+        append_event(redis, 1, "e2")
+    assert json.loads(tail.stdout.readline())["epoch"] == "e2"
+    assert json.loads(tail.stdout.readline())["event"] == "joined"
+    tail.send_signal(signal.SIGINT)
+    _, complaints = tail.communicate(timeout=20)
+    assert tail.returncode == ExitCode.OK
+    assert "Traceback" not in complaints
+
+
+# -- send, dead, doctor ----------------------------------------------------------------------------
+
+
+def test_send_says_whether_it_took_effect(
+    coord: Callable[..., Result], fleet: Redis, real_url: str
+) -> None:
+    at = ("--redis", real_url)
+    sent = coord("send", "query", "-p", '{"what": "counts"}', "--json", *at)
+    assert sent.exit_code == ExitCode.OK
+    assert len(json.loads(sent.stdout)["message_id"]) == 32
+    refused = coord("send", "pattern_share", *at)
+    assert refused.exit_code == ExitCode.FAILED
+    assert "payload.pattern is missing" in refused.stderr
+    assert is_one_clean_line(refused.stderr)
+    unknown = coord("send", "query", "-p", '{"what": "counts"}', "--to", "AI_9", *at)
+    assert unknown.exit_code == ExitCode.FAILED
+    assert coord("retract", "nothing", *at).exit_code == ExitCode.FAILED
+
+
+def test_send_of_an_unknown_type_is_refused(
+    coord: Callable[..., Result], fleet: Redis, real_url: str
+) -> None:
+    refused = coord("send", "no_such_type", "--redis", real_url)
+    assert refused.exit_code == ExitCode.FAILED
+    assert "message_type 'no_such_type' is unknown" in refused.stderr
+
+
+def test_send_without_a_coordinator_ends_with_4(
+    coord: Callable[..., Result], real_url: str
+) -> None:
+    result = coord("send", "query", "--wait", "0.1", "--redis", real_url)
+    assert result.exit_code == ExitCode.NO_COORDINATOR
+    assert "it is queued" in result.stderr
+
+
+def test_dead_letters_are_listed_tried_again_and_dropped(
+    coord: Callable[..., Result], fleet: Redis, real_url: str
+) -> None:
+    at = ("--redis", real_url)
+    assert "no dead letters" in coord("dead", "list", *at).stdout
+    body = {
+        "message_id": "1",
+        "sender_id": "operator",
+        "message_type": "pattern_share",
+        "timestamp": "2026-01-01T00:00:00",
+        "payload": {"pattern": {"id": "p1"}},
+    }
+    letter = {"door": "operator", "instance": "i", "n": 1, "ms": 1, "error": "KeyError: 'x'"}
+    first = fleet.xadd(KEYS.dead, {**letter, "body": json.dumps(body)}).decode()
+    second = fleet.xadd(KEYS.dead, {**letter, "body": "not json"}).decode()
+    listed = json.loads(coord("dead", "list", "--json", *at).stdout)["dead_letters"]
+    assert [entry["id"] for entry in listed] == [second, first]
+    assert listed[1]["message_type"] == "pattern_share"
+    assert "KeyError" in coord("dead", "list", *at).stdout
+    assert coord("dead", "retry", first, *at).exit_code == ExitCode.OK
+    assert fleet.exists(KEYS.record("pattern", "p1"))
+    assert coord("dead", "drop", second, *at).exit_code == ExitCode.OK
+    assert fleet.xlen(KEYS.dead) == 0
+    assert coord("dead", "drop", second, *at).exit_code == ExitCode.FAILED
+
+
+def test_doctor_names_what_is_wrong_and_the_cure(
+    coord: Callable[..., Result], real_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COORD_LEASES", "1")
+    result = coord("doctor", "--redis", real_url)
+    assert result.exit_code == ExitCode.FAILED
+    assert "none is active, so messages only pile up: run `coord serve`" in result.stdout
+    assert "COORD_LEASES is no setting of coord: did you mean COORD_LEASE_S?" in result.stdout
+    assert "CONFIG SET appendonly yes" in result.stdout
+
+
+def test_doctor_is_content_with_a_fleet_that_runs(
+    coord: Callable[..., Result], fleet: Redis, real_url: str
+) -> None:
+    result = coord("doctor", "--json", "--redis", real_url)
+    assert result.exit_code == ExitCode.OK
+    found = json.loads(result.stdout)
+    assert found["well"]
+    levels = {check["name"]: check["level"] for check in found["checks"]}
+    assert levels["coordinator"] == levels["clocks"] == levels["embedded server"] == "ok"
+
+
+def test_doctor_refuses_an_open_state_directory(
+    coord: Callable[..., Result], tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o755)
+    result = coord("doctor", "--state-dir", str(tmp_path))
+    assert result.exit_code == ExitCode.FAILED
+    assert "chmod 700" in result.stdout
+
+
+def test_doctor_compares_versions_as_numbers() -> None:
+    assert doctor._check_packages(["redis>=6.2", "rq>=2.9"]).level == "ok"
+    assert doctor._check_packages(["redis>=999"]).detail.endswith("run `pip install 'redis>=999'`")
+    assert "is missing" in doctor._check_packages(["no-such-package>=1"]).detail

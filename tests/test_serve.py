@@ -1,0 +1,292 @@
+"""coord serve, stop, up and down as real processes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from cli.output import ExitCode
+from cli.serve import OneLine, holder_of
+from coordinator import embedded
+from coordinator.connection import connect
+from coordinator.keys import Keys
+from tests.servers import TestServer, python_environment, wait_for
+
+KEYS = Keys()
+
+
+class Serve:
+    """A ``coord serve`` of its own process, and what it has said so far."""
+
+    def __init__(self, *arguments: str, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "cli.main", "serve", *arguments],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=python_environment(COORD_LEADER_LEASE_S="1", **environment),
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip("\n"))
+
+    def wait_for(self, text: str) -> str:
+        """The first line that has ``text`` in it."""
+
+        def found() -> str | None:
+            return next((line for line in list(self.lines) if text in line), None)
+
+        return wait_for(found, what=f"{text!r}, which is not in {self.lines}")  # type: ignore[return-value]
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(30)
+        self._reader.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return code
+
+
+@contextmanager
+def serving(*arguments: str, **environment: str) -> Iterator[Serve]:
+    serve = Serve(*arguments, **environment)
+    try:
+        yield serve
+    finally:
+        serve.end(signal.SIGKILL)
+
+
+def coord(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.fixture
+def _settings_of_this_process_restored() -> Iterator[None]:
+    """``serve`` takes signals and the log for itself."""
+    log = logging.getLogger("coord")
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(number) for number in numbers]
+    logs = (log.handlers, log.propagate, log.level)
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+    log.handlers, log.propagate = logs[:2]
+    log.setLevel(logs[2])
+
+
+# -- one server, one active coordinator ------------------------------------------------------------
+
+
+def test_two_at_once_share_a_server_and_the_standby_takes_over(state_dir: Path) -> None:
+    at = ("--state-dir", str(state_dir))
+    with serving(*at) as one, serving(*at) as other:
+        pids = {re.search(r"process (\d+)", s.wait_for("embedded server at")) for s in (one, other)}
+        assert len({match[1] for match in pids if match}) == 1
+        wait_for(lambda: any("standing by:" in line for line in one.lines + other.lines))
+        standby, active = (one, other) if "standing by" in str(one.lines) else (other, one)
+        assert json.loads(coord("status", "--json", *at).stdout)["coordinator"]["standby"]
+        active.end(signal.SIGKILL)
+        standby.wait_for("took over from")
+        assert standby.end() == ExitCode.OK
+        assert "the embedded server runs on; `coord stop` ends it" in standby.lines[-1]
+    assert embedded.find(state_dir) is not None
+    assert "has ended" in coord("stop", *at).stdout
+    assert "no embedded server was running" in coord("stop", *at).stdout
+
+
+def test_a_server_left_by_a_kill_is_adopted(state_dir: Path) -> None:
+    at = ("--state-dir", str(state_dir))
+    with serving(*at) as first:
+        first.wait_for("active:")
+        before = embedded.find(state_dir)
+        first.end(signal.SIGKILL)
+    (state_dir / "endpoint.json").unlink()
+    with serving(*at, "--quiet") as second:
+        assert before is not None
+        with connect(before.url) as connection:
+            wait_for(lambda: str(second.process.pid) in (holder_of(connection, KEYS) or ""))
+        assert embedded.find(state_dir) == before
+        assert second.end(signal.SIGINT) == ExitCode.OK
+        assert second.lines == []
+
+
+def test_log_lines_tell_what_happens(start_server: Callable[..., TestServer]) -> None:
+    server = start_server()
+    hello = {
+        "message_id": "1",
+        "sender_id": "AI_1",
+        "message_type": "hello",
+        "timestamp": "2026-01-01T00:00:00",
+        "payload": {"specialization": "audio"},
+    }
+    evil = hello | {"message_type": "goodbye", "payload": {"reason": "x\n\x1b[2J2026 forged"}}
+    with serving(COORD_REDIS_URL=server.url) as serve, server.client() as redis:
+        serve.wait_for("keeps no append-only file")
+        for n, message in enumerate((hello, hello | {"message_type": "nonsense"}, evil), 1):
+            fields = {"body": json.dumps(message), "instance": "i", "n": n}
+            redis.xadd(KEYS.ingress("AI_1"), fields)
+        redis.sadd(KEYS.doors, "AI_1")
+        serve.wait_for("AI_1 joined (audio")
+        serve.wait_for("refused a message of AI_1")
+        assert serve.wait_for("AI_1 left").endswith("x\\n\\x1b[2J2026 forged")
+        assert serve.end() == ExitCode.OK
+    dated = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
+    assert all(dated.match(line) and line.isprintable() for line in serve.lines)
+
+
+def test_a_log_record_is_one_line_even_with_a_traceback() -> None:
+    try:
+        raise ValueError("a\nb\x1b[31m")
+    except ValueError:
+        record = logging.LogRecord("coord", 40, "f", 1, "broke: %s", ("\n",), sys.exc_info())
+    shown = OneLine().format(record)
+    assert shown.isprintable()
+    assert "error: broke: \\n (test_serve.py:" in shown
+
+
+# -- servers that no fleet can live on -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--replicaof", "127.0.0.1", "1"), "is a read-only replica"),
+        (("--maxmemory-policy", "allkeys-lru"), "maxmemory-policy allkeys-lru"),
+        (("--requirepass", "sesame"), "refuses our user name and password"),
+    ],
+)
+@pytest.mark.usefixtures("_settings_of_this_process_restored")
+def test_an_unusable_server_gets_one_line(
+    start_server: Callable[..., TestServer], arguments: tuple[str, ...], said: str
+) -> None:
+    refuses(start_server(*arguments).url, said)
+
+
+@pytest.mark.usefixtures("_settings_of_this_process_restored")
+def test_another_schema_is_refused(real_redis: Redis, real_url: str) -> None:
+    real_redis.hset(KEYS.fleet, "schema", "999\n")
+    refuses(real_url, "of schema 999")
+
+
+@pytest.mark.usefixtures("_settings_of_this_process_restored")
+def test_an_unreachable_server_and_a_wrong_url_are_refused() -> None:
+    refuses("unix:///no/such/socket", "cannot be reached")
+    refuses("http://localhost", "scheme")
+
+
+@pytest.mark.usefixtures("_settings_of_this_process_restored")
+def test_a_server_that_is_too_old_is_refused(tmp_path: Path) -> None:
+    with old_server(tmp_path / "s") as url:
+        refuses(url, "is Redis 6.2.14")
+
+
+def refuses(url: str, said: str) -> None:
+    result = coord("serve", "--quiet", "--redis", url)
+    assert result.exit_code == ExitCode.NO_SERVER
+    assert said in result.stderr
+    assert result.stderr.startswith("coord: ")
+    assert result.stderr.count("\n") == 1
+
+
+@contextmanager
+def old_server(path: Path) -> Iterator[str]:
+    """Answers as a Redis 6.2 would, as far as it is asked."""
+    info = "redis_version:6.2.14\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n"
+    answers = {b"PING": b"+PONG\r\n", b"INFO": f"${len(info)}\r\n{info}\r\n".encode()}
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rb") as lines:
+            while head := lines.readline():
+                parts = []
+                for _ in range(int(head[1:])):
+                    parts.append(lines.read(int(lines.readline()[1:]) + 2)[:-2])
+                connection.sendall(answers.get(parts[0].upper(), b"+OK\r\n"))
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(1)
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        yield f"unix://{path}"
+        thread.join()
+
+
+@pytest.mark.usefixtures("_settings_of_this_process_restored")
+def test_an_unsafe_state_directory_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    result = coord("serve", "--quiet", "--state-dir", str(tmp_path))
+    assert result.exit_code == ExitCode.FAILED
+    assert "chmod 700" in result.stderr
+
+
+# -- up and down -----------------------------------------------------------------------------------
+
+
+def test_up_twice_doubles_nothing_and_down_ends_all(state_dir: Path) -> None:
+    at = ("--state-dir", str(state_dir))
+    try:
+        first = coord("up", "--trainers", "1", *at)
+        assert first.exit_code == ExitCode.OK, first.stderr
+        record = json.loads((state_dir / "fleet.json").read_text())
+        pids = [child["pid"] for child in record["children"]]
+        assert len(pids) == 2
+        again = coord("up", "--trainers", "1", *at)
+        assert again.exit_code == ExitCode.OK, again.stderr
+        assert again.stdout.count("runs already") == 2
+        assert json.loads((state_dir / "fleet.json").read_text()) == record
+        assert json.loads(coord("status", "--json", *at).stdout)["ai_list"] == ["AI_Node_1"]
+        refused = coord("up", "--namespace", "other", *at)
+        assert refused.exit_code == ExitCode.FAILED
+        assert "runs in" in refused.stderr
+        held = subprocess.run(
+            [sys.executable, "-m", "cli.main", "trainer", "AI_Node_1", *at],
+            capture_output=True,
+            text=True,
+            env=python_environment(),
+        )
+        assert held.returncode == ExitCode.FAILED
+        assert "is held by instance" in held.stderr
+    finally:
+        ended = coord("down", *at)
+    assert ended.exit_code == ExitCode.OK
+    assert "AI_Node_1" in ended.stdout
+    assert all(embedded.start_time(pid) is None for pid in pids)
+    assert embedded.find(state_dir) is None
+    assert "no fleet was running" in coord("down", *at).stdout
+
+
+def test_down_never_signals_a_stranger(state_dir: Path) -> None:
+    """A pid on record that belongs to another process by now, as its start time tells."""
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
+        child = {
+            "name": "AI_Node_1",
+            "pid": stranger.pid,
+            "started": "1",
+            "log_path": str(state_dir / "x.log"),
+        }
+        place = {"server": "s", "namespace": "coord", "is_embedded": True}
+        (state_dir / "fleet.json").write_text(json.dumps(place | {"children": [child]}))
+        assert "no fleet was running" in coord("down", "--state-dir", str(state_dir)).stdout
+        assert stranger.poll() is None
+        os.kill(stranger.pid, signal.SIGKILL)
