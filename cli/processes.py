@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
-from coordinator import embedded
+from coordinator.processes import start_time, tied_to_parent
 from coordinator.settings import Settings
 
 POLL_S = 0.02
@@ -78,7 +78,7 @@ class Child(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def lives(self) -> bool:
-        return embedded.start_time(self.pid) == self.started
+        return start_time(self.pid) == self.started
 
     def last_lines(self, count: int = 10) -> list[str]:
         text = self.log_path.read_text("utf-8", "replace") if self.log_path.exists() else ""
@@ -102,7 +102,7 @@ def start(
     with log_path.open("ab") as log:
         os.fchmod(log.fileno(), 0o600)
         process = subprocess.Popen(
-            embedded.tied_to_parent(program) if tied else program,
+            tied_to_parent(program) if tied else program,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -111,7 +111,7 @@ def start(
             start_new_session=True,
         )
     _started.append(process)
-    started = embedded.start_time(process.pid) or "ended at once"
+    started = start_time(process.pid) or "ended at once"
     return Child(name=name, pid=process.pid, started=started, log_path=log_path)
 
 
@@ -167,7 +167,7 @@ def _session_of(child: Child) -> list[int]:
     """
     if not _PROC.joinpath("self/stat").exists() or not child.started.isdigit():
         return []
-    if embedded.start_time(child.pid) not in (None, child.started):
+    if start_time(child.pid) not in (None, child.started):
         return []
     members = []
     for entry in _PROC.iterdir():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import inspect
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
 from coordinator.client import AsyncClient, Handler, QueryResult
+from coordinator.errors import CoordError
 from coordinator.mailbox import Message
 from coordinator.messages import Cursor
 from coordinator.settings import Settings
@@ -24,18 +27,36 @@ class LoopThread:
         self._thread.start()
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run ``work`` to its end; an interrupt of the waiting thread cancels it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        """Run ``work`` to its end; an interrupt of the waiting thread cancels it.
+
+        Raises CoordError when the loop is closed, or is meanwhile.
+        """
+        try:
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:
+            work.close()
+            raise CoordError("the client is closed") from None
         try:
             return future.result()
+        except concurrent.futures.CancelledError:
+            raise CoordError("the client was closed meanwhile") from None
         except BaseException:
             future.cancel()
             raise
 
     def close(self) -> None:
+        """End the loop; whoever still waits for a ``call`` is told."""
+        self.call(_cancel_others())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _cancel_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 class Client:
@@ -72,7 +93,12 @@ class Client:
                 settings=settings,
             )
 
-        self._client = self._thread.call(build())
+        self._is_closed = False
+        try:
+            self._client = self._thread.call(build())
+        except BaseException:
+            self._end_thread()
+            raise
 
     def __enter__(self) -> Client:
         self.connect()
@@ -97,8 +123,12 @@ class Client:
             raise
 
     def close(self, reason: str = "") -> None:
-        self._thread.call(self._client.close(reason))
-        self._end_thread()
+        if self._is_closed:
+            return
+        try:
+            self._thread.call(self._client.close(reason))
+        finally:
+            self._end_thread()
 
     def send(self, message_type: str, payload: dict[str, Any], target_ai: str | None = None) -> str:
         return self._thread.call(self._client.send(message_type, payload, target_ai))
@@ -140,16 +170,20 @@ class Client:
         """Call the registered handlers, in this thread, until the client is closed."""
         for message in self.messages():
             handler = self._client.handler_of(message.message_type)
-            if handler is not None:
-                handler(message)
+            result = handler(message) if handler else None
+            if inspect.iscoroutine(result):
+                self._thread.call(result)
 
     def messages(self) -> Iterator[Message]:
         while (message := self.receive()) is not None:
             yield message
 
     def receive(self, timeout_s: float | None = None) -> Message | None:
+        if self._is_closed:
+            return None
         return self._thread.call(self._client.receive(timeout_s))
 
     def _end_thread(self) -> None:
+        self._is_closed = True
         if self._owns_thread:
             self._thread.close()

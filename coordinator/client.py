@@ -7,7 +7,7 @@ import contextlib
 import inspect
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import redis
@@ -22,7 +22,16 @@ from coordinator.errors import BadMessage, CoordError, NotAnswered, ServerUnusab
 from coordinator.feed import Cut, EpochChanged, Feed, StreamName, find_reply
 from coordinator.keys import Keys
 from coordinator.mailbox import Mailbox, Message, refusal
-from coordinator.messages import HUB, Cursor, Push, decode_push, encode_message
+from coordinator.messages import (
+    HUB,
+    ID_RULE,
+    OPERATOR,
+    Cursor,
+    Push,
+    decode_push,
+    encode_message,
+    is_ai_id,
+)
 from coordinator.settings import Settings
 
 log = logging.getLogger("coord.client")
@@ -43,6 +52,9 @@ OUTAGES = (
     redis.OutOfMemoryError,
     redis.ReadOnlyError,
 )
+
+PASSING_REFUSALS = ("MISCONF", "NOREPLICAS")
+REJOIN_CODES = ("rejoin", "superseded")
 
 Handler = Callable[[Message], Awaitable[None] | None]
 
@@ -79,6 +91,12 @@ class AsyncClient:
         clock: Clock | None = None,
         ids: Ids | None = None,
     ) -> None:
+        if not is_ai_id(ai_id):
+            raise BadMessage(
+                "bad_envelope",
+                f"{ai_id!r} cannot be an AI's id: {ID_RULE}; {HUB} and {OPERATOR} are reserved",
+                "sender_id",
+            )
         self.ai_id = ai_id
         self.instance = instance_id()
         self.settings = settings or Settings()
@@ -92,16 +110,15 @@ class AsyncClient:
             "capabilities": list(capabilities),
         }
         self._heartbeat: dict[str, Any] = {"status": "ready", "load": 0.0}
-        self._log = Feed(self._redis, self._keys.log)
-        self._inbox = Feed(self._redis, self._keys.inbox(ai_id))
+        self._log = Feed(self._redis, self._keys.log, self._keys.fleet)
+        self._inbox = Feed(self._redis, self._keys.inbox(ai_id), self._keys.fleet)
         self._feeds: dict[StreamName, Feed] = {"inbox": self._inbox, "log": self._log}
         self._reading = asyncio.Lock()
         self._mailbox = Mailbox()
-        self._log_waits = False
         self._seen = cursor
         self._handlers: dict[str, Handler] = {}
         self._replies: dict[str, asyncio.Future[dict[str, Any]]] = {}
-        self._sent: OrderedDict[str, tuple[str, dict[str, Any], str | None]] = OrderedDict()
+        self._sent: OrderedDict[str, bytes] = OrderedDict()
         self._to_resend: list[str] = []
         self._refusals: list[CoordError] = []
         self._n = 0
@@ -117,7 +134,7 @@ class AsyncClient:
         self._retry: Retry = Retry(
             ExponentialWithJitterBackoff(cap=LONGEST_WAIT_S, base=FIRST_WAIT_S),
             retries=-1,
-            supported_errors=OUTAGES,
+            supported_errors=(redis.RedisError,),
         )
 
     async def __aenter__(self) -> AsyncClient:
@@ -128,30 +145,36 @@ class AsyncClient:
         await self.close()
 
     async def connect(self, timeout_s: float | None = 30) -> None:
-        """Join the fleet; ``timeout_s`` None waits for ever. Raises IdTaken, Refused, NotAnswered when no coordinator is active."""
-        self._tasks.append(asyncio.create_task(self._listen()))
+        """Join the fleet; ``timeout_s`` None waits for ever.
+
+        Raises IdTaken, Refused, ServerUnusable, NotAnswered when no coordinator is active.
+        """
+        self._tasks.append(self._background(self._listen()))
         try:
             async with asyncio.timeout(timeout_s):
                 await self._join()
         except BaseException as error:
+            failure = self._failure
             await self._stop()
-            if self._failure:
-                raise self._failure from error
+            if failure:
+                raise failure from None
             if isinstance(error, TimeoutError):
                 raise NotAnswered(
                     f"no coordinator answered within {timeout_s} s; is one active, and the "
                     "server up? (`coord status`)"
                 ) from None
             raise
-        self._tasks.append(asyncio.create_task(self._beat()))
+        self._tasks.append(self._background(self._beat()))
 
     async def close(self, reason: str = "") -> None:
         """Say goodbye, if the server answers soon, and disconnect."""
-        if self._is_joined and not self._failure:
-            with contextlib.suppress(TimeoutError, CoordError):
-                async with asyncio.timeout(REPLY_WAIT_S):
-                    await self.send("goodbye", {"reason": reason})
-        await self._stop()
+        try:
+            if self._is_joined and not self._failure:
+                with contextlib.suppress(TimeoutError, CoordError):
+                    async with asyncio.timeout(REPLY_WAIT_S):
+                        await self.send("goodbye", {"reason": reason})
+        finally:
+            await self._stop()
 
     async def send(
         self, message_type: str, payload: dict[str, Any], target_ai: str | None = None
@@ -163,21 +186,25 @@ class AsyncClient:
         """
         await self._may_send.wait()
         message_id = self._ids.new()
-        self._sent[message_id] = (message_type, payload, target_ai)
+        body = self._encode(message_id, message_type, payload, target_ai)
+        self._sent[message_id] = body
         if len(self._sent) > MAX_REMEMBERED:
             self._sent.popitem(last=False)
-        await self._transmit(message_id, message_type, payload, target_ai)
+        await self._transmit(body)
         return message_id
 
     async def confirm(self, timeout_s: float = 30) -> None:
         """Wait until all that was sent has taken effect.
 
-        Raises Refused for the first message that was refused since the last call, NotAnswered.
+        Raises Refused for the first message that was refused since the last call, NotAnswered, and
+        IdTaken when another instance took the id over.
         """
         key = self._keys.instance(self.ai_id, self.instance)
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
+                    if self._failure:
+                        raise self._failure
                     n = self._n
                     with contextlib.suppress(redis.RedisError):
                         if int(await self._redis.get(key) or 0) >= n:
@@ -238,7 +265,9 @@ class AsyncClient:
 
     def set_status(self, status: str, load: float = 0.0) -> None:
         """What the next heartbeats tell: a word, and how busy (0 idle, 1 fully)."""
-        self._heartbeat = {"status": status, "load": load}
+        heartbeat = {"status": status, "load": load}
+        self._encode("", "heartbeat", heartbeat)
+        self._heartbeat = heartbeat
 
     def on(self, message_type: str) -> Callable[[Handler], Handler]:
         """Register the decorated function (plain or async) for messages of a type; see ``run``."""
@@ -272,10 +301,10 @@ class AsyncClient:
 
         Raises IdTaken when another instance took the id over while this one was away.
         """
-        if self._log_waits and not self._mailbox.is_full:
-            await self._catch_up_if_possible()
         try:
             async with asyncio.timeout(timeout_s):
+                if self._mailbox.missed and self._mailbox.has_room:
+                    await self._catch_up_if_possible()
                 return await self._mailbox.take()
         except TimeoutError:
             return None
@@ -294,31 +323,57 @@ class AsyncClient:
             tasks.append(self._rejoining)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         self._is_joined = False
+        self._failure = self._failure or CoordError(f"the client of {self.ai_id} is closed")
         self._mailbox.close()
-        with contextlib.suppress(redis.RedisError):
-            await self._redis.aclose()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            with contextlib.suppress(redis.RedisError):
+                await self._redis.aclose()
 
     def _fail(self, error: CoordError) -> None:
         """Nothing can be sent or received any more, for this reason."""
-        self._failure = error
+        self._failure = self._failure or error
         self._mailbox.close(error)
         self._is_listening.set()
 
-    async def _transmit(
-        self, message_id: str, message_type: str, payload: dict[str, Any], target_ai: str | None
-    ) -> None:
-        """Number the message and hand it to the server, again and again under the same number."""
+    def _background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run ``work`` beside the caller's; an error in it is no secret."""
+
+        def note_end(task: asyncio.Task[None]) -> None:
+            error = None if task.cancelled() else task.exception()
+            if error and not self._failure:
+                log.error("%s: %r", self.ai_id, error, exc_info=error)
+                self._fail(CoordError(f"the client of {self.ai_id} failed: {error!r}"))
+
+        task = asyncio.create_task(work)
+        task.add_done_callback(note_end)
+        return task
+
+    def _encode(
+        self,
+        message_id: str,
+        message_type: str,
+        payload: dict[str, Any],
+        target_ai: str | None = None,
+    ) -> bytes:
+        """The message as it travels. Raises BadMessage."""
         timestamp = iso(self._clock.now_ms())
-        body = encode_message(
-            message_id, self.ai_id, message_type, timestamp, payload, target_ai
-        ).encode()
+        text = encode_message(message_id, self.ai_id, message_type, timestamp, payload, target_ai)
+        try:
+            body = text.encode()
+        except UnicodeEncodeError as error:
+            raise BadMessage("not_json", f"payload is not Unicode: {error}", "payload") from None
         max_bytes = self.settings.message_max_bytes
         if len(body) > max_bytes:
             raise BadMessage(
                 "too_large", f"the message has {len(body)} bytes; at most {max_bytes} are allowed"
             )
+        return body
+
+    async def _transmit(self, body: bytes) -> None:
+        """Number the message and hand it to the server, again and again under the same number."""
         async with self._sending:
             if self._failure:
                 raise self._failure
@@ -337,16 +392,15 @@ class AsyncClient:
         """Try until the server takes it. What no waiting can cure raises ServerUnusable."""
 
         async def note(error: Exception) -> None:
-            if isinstance(error, redis.AuthenticationError):
-                raise error
+            if self._failure:
+                raise self._failure
+            if not _is_outage(error):
+                unusable = ServerUnusable(f"the server refuses what {self.ai_id} needs: {error}")
+                self._fail(unusable)
+                raise unusable from None
             log.info("waiting for the server: %s", error)
 
-        try:
-            return await self._retry.call_with_retry(action, note)
-        except (redis.AuthenticationError, redis.ResponseError) as error:
-            unusable = ServerUnusable(f"the server refuses what {self.ai_id} needs: {error}")
-            self._fail(unusable)
-            raise unusable from None
+        return await self._retry.call_with_retry(action, note)
 
     async def _reply(self, message_id: str, timeout_s: float) -> dict[str, Any]:
         """The payload that answers ``message_id``. Raises TimeoutError, Refused."""
@@ -383,7 +437,7 @@ class AsyncClient:
         message_id = self._ids.new()
         waiting = asyncio.create_task(self._reply(message_id, REPLY_WAIT_S * REPLY_WAITS_PER_HELLO))
         try:
-            await self._transmit(message_id, "hello", hello, None)
+            await self._transmit(self._encode(message_id, "hello", hello))
             for _ in range(REPLY_WAITS_PER_HELLO):
                 done, _pending = await asyncio.wait([waiting], timeout=REPLY_WAIT_S)
                 if done:
@@ -403,27 +457,26 @@ class AsyncClient:
         start = sync.get("resume", sync["cursor"])
         self._lease_s = sync["lease_s"]
         for name, feed in self._feeds.items():
-            feed.start(start["epoch"], start[name])
-            taken = self._mailbox.taken
-            taken[name] = min(taken.get(name, start[name]), start[name])
+            n = start[name]
+            feed.start(start["epoch"], n)
+            self._mailbox.rewind(name, n)
             forgotten = sync.get("forgot", {}).get(name, 0)
             if forgotten:
-                cut = Cut(start[name] + 1, start[name] + forgotten)
-                self._deliver_gap(name, cut, "forgotten")
+                gap = self._gap(name, Cut(n + 1, n + forgotten), "forgotten", n)
+                self._mailbox.put(gap, after=None)
 
     def _begin_rejoin(self) -> None:
         if self._rejoining is None and self._failure is None:
             self._is_joined = False
             self._may_send.clear()
-            self._rejoining = asyncio.create_task(self._rejoin())
+            self._rejoining = self._background(self._rejoin())
 
     async def _rejoin(self) -> None:
         """Join again, then send again what was refused because we were not registered."""
         try:
             await self._join()
             while self._to_resend:
-                message_id = self._to_resend.pop(0)
-                await self._transmit(message_id, *self._sent[message_id])
+                await self._transmit(self._sent[self._to_resend.pop(0)])
         except CoordError as error:
             self._fail(error)
         finally:
@@ -434,11 +487,14 @@ class AsyncClient:
         while True:
             await asyncio.sleep(self._lease_s / 3)
             if self._is_joined:
-                await self._transmit(self._ids.new(), "heartbeat", self._heartbeat, None)
+                await self._transmit(self._encode(self._ids.new(), "heartbeat", self._heartbeat))
 
     async def _listen(self) -> None:
-        """Subscribe, and read the streams again after every subscription: it may hide a gap."""
-        while True:
+        """Subscribe, and read the streams again after every subscription: it may hide a gap.
+
+        The end is looked for, since Python 3.11's wait_for can swallow a cancellation.
+        """
+        while not self._failure:
             pubsub = await self._through_outages(self._subscribe)
             try:
                 await self._read_pushes(pubsub)
@@ -455,28 +511,37 @@ class AsyncClient:
 
     async def _read_pushes(self, pubsub: PubSub) -> None:
         subscribed = 0
-        while True:
+        is_asked = False
+        while not self._failure:
             raw = await pubsub.get_message(timeout=REREAD_EVERY_S)
-            if raw is not None and raw["type"] == "message":
-                await self._on_push(raw["data"])
+            if raw is None:
+                if is_asked:
+                    raise redis.TimeoutError("no sign of life on the subscription")
+                is_asked = True
+                await pubsub.ping()
+                await self._catch_up()
                 continue
-            if raw is not None and raw["type"] == "subscribe":
+            is_asked = False
+            if raw["type"] == "message":
+                await self._on_push(raw["data"])
+            elif raw["type"] == "subscribe":
                 subscribed += 1
-                if subscribed < len(self._feeds):
-                    continue
-                self._is_listening.set()
-            await self._catch_up()
+                if subscribed == len(self._feeds):
+                    self._is_listening.set()
+                    await self._catch_up()
 
     async def _on_push(self, data: bytes) -> None:
         try:
             push = decode_push(data)
-        except (ValueError, KeyError, TypeError):
+            in_reply_to = push.message["payload"].get("in_reply_to") or ""
+        except (ValueError, KeyError, TypeError, AttributeError):
             log.warning("ignored a push that is none of coord's")
             return
         is_mine = push.after is not None or push.n is None
-        if is_mine:
-            self._settle_reply(push)
-        if push.n is None or not self._is_joined or (self._log_waits and not is_mine):
+        future = self._replies.get(in_reply_to) if is_mine and self._is_meant(push) else None
+        if future is not None and not future.done():
+            future.set_result(push.message)
+        if push.n is None or not self._is_joined:
             return
         name: StreamName = "inbox" if is_mine else "log"
         async with self._reading:
@@ -490,63 +555,75 @@ class AsyncClient:
         if accepted is None:
             await self._catch_up()
 
-    def _settle_reply(self, push: Push) -> None:
-        if push.instance not in (None, self.instance):
-            return
-        future = self._replies.get(push.message["payload"].get("in_reply_to") or "")
-        if future is not None and not future.done():
-            future.set_result(push.message)
-
     async def _catch_up_if_possible(self) -> None:
         """The same as ``_catch_up``; in an outage the listener does it when it comes back."""
         with contextlib.suppress(redis.RedisError):
             await self._catch_up()
 
     async def _catch_up(self) -> None:
-        """Read both streams to their end, the log only as far as somebody reads what comes."""
+        """Read both streams to their end, then what there was no room for, if there is now."""
         async with self._reading:
             if not self._is_joined:
                 return
             try:
                 for name, feed in self._feeds.items():
-                    await self._drain(name, feed)
+                    while items := await feed.read():
+                        for item in items:
+                            self._deliver(name, item)
+                for name, feed in self._feeds.items():
+                    await self._read_missed(name, feed)
             except EpochChanged:
                 self._begin_rejoin()
 
-    async def _drain(self, name: StreamName, feed: Feed) -> None:
-        while True:
-            if name == "log":
-                self._log_waits = self._mailbox.is_full
-                if self._log_waits:
-                    return
-            items = await feed.read()
+    async def _read_missed(self, name: StreamName, feed: Feed) -> None:
+        missed = self._mailbox.missed
+        while name in missed and self._mailbox.has_room:
+            items = await feed.read_again(missed[name])
+            del missed[name]
             for item in items:
-                if isinstance(item, Cut):
-                    self._deliver_gap(name, item, "retention")
-                else:
-                    self._deliver(name, item)
-            if not items:
-                return
+                self._deliver(name, item, is_new=False)
+            read = items[-1].n or 0
+            if read < feed.last:
+                missed.setdefault(name, read)
 
-    def _deliver_gap(self, name: StreamName, cut: Cut, reason: str) -> None:
-        payload = {"stream": name, "first": cut.first, "last": cut.last, "reason": reason}
-        now = iso(self._clock.now_ms())
-        gap = Message(self._ids.new(), HUB, "gap", now, payload, self.ai_id, name, cut.last)
-        self._mailbox.put(gap)
-
-    def _deliver(self, name: StreamName, push: Push) -> None:
-        if self.ai_id in push.exclude or push.instance not in (None, self.instance):
+    def _deliver(self, name: StreamName, item: Push | Cut, is_new: bool = True) -> None:
+        """Put what was read into the mailbox; what the hub wants of *us* is done once, when new."""
+        if isinstance(item, Cut):
+            self._mailbox.put(self._gap(name, item, "retention", item.n), after=item.first - 1)
             return
-        message = Message(**push.message, stream=name, n=push.n or 0)
+        if not self._is_meant(item):
+            return
+        message = Message(**item.message, stream=name, n=item.n or 0)
         if message.message_type == "error" and message.sender_id == HUB:
-            if message.payload["code"] == "rejoin":
-                if message.payload["in_reply_to"] in self._sent:
-                    self._to_resend.append(message.payload["in_reply_to"])
-                self._begin_rejoin()
+            if message.payload["code"] in REJOIN_CODES:
+                if is_new:
+                    self._send_again(message.payload["in_reply_to"])
                 return
-            self._refusals.append(refusal(message.payload))
-            del self._refusals[MAX_REMEMBERED:]
-        self._mailbox.put(message)
+            if is_new and message.payload["in_reply_to"] not in self._replies:
+                self._refusals.append(refusal(message.payload))
+                del self._refusals[MAX_REMEMBERED:]
+        self._mailbox.put(message, after=message.n - 1)
+
+    def _send_again(self, message_id: str) -> None:
+        """We were not registered, or another instance was: it is sent again once we are."""
+        if message_id in self._sent:
+            self._to_resend.append(message_id)
+        self._begin_rejoin()
+
+    def _gap(self, name: StreamName, cut: Cut, reason: str, n: int) -> Message:
+        payload = {"stream": name, "first": cut.first, "last": cut.n, "reason": reason}
+        now = iso(self._clock.now_ms())
+        return Message(self._ids.new(), HUB, "gap", now, payload, self.ai_id, name, n)
+
+    def _is_meant(self, push: Push) -> bool:
+        return self.ai_id not in push.exclude and push.instance in (None, self.instance)
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether it may end by itself, or by what its operator does about it."""
+    if isinstance(error, redis.AuthenticationError):
+        return False
+    return isinstance(error, OUTAGES) or str(error).startswith(PASSING_REFUSALS)
 
 
 def _answer(message: dict[str, Any]) -> dict[str, Any]:

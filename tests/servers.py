@@ -18,6 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from coordinator import embedded
+from coordinator.processes import tied_to_parent
 
 RealKind = Literal["valkey", "redis"]
 Kind = Literal["fakeredis", "valkey", "redis"]
@@ -75,7 +76,7 @@ class TestServer:
         assert self._process is None, "the server is running already"
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                embedded.tied_to_parent(self._command()),
+                tied_to_parent(self._command()),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

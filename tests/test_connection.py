@@ -26,7 +26,7 @@ from coordinator.connection import (
     server_run_id,
 )
 from coordinator.errors import NoServer, ServerUnusable
-from coordinator.keys import Keys
+from coordinator.keys import SCHEMA_VERSION, Keys
 from coordinator.settings import Settings
 from tests.servers import TestServer, wait_for
 
@@ -227,7 +227,7 @@ def test_a_fit_server_passes(start_server: StartServer) -> None:
     server = start_server("--appendonly", "yes")
     with connect(server.url) as client:
         assert check_server(client, Keys()) == []
-        client.hset(Keys().fleet, "schema", connection.SCHEMA_VERSION)
+        client.hset(Keys().fleet, "schema", SCHEMA_VERSION)
         assert check_server(client, Keys()) == []
 
 

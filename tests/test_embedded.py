@@ -18,6 +18,7 @@ from coordinator import embedded
 from coordinator.connection import connect
 from coordinator.embedded import Endpoint
 from coordinator.errors import CoordError, ServerUnusable
+from coordinator.processes import start_time, start_time_by_ps
 from tests.servers import python_environment, wait_for
 
 START = """
@@ -58,7 +59,7 @@ def client(endpoint: Endpoint) -> Redis:
 
 
 def has_ended(endpoint: Endpoint) -> bool:
-    return embedded.start_time(endpoint.pid) != endpoint.started
+    return start_time(endpoint.pid) != endpoint.started
 
 
 def servers_of(state_dir: Path) -> list[int]:
@@ -332,13 +333,13 @@ def test_nothing_is_found_nor_made_where_nothing_is(state_dir: Path) -> None:
 
 def test_start_times_tell_processes_apart() -> None:
     with subprocess.Popen(["sleep", "600"]) as process:
-        started = embedded.start_time(process.pid)
-        assert started == embedded.start_time(process.pid)
-        assert started != embedded.start_time(os.getpid())
-        assert embedded.start_time_by_ps(process.pid) is not None
+        started = start_time(process.pid)
+        assert started == start_time(process.pid)
+        assert started != start_time(os.getpid())
+        assert start_time_by_ps(process.pid) is not None
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # a zombie now
-        assert embedded.start_time(process.pid) is None
-        assert embedded.start_time_by_ps(process.pid) is None
-    assert embedded.start_time(process.pid) is None
-    assert embedded.start_time_by_ps(process.pid) is None
+        assert start_time(process.pid) is None
+        assert start_time_by_ps(process.pid) is None
+    assert start_time(process.pid) is None
+    assert start_time_by_ps(process.pid) is None

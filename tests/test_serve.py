@@ -25,6 +25,7 @@ from cli.serve import OneLine, holder_of
 from coordinator import embedded
 from coordinator.connection import connect
 from coordinator.keys import Keys
+from coordinator.processes import start_time
 from tests.servers import TestServer, python_environment, wait_for
 
 KEYS = Keys()
@@ -271,7 +272,7 @@ def test_up_twice_doubles_nothing_and_down_ends_all(state_dir: Path) -> None:
         ended = coord("down", *at)
     assert ended.exit_code == ExitCode.OK
     assert "AI_Node_1" in ended.stdout
-    assert all(embedded.start_time(pid) is None for pid in pids)
+    assert all(start_time(pid) is None for pid in pids)
     assert embedded.find(state_dir) is None
     assert "no fleet was running" in coord("down", *at).stdout
 

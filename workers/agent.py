@@ -17,7 +17,7 @@ from asyncio.subprocess import PIPE, Process
 from typing import Any
 
 from coordinator import AsyncClient, CoordError, IdTaken, Settings
-from coordinator.embedded import tied_to_parent
+from coordinator.processes import tied_to_parent
 from coordinator.specializations import capabilities_of
 from workers.lines import REFUSED_EXIT, encode_line, read_line, write_line
 from workers.problems import find_problem

@@ -22,9 +22,9 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from coordinator.connection import connect
-from coordinator.embedded import tied_to_parent
 from coordinator.keys import Keys
 from coordinator.messages import ID_RULE, is_ai_id
+from coordinator.processes import tied_to_parent
 from coordinator.settings import Settings
 from workers.job import TrainerJob
 from workers.launch import trainer_environment
