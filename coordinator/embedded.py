@@ -158,6 +158,9 @@ def server_arguments(state_dir: Path, socket_path: Path) -> list[str]:
         *("--client-output-buffer-limit", "pubsub", "64mb", "32mb", "60"),
         # A registry record with one long field stays compact: 530 bytes instead of 1,170.
         *("--hash-max-listpack-value", "512"),
+        # The server ends blocking reads at its ticks only; between two the coordinator is blind to
+        # newcomers.
+        *("--hz", "50"),
     ]
 
 
