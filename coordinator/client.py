@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -121,6 +121,7 @@ class AsyncClient:
         self._sent: OrderedDict[str, bytes] = OrderedDict()
         self._to_resend: list[str] = []
         self._refusals: list[CoordError] = []
+        self._asked: deque[str] = deque(maxlen=MAX_REMEMBERED)
         self._n = 0
         self._sending = asyncio.Lock()
         self._is_listening = asyncio.Event()
@@ -184,8 +185,12 @@ class AsyncClient:
         Raises BadMessage when it is too large or cannot be written as JSON. What the coordinator
         refuses comes back as an ``error`` message, and from ``confirm``.
         """
+        return await self._send(self._ids.new(), message_type, payload, target_ai)
+
+    async def _send(
+        self, message_id: str, message_type: str, payload: dict[str, Any], target_ai: str | None
+    ) -> str:
         await self._may_send.wait()
-        message_id = self._ids.new()
         body = self._encode(message_id, message_type, payload, target_ai)
         self._sent[message_id] = body
         if len(self._sent) > MAX_REMEMBERED:
@@ -256,7 +261,9 @@ class AsyncClient:
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
-                    message_id = await self.send("query", payload)
+                    message_id = self._ids.new()
+                    self._asked.append(message_id)
+                    await self._send(message_id, "query", payload, None)
                     with contextlib.suppress(TimeoutError):
                         found = await self._reply(message_id, REPLY_WAIT_S)
                         return QueryResult(found["items"], found["cursor"], found["total"])
@@ -384,7 +391,10 @@ class AsyncClient:
                 async with self._redis.pipeline(transaction=False) as pipe:
                     pipe.xadd(self._keys.ingress(self.ai_id), entry)  # type: ignore[arg-type]
                     pipe.sadd(self._keys.doors, self.ai_id)
-                    await pipe.execute()
+                    replies = await pipe.execute(raise_on_error=False)
+                for reply in replies:
+                    if isinstance(reply, Exception):
+                        raise reply
 
             await self._through_outages(add)
 
@@ -599,7 +609,7 @@ class AsyncClient:
                 if is_new:
                     self._send_again(message.payload["in_reply_to"])
                 return
-            if is_new and message.payload["in_reply_to"] not in self._replies:
+            if is_new and message.payload["in_reply_to"] not in self._asked:
                 self._refusals.append(refusal(message.payload))
                 del self._refusals[MAX_REMEMBERED:]
         self._mailbox.put(message, after=message.n - 1)
@@ -620,8 +630,11 @@ class AsyncClient:
 
 
 def _is_outage(error: Exception) -> bool:
-    """Whether it may end by itself, or by what its operator does about it."""
-    if isinstance(error, redis.AuthenticationError):
+    """Whether it may end by itself, or by what its operator does about it.
+
+    A refused login comes as a ConnectionError that it is the cause of.
+    """
+    if isinstance(error.__cause__ or error, redis.AuthenticationError):
         return False
     return isinstance(error, OUTAGES) or str(error).startswith(PASSING_REFUSALS)
 

@@ -59,7 +59,6 @@ class Agent:
                     )
                 else:
                     tasks.create_task(self._keep_training())
-                    tasks.create_task(self._offer_known_patterns())
                 tasks.create_task(self._listen())
         finally:
             await self._end_training()
@@ -106,7 +105,7 @@ class Agent:
                 log.warning("%s: refused: %s", self._ai_id, message.payload["detail"])
 
     async def _offer_known_patterns(self) -> None:
-        """What the fleet learned before we came."""
+        """What the fleet learned before this training began."""
         wanted = {"specialization": self._settings.specialization}
         page = await self._client.query("patterns", wanted, limit=100, timeout_s=None)
         for item in reversed(page.items):
@@ -138,6 +137,7 @@ class Agent:
             *tied_to_parent(command), stdin=PIPE, stdout=PIPE, limit=LINE_MAX_BYTES
         )
         assert self._training.stdout is not None
+        await self._offer_known_patterns()
         async for line in self._training.stdout:
             await self._share(read_line(line))
         await self._training.wait()
@@ -174,11 +174,14 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     settings = Settings()
     agent = Agent(arguments.ai_id, os.environ["RQ_REDIS_URL"], settings)
+    is_refused = False
     try:
         asyncio.run(run_until_told(agent))
     except* CoordError as errors:
         log.error("%s", errors.exceptions[0])
-        raise SystemExit(REFUSED_EXIT) from None
+        is_refused = True  # what is raised here would come out as a group, and not as an exit code
+    if is_refused:
+        raise SystemExit(REFUSED_EXIT)
     write_line(sys.stdout, {"metrics": agent.metrics})
 
 

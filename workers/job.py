@@ -20,6 +20,7 @@ class TrainerJob(Job):
         self._success_callback_name = None
         self._failure_callback_name = None
         self._stopped_callback_name = None
+        self.webhooks = []
 
     @property
     def func(self) -> Any:

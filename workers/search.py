@@ -14,7 +14,7 @@ from cmaes import CMA  # type: ignore[import-untyped]
 from workers.problems.problem import Problem, Score, check_values, defaults, from_unit, to_unit
 
 FIRST_STEP = 0.25
-STALE_GENERATIONS = 8
+STALE_GENERATIONS = 12
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import argparse
 import logging
 import os
 import queue
+import signal
 import sys
 import threading
 import zlib
@@ -20,7 +21,7 @@ from typing import Any
 
 from workers.lines import read_line, write_line
 from workers.problems import Problem, ProblemError, Score, find_problem
-from workers.problems.problem import check_values
+from workers.problems.problem import check_values, defaults
 from workers.search import Found, search
 
 log = logging.getLogger("coord.trainer")
@@ -40,9 +41,9 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Start:
-    """Where a search starts from, measured on its own workload; ``source`` None is one's own."""
+    """Where a search starts from, measured on its workload; ``source`` is None for one's own."""
 
-    values: dict[str, float] | None
+    values: dict[str, float]
     source: Candidate | None
     gap_closed: float
 
@@ -103,12 +104,14 @@ class Trainer:
 
     def _choose_start(self, workload: str) -> Start:
         own = self._best.get(workload)
-        best = Start(own.values, None, own.score.gap_closed) if own else None
+        values = own.values if own else defaults(self._problem.parameters)
+        score = own.score if own else self._problem.evaluate(values, workload)
+        best = Start(values, None, score.gap_closed)
         for candidate in self._candidates.values():
             gap_closed = self._problem.evaluate(candidate.values, workload).gap_closed
-            if best is None or gap_closed > best.gap_closed:
+            if gap_closed > best.gap_closed:
                 best = Start(candidate.values, candidate, gap_closed)
-        return best or Start(None, None, 0.0)
+        return best
 
     def _describe(self, found: Found, workload: str, held_out: str, start: Start) -> dict[str, Any]:
         """The pattern and the component to share. Every number in them was measured here."""
@@ -183,6 +186,7 @@ def main() -> None:
     problem = find_problem(arguments.specialization)
     if problem is None:
         raise SystemExit(f"there is nothing to train for {arguments.specialization!r} yet")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's affair
     seed = seed_of(arguments.ai_id)
     trainer = Trainer(arguments.ai_id, problem, seed, arguments.run)
     offers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()

@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import redis
 from redis.client import PubSub
@@ -135,8 +135,9 @@ class TrainerWorker(Worker):
     @property
     def metrics(self) -> dict[str, int]:
         """What this trainer did, over all its agents."""
-        current = self._agent.metrics if self._agent else {}
-        return dict(self._finished + Counter(current)) or current
+        total = Counter(self._finished)
+        total.update(self._agent.metrics if self._agent else {})
+        return dict(total)
 
     def work(self, *arguments: Any, **options: Any) -> bool:
         """Join the fleet, then work until told to stop, through every outage of the server.
@@ -267,15 +268,20 @@ def run_trainer(
 
 def url_of(connection: redis.Redis) -> str:
     """The URL of the server that ``connection`` talks to, with its credentials."""
-    options = connection.connection_pool.connection_kwargs
+    pool = connection.connection_pool
+    options = pool.connection_kwargs
     login = ""
     if options.get("password"):
         login = f"{quote(options.get('username') or '', '')}:{quote(options['password'], '')}@"
     database = options.get("db") or 0
     if path := options.get("path"):
         return f"unix://{login}{quote(path)}?db={database}"
-    scheme = "rediss" if "ssl_cert_reqs" in options else "redis"
-    return f"{scheme}://{login}{options.get('host')}:{options.get('port')}/{database}"
+    place = f"{login}{options.get('host')}:{options.get('port')}/{database}"
+    if not issubclass(pool.connection_class, redis.SSLConnection):
+        return f"redis://{place}"
+    tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
+    given = {name: value for name, value in tls.items() if isinstance(value, str | bool)}
+    return f"rediss://{place}?{urlencode(given)}".rstrip("?")
 
 
 def _own_queue(queues: Any, name: str | None, settings: Settings) -> str:
