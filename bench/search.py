@@ -3,7 +3,8 @@
     python bench/search.py --evaluations 50 100 200 --seeds 10 --processes 2
 
 Both searches begin with the default parameters (which count as one evaluation) and see the
-training workload only; what they found is then scored on the held-out workload. Prints Markdown.
+training workload only; what they found is then scored on the held-out workload. Prints Markdown:
+each workload after the last number of evaluations, and the mean over the workloads after each.
 """
 
 from __future__ import annotations
@@ -115,6 +116,8 @@ def print_comparison(problem: Problem, runs: Sequence[Run], marks: Sequence[int]
     names = [*problem.training_workloads, "**mean**"]
     for (place, name), mark in product(enumerate(names), marks):
         is_mean = place == len(names) - 1
+        if not is_mean and mark != marks[-1]:
+            continue
         here = [r for r in runs if r.evaluations == mark and (is_mean or r.workload == place)]
         cells: list[object] = [name, mark]
         for is_held_out in (False, True):

@@ -6,19 +6,15 @@ from typing import Any
 
 import redis
 
-from coordinator.context import Context
-from coordinator.effects import Answer
+from coordinator.context import Context, Incoming
+from coordinator.effects import Answer, Effect
 from coordinator.errors import BadMessage
-from coordinator.keys import Kind
+from coordinator.keys import KINDS, Kind
 from coordinator.messages import encode_push, one_line, to_json
-from coordinator.payloads import Query
+from coordinator.payloads import Query, parse_payload
 from coordinator.reads import Page, read_ais, read_benchmarks, read_counts, read_records
 
-KIND_OF: dict[str, Kind] = {
-    "patterns": "pattern",
-    "components": "component",
-    "features": "feature",
-}
+KIND_OF: dict[str, Kind] = {f"{kind}s": kind for kind in KINDS}
 FILTERS = {
     "ais": {"specialization", "capability"},
     "patterns": {"specialization"},
@@ -27,6 +23,13 @@ FILTERS = {
     "benchmarks": {"component_id"},
     "counts": set[str](),
 }
+
+
+def query(message: Incoming, context: Context) -> list[Effect]:
+    """Have a question answered once its batch is committed."""
+    asked = parse_payload(Query, message.envelope.payload)
+    check_query(asked)
+    return [Answer(message.sender, message.instance, message.envelope.message_id, asked)]
 
 
 def check_query(asked: Query) -> None:
@@ -59,11 +62,12 @@ def answer(connection: redis.Redis, asked: Answer, context: Context) -> None:
         message_type = "error"
     payload["in_reply_to"] = asked.in_reply_to
     message = context.hub_message(message_type, payload, asked.ai)
-    head = {"epoch": context.fleet.epoch, "instance": asked.instance}
-    connection.publish(context.keys.channel(asked.ai), encode_push(head, message))
+    push = encode_push(message, epoch=context.fleet.epoch, instance=asked.instance)
+    connection.publish(context.keys.channel(asked.ai), push)
 
 
 def read_page(connection: redis.Redis, asked: Query, context: Context) -> Page:
+    """The page of items that ``asked`` asks for. BadMessage for a cursor that is gone."""
     keys, wanted = context.keys, asked.filter
     if asked.what == "counts":
         return Page([read_counts(connection, keys)], None, 1)

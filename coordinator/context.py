@@ -13,7 +13,7 @@ from coordinator.messages import HUB, Envelope, encode_message
 from coordinator.settings import Settings
 
 
-class Message(NamedTuple):
+class Incoming(NamedTuple):
     """An envelope, the door it came in by, and the instance of the sender that sent it."""
 
     envelope: Envelope
@@ -59,7 +59,7 @@ class Context:
         )
 
 
-def pass_on(message: Message, payload: dict[str, Any] | None = None) -> list[Effect]:
+def pass_on(message: Incoming, payload: dict[str, Any] | None = None) -> list[Effect]:
     """A client's message on its way: to its ``target_ai``, else to everybody but the sender."""
     target = message.envelope.target_ai
     encoded = message.encode(payload)

@@ -12,7 +12,7 @@ import redis
 from coordinator import registry
 from coordinator.answers import answer
 from coordinator.clock import Clock, Ids
-from coordinator.context import Context, Message
+from coordinator.context import Context, Incoming
 from coordinator.dispatch import bury, handle, reader_of, refuse
 from coordinator.duties import close_doors, ended_leases
 from coordinator.effects import Answer, Effect, Write
@@ -24,7 +24,7 @@ from coordinator.lease import Lease
 from coordinator.messages import parse_envelope
 from coordinator.retention import relieve, trims
 from coordinator.settings import Settings
-from coordinator.state import StoredInboxes, new_epoch, read_fleet
+from coordinator.state import new_epoch, read_fleet
 from coordinator.transaction import Batch, CommitFailed, Outcome, commit
 
 log = logging.getLogger("coord")
@@ -76,6 +76,7 @@ class Coordinator:
         self._last_step_s = 0.0
         self._last_duties_s = 0.0
         self._no_expiry_before_s = 0.0
+        self._stands_by_for: str | None = None
         self.active = False
 
     def run(self, stop: Flag) -> None:
@@ -102,7 +103,7 @@ class Coordinator:
             self._relieve()  # nobody else holds the lease, and not even it can be written
             raise
         if not taken:
-            self._stand_by()
+            self._stand_by(self._lease.holder)
             return False
         self._redis.zrem(self._keys.standby, self._name)
         try:
@@ -110,6 +111,9 @@ class Coordinator:
         except CommitFailed as failure:
             self._recover(failure)
             return False
+        if self._stands_by_for:
+            log.info("took over from %s", self._stands_by_for)
+            self._stands_by_for = None
         log.info(
             "active: %s, epoch %s, %d AIs", self._name, self._fleet.epoch, len(self._fleet.ais)
         )
@@ -146,8 +150,11 @@ class Coordinator:
         doors there are, the more each wait costs."""
         return SHORTEST_BLOCK_MS + len(self._ingress.doors) // DOORS_PER_BLOCK_MS
 
-    def _stand_by(self) -> None:
+    def _stand_by(self, active: str | None) -> None:
         """Be seen among those who stand by, for as long as that is done again and again."""
+        if active != self._stands_by_for:
+            self._stands_by_for = active
+            log.info("standing by: %s is active", active)
         now_ms = self._clock.now_ms()
         with self._redis.pipeline() as pipe:
             pipe.zadd(self._keys.standby, {self._name: now_ms})
@@ -179,10 +186,10 @@ class Coordinator:
             return 0
         parsed = [self._parse(entry) for entry in entries]
         self._prefetch(entries, parsed)
-        pending: list[tuple[Entry, Message | BadMessage]] = []
+        pending: list[tuple[Entry, Incoming | BadMessage]] = []
         try:
             for entry, message in zip(entries, parsed, strict=True):
-                if isinstance(message, Message) and reader_of(message):
+                if isinstance(message, Incoming) and reader_of(message):
                     self._commit_batch(pending)
                     pending = []
                     self._commit_batch([(entry, message)])
@@ -195,18 +202,18 @@ class Coordinator:
         self._singles = max(0, self._singles - len(entries))
         return len(entries)
 
-    def _parse(self, entry: Entry) -> Message | BadMessage:
+    def _parse(self, entry: Entry) -> Incoming | BadMessage:
         try:
             if not entry.is_numbered:
                 raise BadMessage(
                     "bad_entry", "an ingress entry needs the fields body, instance and n (from 1)"
                 )
             envelope = parse_envelope(entry.body, self._settings.message_max_bytes)
-            return Message(envelope, entry.door, entry.instance)
+            return Incoming(envelope, entry.door, entry.instance)
         except BadMessage as error:
             return error
 
-    def _prefetch(self, entries: list[Entry], parsed: list[Message | BadMessage]) -> None:
+    def _prefetch(self, entries: list[Entry], parsed: list[Incoming | BadMessage]) -> None:
         """Read what the fleet in memory does not know: numbers of new instances, inboxes."""
         fleet, keys = self._fleet, self._keys
         sources = {(entry.door, entry.instance) for entry in entries} - fleet.last_numbers.keys()
@@ -216,20 +223,19 @@ class Coordinator:
             for source, number in zip(unknown, cast("list[bytes | None]", numbers), strict=True):
                 fleet.last_numbers[source] = int(number or 0)
         people = {entry.door for entry in entries}
-        people |= {m.envelope.target_ai or m.door for m in parsed if isinstance(m, Message)}
-        if isinstance(fleet.inboxes, StoredInboxes):
-            fleet.inboxes.prefetch(people)
+        people |= {m.envelope.target_ai or m.door for m in parsed if isinstance(m, Incoming)}
+        fleet.inboxes.prefetch(people)
 
-    def _commit_batch(self, pending: list[tuple[Entry, Message | BadMessage]]) -> None:
+    def _commit_batch(self, pending: list[tuple[Entry, Incoming | BadMessage]]) -> None:
         if not pending:
             return
         context = self._context()
         batch = Batch(self._fleet, self._keys, self._settings, context.now_ms)
         for entry, message in pending:
             batch.take(entry.door, entry.entry_id)
-            if entry.is_numbered and self._fleet.is_repeat(entry.door, entry.instance, entry.n):
-                continue
             if entry.is_numbered:
+                if not self._fleet.take_number(entry.door, entry.instance, entry.n):
+                    continue
                 batch.number(entry.door, entry.instance, entry.n)
             try:
                 batch.add(self._effects_of(entry, message, context, batch))
@@ -243,7 +249,7 @@ class Coordinator:
             raise HandlerFailed(pending[0][0], error) from error
 
     def _effects_of(
-        self, entry: Entry, message: Message | BadMessage, context: Context, batch: Batch
+        self, entry: Entry, message: Incoming | BadMessage, context: Context, batch: Batch
     ) -> list[Effect]:
         envelope = None
         try:
@@ -291,18 +297,16 @@ class Coordinator:
         log.error(
             "a message from %s broke its handler: %s", culprit.door, failed, exc_info=failed.reason
         )
+        self._reload()
         if batch_size > 1:
             self._singles = batch_size
-            self._reload()
             return
-        self._reload()
         context = self._context()
         batch = Batch(self._fleet, self._keys, self._settings, context.now_ms)
         batch.take(culprit.door, culprit.entry_id)
         batch.number(culprit.door, culprit.instance, culprit.n)
         batch.add(bury(culprit, str(failed), context))
         self._commit(batch)
-        self._ingress.reset()
 
     def _reload(self) -> None:
         """Take the lease again under a new token, then read everything afresh."""

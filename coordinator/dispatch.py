@@ -3,45 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import redis
 
 from coordinator import knowledge, registry
-from coordinator.answers import check_query
-from coordinator.context import Context, Message
-from coordinator.effects import Answer, Deliver, Effect, Event, Write
+from coordinator.answers import query
+from coordinator.context import Context, Incoming
+from coordinator.effects import Deliver, Effect, Event, Write
 from coordinator.errors import BadMessage
 from coordinator.ingress import Entry
 from coordinator.keys import Keys
 from coordinator.messages import HUB, OPERATOR, Envelope, one_line, parse_envelope
-from coordinator.payloads import DeadLetter, Query, Retract, parse_payload
-from coordinator.reads import read_dead_letter, read_kinds, read_showcase
+from coordinator.payloads import DeadLetter, Retract, parse_payload
+from coordinator.reads import read_dead_letter, read_homes, read_showcase
 from coordinator.settings import Settings
 
 LONGEST_DETAIL = 400
 
-Handle = Callable[[Message, Context], list[Effect]]
-Read = Callable[[redis.Redis, Keys, Settings, Message], Any]
+Handle = Callable[[Incoming, Context], list[Effect]]
+Read = Callable[[redis.Redis, Keys, Settings, Incoming], Any]
 
 
-class Handler(NamedTuple):
-    """How a message type is handled. One with a ``read`` is handled in a batch of its own, so that
-    what was read is still true when it is written."""
+class Route(NamedTuple):
+    """How a message type is handled, and who may send it.
+
+    One with a ``read`` is handled in a batch of its own, so that what was read is still true when
+    it is written.
+    """
 
     handle: Handle
     read: Read | None = None
-    operator_only: bool = False
-    needs_presence: bool = False
+    sender: Literal["ai", "operator", "both"] = "both"
 
 
-def query(message: Message, context: Context) -> list[Effect]:
-    asked = parse_payload(Query, message.envelope.payload)
-    check_query(asked)
-    return [Answer(message.sender, message.instance, message.envelope.message_id, asked)]
-
-
-def dead_drop(message: Message, context: Context) -> list[Effect]:
+def dead_drop(message: Incoming, context: Context) -> list[Effect]:
     letter_id = parse_payload(DeadLetter, message.envelope.payload).id
     _found_letter(letter_id, context)
     text = f"{message.sender} dropped dead letter {letter_id}"
@@ -49,12 +45,12 @@ def dead_drop(message: Message, context: Context) -> list[Effect]:
     return [drop, Event("dead_dropped", OPERATOR, text, {"id": letter_id})]
 
 
-def dead_retry(message: Message, context: Context) -> list[Effect]:
+def dead_retry(message: Incoming, context: Context) -> list[Effect]:
     """Handle a dead letter again, in its sender's name; it goes when that succeeds."""
     letter_id = parse_payload(DeadLetter, message.envelope.payload).id
     letter = _found_letter(letter_id, context)
     envelope = parse_envelope(letter[b"body"], context.settings.message_max_bytes)
-    if envelope.message_type not in HANDLERS or HANDLERS[envelope.message_type].read:
+    if envelope.message_type not in ROUTES or ROUTES[envelope.message_type].read:
         raise BadMessage(
             "forbidden",
             f"payload.id {letter_id} is a {one_line(envelope.message_type)}, which only its sender "
@@ -62,7 +58,7 @@ def dead_retry(message: Message, context: Context) -> list[Effect]:
             "payload.id",
         )
     present = context.fleet.ais.get(envelope.sender_id)
-    again = Message(
+    again = Incoming(
         envelope,
         letter[b"door"].decode(),
         present.instance if present else letter[b"instance"].decode(),
@@ -75,55 +71,49 @@ def dead_retry(message: Message, context: Context) -> list[Effect]:
     ]
 
 
-HANDLERS: dict[str, Handler] = {
-    "hello": Handler(
-        registry.hello,
-        read=lambda connection, keys, settings, _: read_showcase(
-            connection, keys, settings.sync_keep
-        ),
-    ),
-    "heartbeat": Handler(registry.heartbeat, needs_presence=True),
-    "goodbye": Handler(registry.goodbye, needs_presence=True),
-    "pattern_share": Handler(knowledge.pattern_share),
-    "code_share": Handler(knowledge.code_share),
-    "os_component_share": Handler(knowledge.os_component_share),
-    "performance_report": Handler(knowledge.performance_report),
-    "query": Handler(query),
-    "retract": Handler(
-        knowledge.retract,
-        read=lambda connection, keys, _, message: read_kinds(
-            connection, keys, parse_payload(Retract, message.envelope.payload).id
-        ),
-        operator_only=True,
-    ),
-}
+def _read_showcase(connection: redis.Redis, keys: Keys, settings: Settings, _: Incoming) -> Any:
+    return read_showcase(connection, keys, settings.sync_keep)
 
 
-def _read_letter(connection: redis.Redis, keys: Keys, _: Settings, message: Message) -> Any:
+def _read_homes(connection: redis.Redis, keys: Keys, _: Settings, message: Incoming) -> Any:
+    return read_homes(connection, keys, parse_payload(Retract, message.envelope.payload).id)
+
+
+def _read_letter(connection: redis.Redis, keys: Keys, _: Settings, message: Incoming) -> Any:
     letter_id = parse_payload(DeadLetter, message.envelope.payload).id
     return read_dead_letter(connection, keys, letter_id)
 
 
-HANDLERS["dead_drop"] = Handler(dead_drop, read=_read_letter, operator_only=True)
-HANDLERS["dead_retry"] = Handler(dead_retry, read=_read_letter, operator_only=True)
+ROUTES: dict[str, Route] = {
+    "hello": Route(registry.hello, _read_showcase, sender="ai"),
+    "heartbeat": Route(registry.heartbeat, sender="ai"),
+    "goodbye": Route(registry.goodbye, sender="ai"),
+    "pattern_share": Route(knowledge.pattern_share),
+    "code_share": Route(knowledge.code_share),
+    "os_component_share": Route(knowledge.os_component_share),
+    "performance_report": Route(knowledge.performance_report),
+    "query": Route(query),
+    "retract": Route(knowledge.retract, _read_homes, sender="operator"),
+    "dead_drop": Route(dead_drop, _read_letter, sender="operator"),
+    "dead_retry": Route(dead_retry, _read_letter, sender="operator"),
+}
 
 
-def is_known(message: Message) -> bool:
-    return message.envelope.message_type in HANDLERS
+def is_known(message: Incoming) -> bool:
+    return message.envelope.message_type in ROUTES
 
 
-def reader_of(message: Message) -> Read | None:
+def reader_of(message: Incoming) -> Read | None:
     """What must be read before ``message`` can be handled."""
-    return HANDLERS[message.envelope.message_type].read if is_known(message) else None
+    return ROUTES[message.envelope.message_type].read if is_known(message) else None
 
 
-def handle(message: Message, context: Context) -> list[Effect]:
+def handle(message: Incoming, context: Context) -> list[Effect]:
     """What ``message`` does. BadMessage when it may not do that: then it does nothing."""
     _check_door(message)
-    handler = HANDLERS[message.envelope.message_type]
-    _check_sender(message, handler, context)
+    _check_sender(message, context)
     _check_target(message, context)
-    return handler.handle(message, context)
+    return ROUTES[message.envelope.message_type].handle(message, context)
 
 
 def refuse(
@@ -163,7 +153,7 @@ def bury(entry: Entry, reason: str, context: Context) -> list[Effect]:
     return [Write(dead), *told]
 
 
-def _check_door(message: Message) -> None:
+def _check_door(message: Incoming) -> None:
     sender, door = message.sender, message.door
     if sender != door or sender == HUB:
         raise BadMessage(
@@ -173,7 +163,7 @@ def _check_door(message: Message) -> None:
             "sender_id",
         )
     if not is_known(message):
-        known = ", ".join(name for name, entry in HANDLERS.items() if not entry.operator_only)
+        known = ", ".join(name for name, route in ROUTES.items() if route.sender != "operator")
         raise BadMessage(
             "unknown_type",
             f"message_type {message.envelope.message_type!r} is unknown; known are {known}",
@@ -181,23 +171,22 @@ def _check_door(message: Message) -> None:
         )
 
 
-def _check_sender(message: Message, handler: Handler, context: Context) -> None:
-    sender = message.sender
+def _check_sender(message: Incoming, context: Context) -> None:
+    sender, message_type = message.sender, message.envelope.message_type
+    allowed = ROUTES[message_type].sender
     if sender == OPERATOR:
-        if handler.needs_presence or handler.handle is registry.hello:
+        if allowed == "ai":
             raise BadMessage(
                 "forbidden",
                 f"sender_id {OPERATOR!r} is reserved for people; an AI needs an id of its own",
                 "sender_id",
             )
         return
-    if handler.operator_only:
+    if allowed == "operator":
         raise BadMessage(
-            "forbidden",
-            f"message_type {message.envelope.message_type!r} is the operator's alone",
-            "message_type",
+            "forbidden", f"message_type {message_type!r} is the operator's alone", "message_type"
         )
-    if handler.handle is registry.hello:
+    if message_type == "hello":
         return
     present = context.fleet.ais.get(sender)
     if present is None:
@@ -212,7 +201,7 @@ def _check_sender(message: Message, handler: Handler, context: Context) -> None:
         )
 
 
-def _check_target(message: Message, context: Context) -> None:
+def _check_target(message: Incoming, context: Context) -> None:
     target = message.envelope.target_ai
     if not target or target == OPERATOR:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -46,6 +47,31 @@ class Inbox(Numbered):
     checked_bytes: int = 0
 
 
+LoadInboxes = Callable[[Iterable[str]], dict[str, Inbox]]
+
+
+def _open_inboxes(ais: Iterable[str]) -> dict[str, Inbox]:
+    return {ai: Inbox() for ai in ais}
+
+
+class Inboxes(dict[str, Inbox]):
+    """Inboxes by AI. One that is not in memory is loaded where it is needed, so that a number is
+    never guessed; ``prefetch`` loads many at once."""
+
+    def __init__(self, load: LoadInboxes = _open_inboxes) -> None:
+        super().__init__()
+        self._load = load
+
+    def __missing__(self, ai: str) -> Inbox:
+        self.prefetch([ai])
+        return self[ai]
+
+    def prefetch(self, ais: Iterable[str]) -> None:
+        missing = sorted(set(ais) - self.keys())
+        if missing:
+            self.update(self._load(missing))
+
+
 @dataclass(slots=True)
 class Ai:
     """A live AI. ``_ms`` are milliseconds since 1970; ``lease_ends_s`` is on the clock that never
@@ -67,22 +93,23 @@ class Ai:
 
 @dataclass
 class Fleet:
+    """Everything the coordinator holds of a fleet; all of it can be read from Redis again."""
+
     epoch: str = ""
     run_id: str = ""
     begins: list[Begin] = field(default_factory=list)
     log: Numbered = field(default_factory=Numbered)
     events: Numbered = field(default_factory=Numbered)
     ais: dict[str, Ai] = field(default_factory=dict)
-    inboxes: dict[str, Inbox] = field(default_factory=dict)
+    inboxes: Inboxes = field(default_factory=Inboxes)
     last_numbers: OrderedDict[tuple[str, str], int] = field(default_factory=OrderedDict)
 
-    def is_repeat(self, door: str, instance: str, n: int) -> bool:
-        """Whether message ``n`` of that instance was taken before; if not, it is taken now."""
-        last = self.last_numbers.get((door, instance), 0)
-        if n <= last:
-            return True
+    def take_number(self, door: str, instance: str, n: int) -> bool:
+        """Take message ``n`` of that instance; False for a repeat, which was taken before."""
+        if n <= self.last_numbers.get((door, instance), 0):
+            return False
         self.last_numbers[door, instance] = n
-        return False
+        return True
 
     def forget_surplus(self) -> None:
         """Keep memory bounded: what is dropped here is read from Redis again when it is needed."""

@@ -33,7 +33,7 @@ class Entry(NamedTuple):
         return self.n > 0 and self.instance != ""
 
 
-def decode_entry(door: str, entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
+def read_entry(door: str, entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
     instance = fields.get(b"instance", b"")[:128].decode("utf-8", "replace")
     number = fields.get(b"n", b"")
     n = int(number) if number.isdigit() and len(number) < 19 else 0
@@ -137,7 +137,7 @@ class Ingress:
                 self._empty_since_s[door] = started_s
                 continue
             self._last_ids[door] = entries[-1][0]
-            self._held[door] = deque(decode_entry(door, *entry) for entry in entries)
+            self._held[door] = deque(read_entry(door, *entry) for entry in entries)
             self._turns.append(door)
 
     def _find_doors(self) -> None:

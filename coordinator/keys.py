@@ -19,7 +19,8 @@ key                                   type    holds
 <ns>:member:<ai>                      HASH    what outlives a connection: profile, inbox numbers
 <ns>:capability:<c>                   SET     live AIs that have it
 <ns>:specialization:<s>               SET     live AIs of it
-<ns>:pattern|component|feature:<id>   HASH    record (JSON), contributor, shared_ms, revision
+<ns>:pattern|component|feature:<id>   HASH    record (JSON), specialization, contributor, timestamp,
+                                              revision, in:<s> of each index that lists it
 <ns>:patterns|components|features     ZSET    id -> when it was last shared, ms
 <ns>:patterns:<s> (and so on)         ZSET    the same, of one specialization
 <ns>:benchmarks:<component>           STREAM  performance reports
@@ -32,10 +33,18 @@ from __future__ import annotations
 
 from typing import Literal
 
+Kind = Literal["pattern", "component", "feature"]
+KINDS: tuple[Kind, ...] = ("pattern", "component", "feature")
+"""Kinds of record; RECORD_FIELD is what a share calls one, SYNC_MAP what a training_sync does."""
+RECORD_FIELD: dict[Kind, str] = {"pattern": "pattern", "component": "code", "feature": "component"}
+SYNC_MAP: dict[Kind, str] = {
+    "pattern": "shared_patterns",
+    "component": "shared_components",
+    "feature": "collective_features",
+}
+
 SCHEMA_VERSION = "1"
 """How the keys below are laid out; stored as ``schema`` in ``<ns>:fleet``."""
-
-Kind = Literal["pattern", "component", "feature"]
 
 
 class Keys:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from coordinator.clock import iso
-from coordinator.context import Context, Message, pass_on
+from coordinator.context import Context, Incoming, pass_on
 from coordinator.effects import Effect, Event, Note, Write
 from coordinator.errors import BadMessage
-from coordinator.keys import Kind
+from coordinator.keys import RECORD_FIELD, Kind
 from coordinator.messages import OPERATOR, to_json
 from coordinator.payloads import (
     CodeShare,
@@ -21,19 +21,22 @@ from coordinator.payloads import (
 )
 
 
-def pattern_share(message: Message, context: Context) -> list[Effect]:
-    return _share("pattern", "pattern", PatternShare, message, context)
+def pattern_share(message: Incoming, context: Context) -> list[Effect]:
+    """Store and pass on what somebody learned."""
+    return _share("pattern", PatternShare, message, context)
 
 
-def code_share(message: Message, context: Context) -> list[Effect]:
-    return _share("component", "code", CodeShare, message, context)
+def code_share(message: Incoming, context: Context) -> list[Effect]:
+    """Store and pass on code that somebody wrote."""
+    return _share("component", CodeShare, message, context)
 
 
-def os_component_share(message: Message, context: Context) -> list[Effect]:
-    return _share("feature", "component", ComponentShare, message, context)
+def os_component_share(message: Incoming, context: Context) -> list[Effect]:
+    """Store and pass on a feature's component."""
+    return _share("feature", ComponentShare, message, context)
 
 
-def performance_report(message: Message, context: Context) -> list[Effect]:
+def performance_report(message: Incoming, context: Context) -> list[Effect]:
     """Append what somebody measured of a component: the reporter's word, which ranks nothing."""
     report = parse_payload(PerformanceReport, message.envelope.payload)
     entry = ("reporter", message.sender, "ms", context.now_ms)
@@ -53,10 +56,10 @@ def performance_report(message: Message, context: Context) -> list[Effect]:
     return [write, *pass_on(message), Note(text)]
 
 
-def retract(message: Message, context: Context) -> list[Effect]:
-    """An operator takes a record back. ``found`` maps the kinds that have it to specializations."""
+def retract(message: Incoming, context: Context) -> list[Effect]:
+    """An operator takes a record back. ``found`` tells under what it is to be found."""
     record_id = parse_payload(Retract, message.envelope.payload).id
-    found: dict[Kind, str] = context.found
+    found: dict[Kind, list[str]] = context.found
     if not found:
         raise BadMessage(
             "not_found",
@@ -66,23 +69,22 @@ def retract(message: Message, context: Context) -> list[Effect]:
         )
     keys = context.keys
     writes = [Write(("DEL", keys.benchmarks(record_id)))]
-    for kind, specialization in found.items():
+    for kind, specializations in found.items():
         writes.append(Write(("DEL", keys.record(kind, record_id))))
-        writes.append(Write(("ZREM", keys.records(kind), record_id)))
-        writes.append(Write(("ZREM", keys.records(kind, specialization), record_id)))
+        for specialization in (None, *specializations):
+            writes.append(Write(("ZREM", keys.records(kind, specialization), record_id)))
     kinds = ", ".join(found)
     text = f"{message.sender} retracted {kinds} {record_id}"
     return [*writes, Event("retracted", OPERATOR, text, {"id": record_id, "kinds": list(found)})]
 
 
-def _share(
-    kind: Kind, field: str, model: type[Payload], message: Message, context: Context
-) -> list[Effect]:
-    """Store what ``field`` of the payload holds and pass the message on.
+def _share(kind: Kind, model: type[Payload], message: Incoming, context: Context) -> list[Effect]:
+    """Store the record in the payload and pass the message on.
 
     The first contributor is kept and later shares of the id count as revisions. Scores in it are
     claims: they are stored as they came, and nothing is ordered by them.
     """
+    field = RECORD_FIELD[kind]
     payload = message.envelope.payload
     if not payload.get(field):
         raise BadMessage(
@@ -101,7 +103,7 @@ def _share(
     return [*writes, *pass_on(message, payload), Note(text)]
 
 
-def _specialization_of(message: Message, context: Context) -> str:
+def _specialization_of(message: Incoming, context: Context) -> str:
     ai = context.fleet.ais.get(message.sender)
     return ai.specialization if ai else "general"
 
@@ -114,7 +116,7 @@ def _store(
     key = keys.record(kind, record_id)
     latest = ("record", to_json(record), "specialization", specialization)
     return [
-        Write(("HSET", key, *latest, "shared_ms", context.now_ms, "revised_by", contributor)),
+        Write(("HSET", key, *latest, f"in:{specialization}", 1)),
         Write(("HSETNX", key, "contributor", contributor)),
         Write(("HSETNX", key, "timestamp", iso(context.now_ms))),
         Write(("HINCRBY", key, "revision", 1)),

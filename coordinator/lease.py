@@ -12,11 +12,17 @@ from coordinator.errors import LeaseLost
 from coordinator.keys import Keys
 
 
+def holder_name(token: bytes) -> str:
+    """Which coordinator a token is of: ``<name>/<random>``."""
+    return token.decode(errors="replace").rpartition("/")[0]
+
+
 class Lease:
     """A key that holds the active coordinator's token and expires when it is not renewed.
 
     The token changes at every take, so that a transaction of ours that was delayed on its way to
-    the server is fenced off as surely as one of another coordinator.
+    the server is fenced off as surely as one of another coordinator. ``holder`` is the name of
+    whoever held it when it was last tried.
     """
 
     def __init__(
@@ -30,12 +36,13 @@ class Lease:
     ) -> None:
         self._redis = connection
         self._key = keys.leader
-        self._name = name.encode()
+        self._name = name
         self._lease_ms = int(lease_s * 1000)
         self._clock = clock
         self._ids = ids
         self._token: bytes | None = None
         self._renewed_s = 0.0
+        self.holder: str | None = None
 
     def take(self) -> bool:
         """Hold the lease under a new token; False when another coordinator holds it.
@@ -44,11 +51,12 @@ class Lease:
 
         Raises redis.RedisError when the server does not answer.
         """
-        token = self._name + f"/{self._ids.new()}".encode()
+        token = f"{self._name}/{self._ids.new()}".encode()
         with self._redis.pipeline() as pipe:
             pipe.watch(self._key)
             holder = cast("bytes | None", pipe.get(self._key))
-            if holder is not None and not holder.startswith(self._name + b"/"):
+            self.holder = None if holder is None else holder_name(holder)
+            if self.holder not in (None, self._name):
                 self._token = None
                 return False
             pipe.multi()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -18,6 +17,9 @@ RESERVED_IDS = frozenset({HUB, OPERATOR})
 ID_RULE = "1 to 64 letters, digits, '_', '.' or '-', beginning with a letter or digit"
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+WORD_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}$"
+RECORD_ID_PATTERN = r"^[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]{0,127}$"
+LETTER_ID_PATTERN = r"^[0-9]{1,20}-[0-9]{1,20}$"
 LONGEST_NAME = 100
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
@@ -27,7 +29,14 @@ _FIXES = {
     "missing": "is missing; it is required",
     "finite_number": "must be a finite number",
 }
-_PATTERN_RULES = {ID_PATTERN: f"is not an id: {ID_RULE}"}
+_PATTERN_RULES = {
+    ID_PATTERN: f"is not an id: {ID_RULE}",
+    WORD_PATTERN: "is not a word: 1 to 64 letters, digits, '_', '.', '+' or '-', beginning with a "
+    "letter or digit",
+    RECORD_ID_PATTERN: "is not a record's id: 1 to 128 characters, none of them a control "
+    "character, not beginning with a space",
+    LETTER_ID_PATTERN: "is not a dead letter's id, such as 1750000000000-0",
+}
 
 
 class Envelope(BaseModel):
@@ -87,9 +96,7 @@ def one_line(text: str, limit: int = 500) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def describe(
-    error: ValidationError, prefix: str = "", pattern_rules: Mapping[str, str] = _PATTERN_RULES
-) -> tuple[str, str]:
+def describe(error: ValidationError, prefix: str = "") -> tuple[str, str]:
     """The dotted path of the first field at fault, and one sentence that names the rule.
 
     Names come from whoever sent the message: they are cut, and shown on one line.
@@ -99,7 +106,7 @@ def describe(
     field = ".".join(name for name in (prefix, *path) if name)
     rule = _FIXES.get(first["type"], first["msg"].replace("Input should", "should"))
     if first["type"] == "string_pattern_mismatch":
-        rule = pattern_rules.get(first["ctx"]["pattern"], rule)
+        rule = _PATTERN_RULES.get(first["ctx"]["pattern"], rule)
     return field, f"{field or 'the message'} {rule}"
 
 
@@ -158,9 +165,26 @@ def encode_message(
         raise _not_writable(error) from None
 
 
-def encode_push(push_head: dict[str, Any], message_json: str) -> str:
+def encode_push(
+    message_json: str,
+    *,
+    epoch: str,
+    n: int | None = None,
+    exclude: tuple[str, ...] = (),
+    instance: str | None = None,
+    after: int | None = None,
+) -> str:
     """A push as JSON text, around an envelope that is JSON text already."""
-    return f'{to_json(push_head)[:-1]},"message":{message_json}}}'
+    head: dict[str, Any] = {"epoch": epoch}
+    if n is not None:
+        head["n"] = n
+    if exclude:
+        head["exclude"] = exclude
+    if instance is not None:
+        head["instance"] = instance
+    if after is not None:
+        head["after"] = after
+    return f'{to_json(head)[:-1]},"message":{message_json}}}'
 
 
 def decode_push(data: bytes) -> Push:
@@ -174,6 +198,11 @@ def decode_push(data: bytes) -> Push:
         instance=head.get("instance"),
         after=head.get("after"),
     )
+
+
+def stream_number(entry_id: bytes) -> int:
+    """The number ``n`` of an entry whose id is ``n-0``."""
+    return int(entry_id.partition(b"-")[0])
 
 
 def decode_entry(entry: dict[bytes, bytes], n: int) -> Push:

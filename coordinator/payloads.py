@@ -7,26 +7,22 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from coordinator.errors import BadMessage
-from coordinator.messages import ID_PATTERN, ID_RULE, Cursor, Id, describe
-
-WORD_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}$"
-RECORD_ID_PATTERN = r"^[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]{0,127}$"
-LETTER_ID_PATTERN = r"^[0-9]{1,20}-[0-9]{1,20}$"
+from coordinator.messages import (
+    LETTER_ID_PATTERN,
+    RECORD_ID_PATTERN,
+    WORD_PATTERN,
+    Cursor,
+    Id,
+    describe,
+)
 
 Word = Annotated[str, Field(pattern=WORD_PATTERN)]
 RecordId = Annotated[str, Field(pattern=RECORD_ID_PATTERN)]
 
-_PATTERN_RULES = {
-    ID_PATTERN: f"is not an id: {ID_RULE}",
-    WORD_PATTERN: "is not a word: 1 to 64 letters, digits, '_', '.', '+' or '-', beginning with a "
-    "letter or digit",
-    RECORD_ID_PATTERN: "is not a record's id: 1 to 128 characters, none of them a control "
-    "character, not beginning with a space",
-    LETTER_ID_PATTERN: "is not a dead letter's id, such as 1750000000000-0",
-}
-
 
 class Payload(BaseModel):
+    """Types are strict, so that "1" is no number; further fields are let through."""
+
     model_config = ConfigDict(extra="allow", strict=True)
 
 
@@ -34,6 +30,8 @@ P = TypeVar("P", bound=Payload)
 
 
 class Hello(Payload):
+    """An AI introduces itself; ``cursor`` is how far it has read, if it was here before."""
+
     specialization: Word = "general"
     capabilities: list[Word] = Field(default_factory=list, max_length=64)
     version: Any = None
@@ -43,15 +41,21 @@ class Hello(Payload):
 
 
 class Heartbeat(Payload):
+    """Clients of all ages send it with whatever payload: none is refused."""
+
     load: Any = None
     status: Any = None
 
 
 class Goodbye(Payload):
+    """An AI leaves."""
+
     reason: str = Field("", max_length=500)
 
 
 class Pattern(Payload):
+    """What somebody learned; ``confidence`` is a claim."""
+
     id: RecordId | None = None
     type: str | None = None
     confidence: FiniteFloat | None = None
@@ -59,10 +63,14 @@ class Pattern(Payload):
 
 
 class PatternShare(Payload):
+    """A pattern for all, or for ``target_ai``."""
+
     pattern: Pattern
 
 
 class Code(Payload):
+    """A component as source text."""
+
     id: RecordId | None = None
     name: str | None = None
     language: str | None = None
@@ -72,10 +80,14 @@ class Code(Payload):
 
 
 class CodeShare(Payload):
+    """Code for all, or for ``target_ai``."""
+
     code: Code
 
 
 class Component(Payload):
+    """A feature's component, in whatever shape its maker gives it."""
+
     id: RecordId | None = None
     name: str | None = None
     component_name: str | None = None
@@ -83,6 +95,8 @@ class Component(Payload):
 
 
 class ComponentShare(Payload):
+    """A component; the other fields tell which request or session it answers."""
+
     component: Component
     original_requestor: Id | None = None
     feature_name: str | None = None
@@ -91,11 +105,15 @@ class ComponentShare(Payload):
 
 
 class PerformanceReport(Payload):
+    """What the sender measured of a component, metric by metric."""
+
     component_id: RecordId
     performance: dict[str, FiniteFloat] = Field(min_length=1, max_length=256)
 
 
 class Query(Payload):
+    """A question; ``cursor`` is that of the page before."""
+
     what: Literal["ais", "patterns", "components", "features", "benchmarks", "counts"]
     filter: dict[str, str] = Field(default_factory=dict, max_length=8)
     limit: int = Field(20, ge=1, le=100)
@@ -119,5 +137,5 @@ def parse_payload(model: type[P], payload: dict[str, Any]) -> P:
     try:
         return model.model_validate(payload)
     except ValidationError as error:
-        field, detail = describe(error, "payload", _PATTERN_RULES)
+        field, detail = describe(error, "payload")
         raise BadMessage("bad_payload", detail, field) from None

@@ -10,9 +10,8 @@ import redis
 
 from coordinator.clock import iso
 from coordinator.errors import BadMessage
-from coordinator.keys import Keys, Kind
+from coordinator.keys import KINDS, RECORD_FIELD, Keys, Kind
 
-KINDS: tuple[Kind, ...] = ("pattern", "component", "feature")
 Item = dict[str, Any]
 
 
@@ -69,11 +68,12 @@ def record_item(kind: Kind, fields: dict[bytes, bytes]) -> Item:
         "revision": int(fields[b"revision"]),
         "usage_count": int(fields.get(b"usage_count", 0)),
     }
-    if kind == "pattern":
-        return item | {"pattern": record}
+    item[RECORD_FIELD[kind]] = record
     if kind == "component":
-        return item | {"code": record, "quality_score": None}
-    return item | {"component": record, "integration_tested": False, "performance_benchmarks": {}}
+        item["quality_score"] = None
+    if kind == "feature":
+        item |= {"integration_tested": False, "performance_benchmarks": {}}
+    return item
 
 
 def read_benchmarks(
@@ -168,18 +168,25 @@ class Showcase(NamedTuple):
 
 
 def read_showcase(connection: redis.Redis, keys: Keys, keep: int) -> Showcase:
+    """The newest ``keep`` of each kind; a feature with the newest report of it."""
     pages = {kind: read_records(connection, keys, kind, keep) for kind in KINDS}
-    ids = [item["id"] for kind in ("component", "feature") for item in pages[kind].items]
-    return Showcase(pages, read_benchmarks(connection, keys, ids, limit=5))
+    features = pages["feature"].items
+    ids = [item["id"] for item in (*pages["component"].items, *features)]
+    benchmarks = read_benchmarks(connection, keys, ids, limit=5)
+    for item in features:
+        if item["id"] in benchmarks:
+            item["performance_benchmarks"] = benchmarks[item["id"]][0]["metrics"]
+    return Showcase(pages, benchmarks)
 
 
-def read_kinds(connection: redis.Redis, keys: Keys, record_id: str) -> dict[Kind, str]:
-    """Of which kinds there is a record with this id, and its specialization there."""
-    found: dict[Kind, str] = {}
+def read_homes(connection: redis.Redis, keys: Keys, record_id: str) -> dict[Kind, list[str]]:
+    """Of which kinds there is a record with this id, and under which specializations."""
+    found: dict[Kind, list[str]] = {}
     for kind in KINDS:
-        specialization = connection.hget(keys.record(kind, record_id), "specialization")
-        if specialization is not None:
-            found[kind] = cast(bytes, specialization).decode()
+        fields = cast("dict[bytes, bytes]", connection.hgetall(keys.record(kind, record_id)))
+        if fields:
+            names = [name.decode() for name in fields if name.startswith(b"in:")]
+            found[kind] = sorted(name.removeprefix("in:") for name in names)
     return found
 
 

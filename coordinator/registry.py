@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from coordinator.clock import iso
-from coordinator.context import Context, Message, pass_on
+from coordinator.context import Context, Incoming, pass_on
 from coordinator.effects import Broadcast, Deliver, Effect, Event, Write
 from coordinator.fleet import Ai
 from coordinator.messages import encode_message, to_json
@@ -15,7 +15,7 @@ from coordinator.specializations import capabilities_of
 from coordinator.sync import training_sync
 
 
-def hello(message: Message, context: Context) -> list[Effect]:
+def hello(message: Incoming, context: Context) -> list[Effect]:
     """Register the sender, tell the others, and answer with a training_sync.
 
     A second instance under a live AI's id is refused. The same instance may say hello again: the
@@ -43,7 +43,7 @@ def hello(message: Message, context: Context) -> list[Effect]:
     ]
 
 
-def heartbeat(message: Message, context: Context) -> list[Effect]:
+def heartbeat(message: Incoming, context: Context) -> list[Effect]:
     """Extend the sender's lease; ``load`` (a number) and ``status`` (a word) are noted if given."""
     payload = parse_payload(Heartbeat, message.envelope.payload)
     ai = context.fleet.ais[message.sender]
@@ -57,7 +57,7 @@ def heartbeat(message: Message, context: Context) -> list[Effect]:
     return _write_presence(ai, context) if has_record else _write_record(ai, context)
 
 
-def goodbye(message: Message, context: Context) -> list[Effect]:
+def goodbye(message: Incoming, context: Context) -> list[Effect]:
     """The sender leaves at once."""
     reason = parse_payload(Goodbye, message.envelope.payload).reason
     ai = context.fleet.ais[message.sender]
@@ -88,12 +88,12 @@ def stored_profile(ai: Ai) -> dict[str, Any]:
     }
 
 
-def _without_cursor(message: Message) -> dict[str, Any]:
+def _without_cursor(message: Incoming) -> dict[str, Any]:
     """How far the sender has read is between it and the coordinator."""
     return {k: v for k, v in message.envelope.payload.items() if k != "cursor"}
 
 
-def _refuse_second(message: Message, context: Context, holder: Ai) -> list[Effect]:
+def _refuse_second(message: Incoming, context: Context, holder: Ai) -> list[Effect]:
     detail = (
         f"{holder.id} is held by instance {holder.instance}, whose lease ends at "
         f"{iso(holder.lease_ends_ms)} unless it is renewed; stop that one, or choose another id"
@@ -114,7 +114,7 @@ def _refuse_second(message: Message, context: Context, holder: Ai) -> list[Effec
     ]
 
 
-def _register(message: Message, payload: Hello, context: Context, present: Ai | None) -> Ai:
+def _register(message: Incoming, payload: Hello, context: Context, present: Ai | None) -> Ai:
     profile = payload.model_dump(exclude={"cursor"}, exclude_none=True)
     ai = Ai(
         id=message.sender,

@@ -8,6 +8,7 @@ import redis
 
 from coordinator.fleet import Fleet, Numbered
 from coordinator.keys import Keys
+from coordinator.messages import stream_number
 from coordinator.settings import Settings
 
 FEWEST_KEPT = 100
@@ -53,7 +54,7 @@ def last_droppable(
         if not entries:
             return stream.n, False
         entry_id, fields = entries[0]
-        number = int(entry_id.split(b"-")[0])
+        number = stream_number(entry_id)
         is_old = now_ms - int(fields[b"ms"]) > rule.keep_s * 1000
         kept_bytes = stream.total_bytes - int(fields[b"bytes"])
         is_surplus = number <= stream.n - rule.keep

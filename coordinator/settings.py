@@ -8,6 +8,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from coordinator.messages import WORD_PATTERN
+
 
 def default_state_dir() -> Path:
     """Where the embedded server and running fleets live, after the XDG base directory rules."""
@@ -34,7 +36,7 @@ class Settings(BaseSettings):
     )
     specialization: str = Field(
         "general",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        pattern=WORD_PATTERN,
         description="What a trainer that is started by `rq worker` is good at.",
     )
     lease_s: float = Field(

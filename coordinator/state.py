@@ -14,31 +14,14 @@ from coordinator.fleet import (
     Begin,
     Fleet,
     Inbox,
+    Inboxes,
     Numbered,
     decode_begins,
     encode_begins,
     fleet_of,
 )
 from coordinator.keys import SCHEMA_VERSION, Keys
-
-
-class StoredInboxes(dict[str, Inbox]):
-    """Inboxes by AI; one that is not in memory is read from Redis: a number is never guessed."""
-
-    def __init__(self, connection: redis.Redis, keys: Keys) -> None:
-        super().__init__()
-        self._redis = connection
-        self._keys = keys
-
-    def __missing__(self, ai: str) -> Inbox:
-        self.prefetch([ai])
-        return self[ai]
-
-    def prefetch(self, ais: Iterable[str]) -> None:
-        """Read those that are missing in one go."""
-        missing = sorted(set(ais) - self.keys())
-        if missing:
-            self.update(read_inboxes(self._redis, self._keys, missing))
+from coordinator.messages import stream_number
 
 
 def read_fleet(connection: redis.Redis, keys: Keys, lease_ends_s: float) -> Fleet:
@@ -65,9 +48,8 @@ def read_fleet(connection: redis.Redis, keys: Keys, lease_ends_s: float) -> Flee
             ai = _restore_ai(ai_name.decode(), record, json.loads(profile), int(lease_ends_ms))
             ai.lease_ends_s = lease_ends_s
             fleet.ais[ai.id] = ai
-    inboxes = StoredInboxes(connection, keys)
-    inboxes.prefetch(ids)
-    fleet.inboxes = inboxes
+    fleet.inboxes = Inboxes(lambda ais: read_inboxes(connection, keys, ais))
+    fleet.inboxes.prefetch(ids)
     return fleet
 
 
@@ -103,7 +85,7 @@ def read_inboxes(connection: redis.Redis, keys: Keys, ais: Iterable[str]) -> dic
             if isinstance(reply, Exception) and not _is_missing(reply):
                 raise reply
         n, total_bytes, begins, profile = member
-        generated = 0 if isinstance(info, Exception) else _number(info["last-generated-id"])
+        generated = 0 if isinstance(info, Exception) else stream_number(info["last-generated-id"])
         inboxes[ai] = Inbox(
             n=max(int(n or 0), generated),
             total_bytes=int(total_bytes or 0),
@@ -122,15 +104,11 @@ def _read_numbered(connection: redis.Redis, key: str) -> Numbered:
         raise
     last = cast("list[Any]", connection.xrevrange(key, count=1))
     total_bytes = int(last[0][1][b"bytes"]) if last else 0
-    return Numbered(_number(info["last-generated-id"]), total_bytes)
+    return Numbered(stream_number(info["last-generated-id"]), total_bytes)
 
 
 def _is_missing(error: Exception) -> bool:
     return isinstance(error, redis.ResponseError) and "no such key" in str(error).lower()
-
-
-def _number(stream_id: bytes) -> int:
-    return int(stream_id.split(b"-")[0])
 
 
 def _restore_ai(

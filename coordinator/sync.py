@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from coordinator.context import Context, Message
+from coordinator.context import Context, Incoming
 from coordinator.fleet import Ai, resume_after
-from coordinator.keys import Kind
+from coordinator.keys import SYNC_MAP
 from coordinator.messages import Cursor, to_json
 from coordinator.reads import Item, Showcase
 from coordinator.specializations import fits
@@ -15,14 +15,8 @@ MAX_BYTES_PER_KIND = 64 * 1024
 MAX_LISTED_AIS = 1000
 MAX_OPPORTUNITIES = 5
 
-_MAPS: dict[Kind, str] = {
-    "pattern": "shared_patterns",
-    "component": "shared_components",
-    "feature": "collective_features",
-}
 
-
-def training_sync(message: Message, seen: Cursor | None, context: Context) -> str:
+def training_sync(message: Incoming, seen: Cursor | None, context: Context) -> str:
     """The answer to a hello, as an encoded message.
 
     ``cursor`` in it is where this snapshot was made, where a newcomer begins to read. When the
@@ -32,7 +26,7 @@ def training_sync(message: Message, seen: Cursor | None, context: Context) -> st
     fleet = context.fleet
     showcase: Showcase = context.found
     base: dict[str, Any] = {
-        _MAPS[kind]: _bounded(page.items) for kind, page in showcase.pages.items()
+        SYNC_MAP[kind]: _bounded(page.items) for kind, page in showcase.pages.items()
     }
     base["performance_benchmarks"] = _bounded_reports(showcase.benchmarks)
     inbox = fleet.inboxes[message.sender]
@@ -44,7 +38,7 @@ def training_sync(message: Message, seen: Cursor | None, context: Context) -> st
         "collaboration_opportunities": _opportunities(message, others),
         "counts": {
             "active_ais": len(others) + 1,
-            **{_MAPS[kind]: page.total for kind, page in showcase.pages.items()},
+            **{SYNC_MAP[kind]: page.total for kind, page in showcase.pages.items()},
         },
         "cursor": {"epoch": fleet.epoch, "log": fleet.log.n, "inbox": inbox.n},
         "lease_s": context.settings.lease_s,
@@ -83,7 +77,7 @@ def _bounded_reports(benchmarks: dict[str, list[Item]]) -> dict[str, list[Item]]
     return fitting
 
 
-def _opportunities(message: Message, others: list[Ai]) -> list[Item]:
+def _opportunities(message: Incoming, others: list[Ai]) -> list[Item]:
     """Partners that the sender's specialization looks for: the least loaded, then the newest."""
     seeker = str(message.envelope.payload.get("specialization", "general"))
     partners = [

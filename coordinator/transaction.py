@@ -21,9 +21,8 @@ Command = tuple[Any, ...]
 
 
 class Outcome(enum.Enum):
-    """How a commit ended. Whatever it is but COMMITTED, memory is void and must be read afresh."""
+    """How a commit failed. Whatever it is, memory is void and must be read afresh."""
 
-    COMMITTED = "committed"
     REFUSED = "refused, so nothing was committed"
     UNKNOWN = "unknown whether it was committed"
     TORN = "committed in part"
@@ -46,7 +45,7 @@ def outcome_of(error: Exception) -> Outcome:
 
 
 class CommitFailed(Exception):
-    """``outcome`` is never COMMITTED; ``reason`` is the server's or the connection's word."""
+    """``reason`` is the server's or the connection's word."""
 
     def __init__(self, outcome: Outcome, reason: Exception) -> None:
         super().__init__(f"{outcome.value}: {reason}")
@@ -124,7 +123,7 @@ class Batch:
         """Everything the batch writes, ready for ``commit``."""
         keys = self._keys
         keep_ms = int(self._settings.inbox_keep_s * 1000)
-        commands = self._commands
+        commands = list(self._commands)
         for (door, instance), n in self._numbers.items():
             commands.append(("SET", keys.instance(door, instance), n, "PX", keep_ms))
         for ai, inbox in self._inboxes.items():
@@ -153,14 +152,11 @@ class Batch:
     def _broadcast(self, effect: Broadcast) -> None:
         keys, fleet = self._keys, self._fleet
         fields: list[Any] = ["message", effect.message]
-        head: dict[str, Any] = {"epoch": fleet.epoch}
         if effect.exclude:
             fields += ["exclude", ",".join(effect.exclude)]
-            head["exclude"] = effect.exclude
-        head["n"] = self._append(keys.log, fleet.log, fields)
-        self._commands.append(
-            ("PUBLISH", keys.broadcast_channel, encode_push(head, effect.message))
-        )
+        n = self._append(keys.log, fleet.log, fields)
+        push = encode_push(effect.message, epoch=fleet.epoch, n=n, exclude=effect.exclude)
+        self._commands.append(("PUBLISH", keys.broadcast_channel, push))
 
     def _deliver(self, effect: Deliver) -> None:
         keys, fleet = self._keys, self._fleet
@@ -170,15 +166,14 @@ class Batch:
         self._inboxes[effect.ai] = inbox
         after = fleet.log.n
         fields: list[Any] = ["message", effect.message, "after", after]
-        head: dict[str, Any] = {"epoch": fleet.epoch, "after": after}
         if effect.instance:
             fields += ["instance", effect.instance]
-            head["instance"] = effect.instance
         trim = ("MAXLEN", self._settings.inbox_keep)
-        head["n"] = self._append(keys.inbox(effect.ai), inbox, fields, trim)
-        self._commands.append(
-            ("PUBLISH", keys.channel(effect.ai), encode_push(head, effect.message))
+        n = self._append(keys.inbox(effect.ai), inbox, fields, trim)
+        push = encode_push(
+            effect.message, epoch=fleet.epoch, n=n, instance=effect.instance, after=after
         )
+        self._commands.append(("PUBLISH", keys.channel(effect.ai), push))
 
     def _record(self, event: Event) -> None:
         text = one_line(event.text)

@@ -1,14 +1,20 @@
 """Record which blocks of files real programs read, for the buffer cache problem.
 
-Needs strace, gcc, two trees of C sources, and a Python that has its test suite:
+Needs strace, gcc, trees of C sources, and a Python that has its test suite:
 
-    python scripts/record_traces.py --tree-a LUA_SOURCES --tree-b BROTLI_SOURCES --output DIR
+    python scripts/record_traces.py --output DIR \\
+        --tree a=LUA --tree b=BROTLI --tree c=CMARK --tree d=ZSTD
 
-The shipped traces were recorded on the C sources of Lua 5.1 and 5.4 (from the source package
-`lupa` 2.8, directories `lua51` and `lua54`) as tree A and of Brotli (the contents of `c` of the
-source package `brotli` 1.2.1) as tree B; the searches name what is in them. Each kind of program
-runs twice, once on each tree (the tests: other modules), so that what is trained on one run is
-reported on another:
+The shipped traces were recorded on C sources from source packages of PyPI; the searches name what
+is in them. No two runs of a kind of program share a tree or a module:
+
+    a   Lua 5.1 and 5.4: directories `lua51` and `lua54` of `lupa` 2.8
+    b   Brotli: the contents of `c` of `brotli` 1.2.1
+    c   cmark: the contents of `third_party/cmark`, and `generated/unix`, of `cmarkgfm` 2025.10.22
+    d   Zstandard: the contents of `internal-complibs/zstd-1.5.6` of `blosc` 1.11.4
+
+Each kind of program runs once on each tree (the tests: modules instead of a tree), so that what is
+trained on some runs is reported on another:
 
     compile   every C file of the tree, compiled one after the other by gcc
     search    a series of grep, wc, tar and diff over the tree
@@ -21,7 +27,7 @@ the offset of each read of a regular file follows. Reads through mmap are not se
 one line a read, `file offset length` (offset and length in bytes), with files numbered in the
 order of their first read: names never leave this script. The first REFERENCES block references
 (see workers/problems/file_system.py) of a run are kept, whatever they are; the problem uses the
-first 5,000 of them.
+first 4,500 of them at most.
 """
 
 from __future__ import annotations
@@ -77,6 +83,35 @@ for word in Zopfli quality; do grep -rni "$word" . | wc -l; done
 tar czf "$SCRATCH/headers.tar.gz" $(find . -name '*.h')
 grep -rc 'TODO' .
 """
+SEARCH_C = r"""
+cd "$TREE"
+wc -l $(find src -name '*.h')
+for word in cmark_parser strbuf_put; do grep -rn "$word" . | wc -l; done
+sort $(find extensions -name '*.c') | uniq -c | sort -n | tail -3
+grep -rlw 'realloc' .
+diff -r src extensions | wc -l
+for word in houdini GFM cmark_node; do grep -rni "$word" src | wc -l; done
+tar czf "$SCRATCH/extensions.tar.gz" extensions
+grep -rn 'static' --include='*.c' . | wc -l
+for word in FIXME unescape; do grep -rnw "$word" . | wc -l; done
+wc -w $(find . -name '*.[ch]')
+tar cf "$SCRATCH/tree.tar" .
+grep -rc 'bufsize_t' . | sort -t: -k2 -n | tail -3
+"""
+SEARCH_D = r"""
+cd "$TREE"
+grep -rlw 'TODO' .
+for word in MEM_read ZSTD_CCtx; do grep -rn "$word" --include='*.c' . | wc -l; done
+tar cf "$SCRATCH/common.tar" common decompress
+wc -l $(find . -name '*.h')
+for word in HUF_ assert; do grep -rnw "$word" common decompress | wc -l; done
+diff -r compress decompress | wc -l
+grep -rc 'FSE_' . | sort -t: -k2 -n | tail -3
+for word in offcode litlength repcode; do grep -rni "$word" compress | wc -l; done
+tar czf "$SCRATCH/headers.tar.gz" $(find . -name '*.h')
+grep -rn 'legacy' . | wc -l
+sort -u $(find dictBuilder -name '*.c') | wc -l
+"""
 DATABASE = r"""
 import pathlib, re, sqlite3, sys
 tree, scratch = map(pathlib.Path, sys.argv[1:])
@@ -111,6 +146,20 @@ TESTS_B = (
     "test_netrc test_plistlib test_pprint test_random test_reprlib test_struct test_typing "
     "test_urlparse test_zipfile"
 )
+TESTS_C = (
+    "test_ast test_base64 test_cmd test_collections test_contextlib test_fnmatch test_functools "
+    "test_glob test_hmac test_ipaddress test_operator test_optparse test_tokenize test_traceback"
+)
+TESTS_D = (
+    "test_abc test_binascii test_codeop test_itertools test_keyword test_pickle test_queue "
+    "test_quopri test_sched test_secrets test_set test_uuid test_weakref test_xml_etree"
+)
+RUNS = {
+    "a": (SEARCH_A, TESTS_A),
+    "b": (SEARCH_B, TESTS_B),
+    "c": (SEARCH_C, TESTS_C),
+    "d": (SEARCH_D, TESTS_D),
+}
 TESTS = '\nfor name in {names}; do "$PYTHON" -m unittest -q test.$name >/dev/null 2>&1; done\n'
 
 
@@ -237,10 +286,10 @@ def record(script: str, tree: Path, scratch: Path) -> list[tuple[int, int, int]]
 
 
 def recipes() -> dict[str, str]:
-    """The shell script of each recording, by name; `-a` runs on tree A, `-b` on tree B."""
+    """The shell script of each recording, by name; a name's last letter is that of its tree."""
     database = '\n"$PYTHON" "$SCRATCH/database.py" "$TREE" "$SCRATCH"\n'
     scripts = {}
-    for run, search, names in (("a", SEARCH_A, TESTS_A), ("b", SEARCH_B, TESTS_B)):
+    for run, (search, names) in RUNS.items():
         scripts[f"compile-{run}"] = COMPILE
         scripts[f"search-{run}"] = search
         scripts[f"database-{run}"] = database
@@ -251,18 +300,25 @@ def recipes() -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tree-a", type=Path, required=True, help="C sources for the runs -a")
-    parser.add_argument("--tree-b", type=Path, required=True, help="C sources for the runs -b")
+    parser.add_argument(
+        "--tree",
+        action="append",
+        required=True,
+        type=lambda given: given.partition("=")[::2],
+        metavar="RUN=DIR",
+        help="C sources for the runs of that letter, e.g. a=lua; others are not recorded",
+    )
     parser.add_argument("--output", type=Path, required=True, help="directory for NAME.gz")
     parser.add_argument("--only", nargs="*", help="names to record, e.g. compile-a")
     arguments = parser.parse_args()
+    trees = {run: Path(directory) for run, directory in arguments.tree}
     arguments.output.mkdir(parents=True, exist_ok=True)
     for name, script in recipes().items():
-        if arguments.only and name not in arguments.only:
+        tree = trees.get(name[-1])
+        if tree is None or (arguments.only and name not in arguments.only):
             continue
         scratch = Path(tempfile.mkdtemp(prefix="record-"))
         (scratch / "database.py").write_text(DATABASE, encoding="utf-8")
-        tree = arguments.tree_a if name.endswith("-a") else arguments.tree_b
         try:
             reads = record(script, tree.resolve(), scratch)
         finally:

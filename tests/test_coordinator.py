@@ -15,8 +15,8 @@ from redis import Redis
 from coordinator import coordinator as coordinator_module
 from coordinator import knowledge, registry
 from coordinator.clock import SystemClock
-from coordinator.context import Context, Message
-from coordinator.dispatch import HANDLERS, Handler
+from coordinator.context import Context, Incoming
+from coordinator.dispatch import ROUTES, Route
 from coordinator.effects import Effect, Write
 from tests.fleet import FleetUnderTest, Stop, changed
 from tests.servers import TestServer, wait_for
@@ -37,7 +37,7 @@ def break_on(monkeypatch: pytest.MonkeyPatch, *ids: str) -> list[str]:
     """Have the handler of pattern_share raise for these patterns; the ids that it was given."""
     handled: list[str] = []
 
-    def breaking(message: Message, context: Context) -> list[Effect]:
+    def breaking(message: Incoming, context: Context) -> list[Effect]:
         pattern_id = message.envelope.payload["pattern"]["id"]
         handled.append(pattern_id)
         effects = knowledge.pattern_share(message, context)
@@ -45,7 +45,7 @@ def break_on(monkeypatch: pytest.MonkeyPatch, *ids: str) -> list[str]:
             raise ZeroDivisionError("a bug of ours")
         return effects
 
-    monkeypatch.setitem(HANDLERS, "pattern_share", Handler(breaking))
+    monkeypatch.setitem(ROUTES, "pattern_share", Route(breaking))
     return handled
 
 
@@ -325,7 +325,7 @@ def test_one_whose_handler_breaks_after_another_took_over_leaves_the_rest_to_tha
         assert second.take_over()
         raise ZeroDivisionError
 
-    monkeypatch.setitem(HANDLERS, "pattern_share", Handler(breaking))
+    monkeypatch.setitem(ROUTES, "pattern_share", Route(breaking))
     share(fleet, "p1")
     while stale.active:
         stale.step()
@@ -373,11 +373,11 @@ def test_two_that_run_at_once_hand_over_when_one_stops(
 def test_a_torn_commit_is_logged_loudly_and_followed_by_a_reload(
     fleet: FleetUnderTest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def tearing(message: Message, context: Context) -> list[Effect]:
+    def tearing(message: Incoming, context: Context) -> list[Effect]:
         stale = Write(("XADD", context.keys.log, "1-0", "a", 1))
         return [*knowledge.pattern_share(message, context), stale]
 
-    monkeypatch.setitem(HANDLERS, "pattern_share", Handler(tearing))
+    monkeypatch.setitem(ROUTES, "pattern_share", Route(tearing))
     share(fleet, "p1")
     fleet.run()
     (record,) = [record for record in caplog.records if record.levelno == logging.CRITICAL]

@@ -246,7 +246,7 @@ def without_new_token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def without_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Fleet, "is_repeat", lambda self, door, instance, n: False)
+    monkeypatch.setattr(Fleet, "take_number", lambda self, door, instance, n: True)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import os
 import random
@@ -15,9 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.errors import CoordError
 from workers.problems import find_problem
 from workers.problems.file_system import (
     FILE_SHIFT,
+    MEASURED,
+    PROGRAMS,
+    WORKLOADS,
     BufferCache,
     belady_misses,
     block_references,
@@ -38,7 +43,7 @@ from workers.problems.problem import (
     to_unit,
 )
 
-ALL_WORKLOADS = BufferCache.training_workloads + BufferCache.held_out_workloads
+ALL_RUNS = sorted(run for runs in WORKLOADS.values() for run in runs)
 
 
 @pytest.fixture(scope="module")
@@ -112,9 +117,19 @@ class Stray(ListLru):
         return block
 
 
-def test_a_victim_that_is_not_resident_is_refused() -> None:
-    with pytest.raises(ProblemError, match="gave up block 3, which is not resident"):
-        policy_misses(Stray(), [1, 2, 3], [], 2)
+class Unhashable(ListLru):
+    def replace(self, block: int) -> int:
+        return [block]  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(("policy", "named"), [(Stray(), "3"), (Unhashable(), "[3]")])
+def test_a_victim_that_is_not_resident_is_refused(policy: ListLru, named: str) -> None:
+    reason = f"gave up block {named}, which is not resident"
+    with pytest.raises(ProblemError, match=re.escape(reason)) as refused:
+        policy_misses(policy, [1, 2, 3], [], 2)
+    assert isinstance(refused.value, CoordError)
+    assert refused.value.code == "problem_error"
+    assert reason in refused.value.detail
 
 
 def test_reads_become_blocks() -> None:
@@ -131,7 +146,7 @@ def test_the_warm_start_is_least_recent_first() -> None:
 def test_shipped_traces_are_small_and_only_numbers() -> None:
     traces = resources.files("workers.problems") / "traces"
     files = [file for file in traces.iterdir() if file.name.endswith(".gz")]
-    assert {file.name for file in files} == {f"{name}.gz" for name in ALL_WORKLOADS}
+    assert {file.name for file in files} == {f"{run}.gz" for run in ALL_RUNS}
     assert sum(len(file.read_bytes()) for file in files) < 1_000_000
     for file in files:
         packed = file.read_bytes()
@@ -140,25 +155,32 @@ def test_shipped_traces_are_small_and_only_numbers() -> None:
         assert re.fullmatch(r"(\d+ \d+ \d+\n)+", text)
 
 
-def test_held_out_runs_differ_from_the_training_runs(problem: BufferCache) -> None:
-    assert len(problem.training_workloads) == len(problem.held_out_workloads)
-    assert not set(problem.training_workloads) & set(problem.held_out_workloads)
-    for training, held_out in zip(
-        problem.training_workloads, problem.held_out_workloads, strict=True
+def test_no_run_is_in_two_workloads(problem: BufferCache) -> None:
+    assert len(set(ALL_RUNS)) == len(ALL_RUNS) == 4 * len(PROGRAMS)
+    for program, training, held_out in zip(
+        PROGRAMS, problem.training_workloads, problem.held_out_workloads, strict=True
     ):
-        ours = [line.partition(" ")[2] for line in trace_text(training).splitlines()]
-        theirs = [line.partition(" ")[2] for line in trace_text(held_out).splitlines()]
-        assert ours != theirs
+        assert WORKLOADS[training] == (f"{program}-a", f"{program}-c")
+        assert WORKLOADS[held_out] == (f"{program}-d",)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_runs_of_a_program_differ(program: str) -> None:
+    texts = [trace_text(f"{program}-{run}") for run in "abcd"]
+    runs = [[line.partition(" ")[2] for line in text.splitlines()] for text in texts]
+    for ours, theirs in itertools.combinations(runs, 2):
         same = sum(a == b for a, b in zip(ours, theirs, strict=False))
         assert same < 0.5 * len(ours)
 
 
-@pytest.mark.parametrize("workload", ALL_WORKLOADS)
+@pytest.mark.parametrize("workload", WORKLOADS)
 def test_every_workload_has_a_gap_to_close(workload: str) -> None:
-    replay = load_workload(workload)
-    distinct = len(set(replay.references))
-    for scenario in replay.scenarios:
-        assert scenario.capacity_blocks < distinct / 2
+    scenarios = load_workload(workload)
+    counted = {scenario.name.partition("/")[0]: scenario.references for scenario in scenarios}
+    assert tuple(counted) == WORKLOADS[workload]
+    assert sum(map(len, counted.values())) == MEASURED
+    for scenario in scenarios:
+        assert scenario.capacity_blocks < len(set(scenario.references)) / 2
         assert len(scenario.start) <= scenario.capacity_blocks
         assert scenario.baseline - scenario.bound > 0.02
 
@@ -172,7 +194,7 @@ def test_the_problem_is_found(problem: BufferCache) -> None:
 
 def test_evaluation_is_deterministic(problem: BufferCache) -> None:
     values = defaults(problem.parameters)
-    assert problem.evaluate(values, "compile-a") == problem.evaluate(values, "compile-a")
+    assert problem.evaluate(values, "compile") == problem.evaluate(values, "compile")
 
 
 @pytest.mark.parametrize("parameter", BufferCache.parameters, ids=lambda parameter: parameter.name)
@@ -181,7 +203,7 @@ def test_each_parameter_matters(problem: BufferCache, parameter: Parameter) -> N
     scores = set()
     for unit in (0.0, 0.25, 0.5, 0.75, 1.0):
         varied = values | {parameter.name: parameter.from_unit(unit)}
-        scores.add(problem.evaluate(varied, "database-a").gap_closed)
+        scores.add(problem.evaluate(varied, "database").gap_closed)
     assert len(scores) >= 3
 
 
@@ -191,13 +213,13 @@ def test_bad_values_are_refused(problem: BufferCache) -> None:
         (values | {"speed": 1.0}, "unknown parameter 'speed'"),
         ({k: v for k, v in values.items() if k != "scan_run"}, "missing parameter 'scan_run'"),
         (values | {"scan_run": float("nan")}, "scan_run: nan is not within"),
-        (values | {"file_weight": 1.5}, "file_weight: 1.5 is not within 0.0..1.0"),
+        (values | {"scan_run": 0.5}, "scan_run: 0.5 is not within 1.0..64.0"),
     ]
     for refused, reason in bad:
         with pytest.raises(ProblemError, match=re.escape(reason)):
-            problem.evaluate(refused, "compile-a")
+            problem.evaluate(refused, "compile")
     with pytest.raises(ProblemError, match="unknown workload"):
-        problem.evaluate(values, "../compile-a")
+        problem.evaluate(values, "../compile")
 
 
 def test_scenarios_without_a_gap_are_dropped_and_named() -> None:
@@ -231,7 +253,7 @@ def test_parameters_map_to_the_unit_interval_and_back() -> None:
 SCORE_A_COMPONENT = """
 import json, component
 from workers.problems.file_system import BufferCache
-score = BufferCache().evaluate_policy(component.Policy, "database-a")
+score = BufferCache().evaluate_policy(component.Policy, "database")
 print(json.dumps([component.SPECIALIZATION, component.PARAMETERS, score.gap_closed]))
 """
 
@@ -256,4 +278,4 @@ def test_a_component_reproduces_its_score_in_a_fresh_process(
     specialization, parameters, gap_closed = json.loads(done.stdout)
     assert specialization == "file_system"
     assert parameters == values
-    assert abs(gap_closed - problem.evaluate(values, "database-a").gap_closed) < 1e-9
+    assert abs(gap_closed - problem.evaluate(values, "database").gap_closed) < 1e-9

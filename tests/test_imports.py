@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("coordinator", "workers", "cli")
 FORBIDDEN = {
     "coordinator": {"workers", "cli", "tests", "typer", "rich", "cmaes", "numpy"},
-    "workers": {"cli", "tests", "typer"},
+    "workers": {"cli", "tests", "typer", "rich"},
     "cli": {"tests"},
 }
 FILES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
@@ -95,3 +95,39 @@ def test_what_the_checks_see() -> None:
     bad = "def f():\n    import os\nclass A:\n    from cli import main\n"
     assert nested_imports(ast.parse(bad)) == [2, 4]
     assert modules_in(ast.parse("from a.b import c\nimport d.e")) == {"a.b", "a.b.c", "d.e"}
+
+
+LAYERS = (
+    {"errors", "clock", "processes", "private_files"},
+    {"messages", "specializations"},
+    {"keys", "payloads", "settings"},
+    {"fleet", "effects", "embedded"},
+    {"connection", "context", "lease", "reads", "letters"},
+    {"ingress", "retention", "server_check", "state", "sync", "transaction", "status", "history"},
+    {"answers", "duties", "knowledge", "operator", "registry"},
+    {"dispatch"},
+    {"coordinator"},
+)
+"""What stands on what in the service: names and models, then Redis, then the nouns, then the loop
+that uses them."""
+
+
+def layer_of(module: str) -> int | None:
+    """The layer of a module of the service; None for the library that AIs use."""
+    return next((depth for depth, names in enumerate(LAYERS) if module in names), None)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if path.parent.name == "coordinator" and layer_of(path.stem)],
+    ids=named,
+)
+def test_the_service_imports_from_lower_layers_alone(path: Path) -> None:
+    depth = layer_of(path.stem)
+    assert depth is not None
+    used = {
+        name.split(".")[1]
+        for name in modules_in(parsed(path))
+        if name.count(".") == 1 and name.startswith("coordinator.")
+    }
+    assert {name for name in used if (layer_of(name) or 0) >= depth} == set()

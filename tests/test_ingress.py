@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from coordinator.coordinator import Coordinator
-from coordinator.ingress import COLD_COUNT, Entry, Ingress, decode_entry
+from coordinator.ingress import COLD_COUNT, Entry, Ingress, read_entry
 from coordinator.keys import Keys
 from coordinator.settings import Settings
 from tests.fleet import FleetUnderTest, ManualClock
@@ -69,7 +69,7 @@ def entrance(redis: Redis) -> Entrance:
 def test_any_entry_can_be_read(
     fields: dict[bytes, bytes], expected: tuple[str, int, bytes]
 ) -> None:
-    assert decode_entry("a", b"1-1", fields) == Entry("a", b"1-1", *expected)
+    assert read_entry("a", b"1-1", fields) == Entry("a", b"1-1", *expected)
 
 
 def test_nothing_there(entrance: Entrance) -> None:

@@ -48,8 +48,7 @@ def test_a_share_is_stored_and_told_to_the_others(
     assert json.loads(stored.pop("record")) == record
     assert stored == {
         "specialization": "audio",
-        "shared_ms": str(BEGINNING_MS),
-        "revised_by": "a",
+        "in:audio": "1",
         "contributor": "a",
         "timestamp": iso(BEGINNING_MS),
         "revision": "1",
@@ -82,8 +81,7 @@ def test_the_first_contributor_is_kept_and_revisions_are_counted(
     assert json.loads(stored.pop("record")) == {"id": "r", "own": 3, "specialization": "audio"}
     assert stored == {
         "specialization": "audio",
-        "shared_ms": str(BEGINNING_MS + 2000),
-        "revised_by": "b",
+        "in:audio": "1",
         "contributor": "a",
         "timestamp": iso(BEGINNING_MS),
         "revision": "3",
@@ -260,3 +258,14 @@ def test_retract_of_nothing(fleet: FleetUnderTest, record_id: str) -> None:
     error: dict[str, Any] = fleet.error("operator")
     assert (error["code"], error["field"], error["in_reply_to"]) == ("not_found", "payload.id", "7")
     assert f"names no pattern, component or feature: {record_id!r}" in error["detail"]
+
+
+def test_a_record_that_changed_its_specialization_is_retracted_everywhere(
+    fleet: FleetUnderTest,
+) -> None:
+    for specialization in ("audio", "graphics"):
+        fleet.say("a", "pattern_share", {"pattern": {"id": "p", "specialization": specialization}})
+    fleet.run()
+    fleet.say("operator", "retract", {"id": "p"})
+    fleet.run()
+    assert not [key for key in fleet.state() if key.startswith("coord:pattern")]

@@ -60,7 +60,13 @@ def test_the_same_seed_finds_the_same(method: type) -> None:
 def test_cma_es_beats_random_search_where_the_best_is_known() -> None:
     ours = [1 - search(Bowl(), "a", 300, seed).score.gap_closed for seed in range(10)]
     theirs = [1 - random_search(Bowl(), "a", 300, seed).score.gap_closed for seed in range(10)]
-    assert mean(ours) < 0.05 * mean(theirs)
+    assert mean(ours) < 0.01 * mean(theirs)
+
+
+@pytest.mark.parametrize("seed", [5, 22, 49, 52])
+def test_a_lucky_early_point_does_not_end_a_run_that_converges(seed: int) -> None:
+    """With 8 stale generations, not 12, these seeds restarted after 100 evaluations."""
+    assert 1 - search(Bowl(), "a", 300, seed).score.gap_closed < 0.003
 
 
 def test_a_search_restarts_when_it_has_converged() -> None:
@@ -98,7 +104,7 @@ def test_a_bad_start_or_workload_is_refused() -> None:
 def test_what_is_learned_on_one_run_helps_on_another() -> None:
     problem = find_problem("file_system")
     assert problem is not None
-    before = problem.evaluate(defaults(problem.parameters), "search-b")
-    found = search(problem, "search-a", 60, 0)
-    after = problem.evaluate(found.values, "search-b")
+    before = problem.evaluate(defaults(problem.parameters), "search-development")
+    found = search(problem, "search", 60, 0)
+    after = problem.evaluate(found.values, "search-development")
     assert after.gap_closed > before.gap_closed + 0.2

@@ -66,7 +66,7 @@ def test_a_broadcast(batch: Batch, fleet: Fleet) -> None:
         (
             "PUBLISH",
             "coord:broadcast",
-            '{"epoch":"e2","exclude":["a","b"],"n":11,"message":{"m":1}}',
+            '{"epoch":"e2","n":11,"exclude":["a","b"],"message":{"m":1}}',
         ),
         (
             *("XADD", "coord:log", "12-0"),
@@ -89,14 +89,14 @@ def test_a_delivery_to_one_who_is_there(batch: Batch, fleet: Fleet) -> None:
         (
             "PUBLISH",
             "coord:to:a",
-            '{"epoch":"e2","after":10,"instance":"a.2","n":31,"message":{"m":1}}',
+            '{"epoch":"e2","n":31,"instance":"a.2","after":10,"message":{"m":1}}',
         ),
         (
             *("XADD", "coord:inbox:a", "MAXLEN", 50, "32-0"),
             *("message", '{"m":2}', "after", 10),
             *("epoch", "e2", "ms", 5000, "bytes", 3053),
         ),
-        ("PUBLISH", "coord:to:a", '{"epoch":"e2","after":10,"n":32,"message":{"m":2}}'),
+        ("PUBLISH", "coord:to:a", '{"epoch":"e2","n":32,"after":10,"message":{"m":2}}'),
         (
             *("HSET", "coord:member:a", "inbox_n", 32, "inbox_bytes", 3053),
             *("inbox_begins", '[["e1",4],["e2",30]]'),

@@ -24,14 +24,14 @@ PARAMETERS: Mapping[str, float] = {
     "first_interval": 1.0,
     "scan_interval": 4.0,
     "scan_run": 4.0,
-    "interval_memory": 0.5,
     "overdue_weight": 1.0,
     "history_ratio": 2.0,
-    "file_weight": 0.3,
     "frequency_weight": 0.3,
 }
 
 FILE_SHIFT = 20
+INTERVAL_MEMORY = 0.5
+FILE_WEIGHT = 0.3
 FILE_MEMORY = 0.75
 COUNTED_USES = 32
 
@@ -57,21 +57,20 @@ class Policy:
     first_interval    expected interval of a block seen for the first time
     scan_interval     the same for a block that continues a sequential run of misses ...
     scan_run          ... of at least this many blocks
-    interval_memory   how much of a block's old interval stays when a new one is seen, 0..1
     overdue_weight    how much a reference of being overdue counts against one of being early
     history_ratio     how many blocks that were given up are remembered
-    file_weight       how far a new block's interval leans to what is usual in its file, 0..1
     frequency_weight  a block used n times is expected after its interval / n ** frequency_weight
+
+    Of a block's old interval INTERVAL_MEMORY stays when a new one is seen; a new block's leans
+    by FILE_WEIGHT to what is usual in its file, of which FILE_MEMORY stays (all 0..1).
     """
 
     def __init__(self, capacity_blocks: int, parameters: Mapping[str, float] = PARAMETERS) -> None:
         self.first_interval = parameters["first_interval"] * capacity_blocks
         self.scan_interval = parameters["scan_interval"] * capacity_blocks
         self.scan_run = parameters["scan_run"]
-        self.interval_memory = parameters["interval_memory"]
         self.overdue_weight = parameters["overdue_weight"]
         self.history_blocks = int(parameters["history_ratio"] * capacity_blocks)
-        self.file_weight = parameters["file_weight"]
         frequency_weight = parameters["frequency_weight"]
         self.shares = [0.0] + [n**-frequency_weight for n in range(1, COUNTED_USES + 1)]
         self.now = 0
@@ -102,7 +101,7 @@ class Policy:
             interval = self.scan_interval if run >= self.scan_run else self.first_interval
             usual = self.file_intervals.get(file)
             if usual is not None:
-                interval *= (usual / interval) ** self.file_weight
+                interval *= (usual / interval) ** FILE_WEIGHT
             known.last = self.now
             known.due = self.now + interval
         else:
@@ -129,7 +128,7 @@ class Policy:
         interval: float = now - known.last
         known.last = now
         if known.uses > 1:
-            interval += (known.interval - interval) * self.interval_memory
+            interval += (known.interval - interval) * INTERVAL_MEMORY
         known.interval = interval
         if known.uses < COUNTED_USES:
             known.uses += 1

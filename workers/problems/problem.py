@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
+from coordinator.errors import CoordError
+
 ParameterKind = Literal["linear", "log", "integer"]
 
 
-class ProblemError(Exception):
+class ProblemError(CoordError):
     """A problem was asked for what it cannot do, or a policy broke its rules."""
+
+    code = "problem_error"
 
 
 @dataclass(frozen=True)
