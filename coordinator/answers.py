@@ -60,6 +60,22 @@ def answer(connection: redis.Redis, asked: Answer, context: Context) -> None:
     except BadMessage as error:
         payload = {"code": error.code, "detail": error.detail, "field": error.field}
         message_type = "error"
+    _push(connection, asked, context, message_type, payload)
+
+
+def answer_failed(connection: redis.Redis, asked: Answer, context: Context) -> None:
+    """Push an error in place of a query_result that could not be made."""
+    detail = "the coordinator could not answer; its log says why"
+    _push(connection, asked, context, "error", {"code": "internal", "detail": detail})
+
+
+def _push(
+    connection: redis.Redis,
+    asked: Answer,
+    context: Context,
+    message_type: str,
+    payload: dict[str, Any],
+) -> None:
     payload["in_reply_to"] = asked.in_reply_to
     message = context.hub_message(message_type, payload, asked.ai)
     push = encode_push(message, epoch=context.fleet.epoch, instance=asked.instance)
@@ -85,9 +101,15 @@ def read_page(connection: redis.Redis, asked: Query, context: Context) -> Page:
             wanted.get("capability"),
             asked.cursor,
         )
-    kind = KIND_OF[asked.what]
-    specialization = wanted.get("specialization")
-    return read_records(connection, keys, kind, asked.limit, specialization, asked.cursor)
+    return read_records(
+        connection,
+        keys,
+        KIND_OF[asked.what],
+        asked.limit,
+        wanted.get("specialization"),
+        asked.cursor,
+        context.settings.message_max_bytes,
+    )
 
 
 def _fitting(page: Page, max_bytes: int) -> list[dict[str, Any]]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from threading import Event as Flag
 from typing import cast
 
 import redis
 
 from coordinator import registry
-from coordinator.answers import answer
+from coordinator.answers import answer, answer_failed
 from coordinator.clock import Clock, Ids
 from coordinator.context import Context, Incoming
-from coordinator.dispatch import bury, handle, reader_of, refuse
+from coordinator.dispatch import bury, check, handle, reader_of, refuse
 from coordinator.duties import close_doors, ended_leases
 from coordinator.effects import Answer, Effect, Write
 from coordinator.errors import BadMessage, LeaseLost
@@ -22,10 +24,11 @@ from coordinator.ingress import Entry, Ingress
 from coordinator.keys import Keys
 from coordinator.lease import Lease
 from coordinator.messages import parse_envelope
+from coordinator.questions import Questions
 from coordinator.retention import relieve, trims
 from coordinator.settings import Settings
-from coordinator.state import new_epoch, read_fleet
-from coordinator.transaction import Batch, CommitFailed, Outcome, commit
+from coordinator.state import fleet_record, new_epoch, read_fleet
+from coordinator.transaction import Batch, CommitFailed, Outcome, commit, is_of_the_data
 
 log = logging.getLogger("coord")
 
@@ -33,6 +36,7 @@ SHORTEST_BLOCK_MS = 20
 DOORS_PER_BLOCK_MS = 10
 STANDBY_KEPT_MS = 3_600_000
 DUTIES_EVERY_S = 1.0
+ANSWERS_S = 0.02
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 2.0
 
@@ -72,6 +76,8 @@ class Coordinator:
         self._lease = Lease(connection, self._keys, name, settings.leader_lease_s, clock, ids)
         self._ingress = Ingress(connection, self._keys, settings, clock)
         self._fleet = Fleet()
+        self._questions = Questions()
+        self._trouble = ""
         self._singles = 0
         self._last_step_s = 0.0
         self._last_duties_s = 0.0
@@ -89,8 +95,8 @@ class Coordinator:
                     wait_s = FIRST_WAIT_S
                 else:
                     stop.wait(self._settings.leader_lease_s / 20)
-            except redis.RedisError as error:
-                self._deactivate(f"the server does not answer as it should: {error}")
+            except Exception as error:
+                self._deactivate(self._explain(error))
                 stop.wait(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
         self.leave()
@@ -124,8 +130,9 @@ class Coordinator:
         try:
             self._lease.renew_if_due()
             self._notice_pause()
-            self._ingress.poll(block_ms)
+            self._ingress.poll(0 if self._questions else block_ms)
             committed = self._commit_entries(self._take())
+            self._answer_some()
             if self._clock.elapsed_s() - self._last_duties_s >= DUTIES_EVERY_S:
                 self._do_duties()
             return committed
@@ -167,6 +174,7 @@ class Coordinator:
         grace_until_s = now_s + self._settings.lease_s
         self._fleet = read_fleet(self._redis, self._keys, grace_until_s)
         self._ingress.reset()
+        self._questions.clear()
         begin = new_epoch(self._fleet, run_id, self._ids, self._keys)
         if begin:
             commit(self._redis, self._lease, begin)
@@ -221,7 +229,7 @@ class Coordinator:
             unknown = sorted(sources)
             numbers = self._redis.mget([keys.instance(*source) for source in unknown])
             for source, number in zip(unknown, cast("list[bytes | None]", numbers), strict=True):
-                fleet.last_numbers[source] = int(number or 0)
+                fleet.last_numbers[source] = int(number) if number and number.isdigit() else 0
         people = {entry.door for entry in entries}
         people |= {m.envelope.target_ai or m.door for m in parsed if isinstance(m, Incoming)}
         fleet.inboxes.prefetch(people)
@@ -239,9 +247,9 @@ class Coordinator:
                 batch.number(entry.door, entry.instance, entry.n)
             try:
                 batch.add(self._effects_of(entry, message, context, batch))
-            except redis.RedisError:
-                raise
             except Exception as error:
+                if isinstance(error, redis.RedisError) and not is_of_the_data(error):
+                    raise
                 raise HandlerFailed(entry, error) from error
         try:
             self._commit(batch)
@@ -256,6 +264,7 @@ class Coordinator:
             if isinstance(message, BadMessage):
                 raise message
             envelope = message.envelope
+            check(message, context)
             if read := reader_of(message):
                 context.found = read(self._redis, self._keys, self._settings, message)
             effects = handle(message, context)
@@ -270,15 +279,27 @@ class Coordinator:
         for note in batch.notes:
             log.info("%s", note)
         for asked in batch.answers:
-            self._answer(asked)
+            self._questions.add(asked)
+
+    def _answer_some(self) -> None:
+        """Answer queries for a moment: reads, which may take their time but not everybody's."""
+        ends_s = self._clock.elapsed_s() + ANSWERS_S
+        while self._questions and self.active:
+            self._answer(self._questions.take())
+            if self._clock.elapsed_s() >= ends_s:
+                break
 
     def _answer(self, asked: Answer) -> None:
-        """A read, after the commit: whatever goes wrong with it costs this answer alone."""
+        """Whatever goes wrong with an answer costs this answer alone."""
         try:
             answer(self._redis, asked, self._context())
-        except redis.RedisError:
-            raise
+        except redis.RedisError as error:
+            if not is_of_the_data(error):
+                raise
+            log.error("a query of %s could not be answered: %s", asked.ai, error)
+            answer_failed(self._redis, asked, self._context())
         except Exception:
+            answer_failed(self._redis, asked, self._context())
             log.exception("a query of %s could not be answered: %r", asked.ai, asked.query)
 
     def _context(self) -> Context:
@@ -328,9 +349,18 @@ class Coordinator:
         log.error("the server is out of memory: history is cut to make room; raise maxmemory")
         relieve(self._redis, self._keys, self._settings)
 
+    def _explain(self, error: Exception) -> str:
+        """What is wrong, for the log; what is no outage may be a fault of ours, and says where."""
+        if isinstance(error, redis.RedisError):
+            return f"the server does not answer as it should: {error}"
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+
     def _deactivate(self, why: str) -> None:
-        if self.active:
-            log.warning("not active any more: %s", why)
+        """Stop being active; the same trouble again and again is told once."""
+        if self.active or why != self._trouble:
+            log.warning("not active: %s", why)
+        self._trouble = why
         self.active = False
 
     def _notice_pause(self) -> None:
@@ -350,6 +380,8 @@ class Coordinator:
                 batch.add(registry.expire(ai, context))
         trim = trims(self._redis, self._keys, self._fleet, self._settings, context.now_ms)
         batch.add([Write(command) for command in trim])
+        if self._redis.hget(self._keys.fleet, "epoch") != self._fleet.epoch.encode():
+            batch.add([Write(fleet_record(self._fleet, self._keys))])
         if not batch.is_empty:
             self._commit(batch)
         self._fleet.forget_surplus()

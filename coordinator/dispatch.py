@@ -63,6 +63,7 @@ def dead_retry(message: Incoming, context: Context) -> list[Effect]:
         letter[b"door"].decode(),
         present.instance if present else letter[b"instance"].decode(),
     )
+    check(again, context)
     text = f"{message.sender} had dead letter {letter_id} tried again"
     return [
         *handle(again, context),
@@ -108,11 +109,15 @@ def reader_of(message: Incoming) -> Read | None:
     return ROUTES[message.envelope.message_type].read if is_known(message) else None
 
 
-def handle(message: Incoming, context: Context) -> list[Effect]:
-    """What ``message`` does. BadMessage when it may not do that: then it does nothing."""
+def check(message: Incoming, context: Context) -> None:
+    """BadMessage unless the sender may send this, to this target; nothing is read before."""
     _check_door(message)
     _check_sender(message, context)
     _check_target(message, context)
+
+
+def handle(message: Incoming, context: Context) -> list[Effect]:
+    """What a message that passed ``check`` does. BadMessage: then it does nothing."""
     return ROUTES[message.envelope.message_type].handle(message, context)
 
 

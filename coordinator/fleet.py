@@ -75,7 +75,7 @@ class Inboxes(dict[str, Inbox]):
 @dataclass(slots=True)
 class Ai:
     """A live AI. ``_ms`` are milliseconds since 1970; ``lease_ends_s`` is on the clock that never
-    steps, and decides. ``has_record`` is False when its registry record may have expired."""
+    steps, and decides."""
 
     id: str
     specialization: str
@@ -88,7 +88,6 @@ class Ai:
     lease_ends_s: float
     status: str = "ready"
     load: float = 0.0
-    has_record: bool = True
 
 
 @dataclass

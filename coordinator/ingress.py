@@ -17,6 +17,7 @@ log = logging.getLogger("coord")
 
 DOOR = re.compile(r"(?:gw:)?[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 COLD_COUNT = 8
+HOT_MAX_BYTES = 4 * 1024 * 1024
 
 
 class Entry(NamedTuple):
@@ -99,7 +100,13 @@ class Ingress:
             if may_block and self._door_count == 0:  # nobody there: wait at a door that stays shut
                 pipe.xread({self._keys.ingress(""): "$"}, 1, block_ms)
             pipe.scard(self._keys.doors)
-            *replies, door_count = pipe.execute()
+            try:
+                *replies, door_count = pipe.execute()
+            except redis.ResponseError as error:
+                if "WRONGTYPE" not in str(error):
+                    raise
+                self._shut_out_strangers()
+                return
         answered = [read for read in reads if read[0]]
         for (doors, count), reply in zip(answered, replies, strict=False):
             self._hold(doors, count, reply or [], started_s)
@@ -129,7 +136,8 @@ class Ingress:
         found = {stream.decode()[prefix:]: entries for stream, entries in reply}
         for door in doors:
             entries = found.get(door, [])
-            if len(entries) == count:
+            size_bytes = sum(len(fields.get(b"body", b"")) for _, fields in entries)
+            if len(entries) == count and size_bytes <= HOT_MAX_BYTES:
                 self._hot.add(door)
             else:
                 self._hot.discard(door)
@@ -138,7 +146,27 @@ class Ingress:
                 continue
             self._last_ids[door] = entries[-1][0]
             self._held[door] = deque(read_entry(door, *entry) for entry in entries)
+            self._cut(self._held[door])
             self._turns.append(door)
+
+    def _cut(self, entries: deque[Entry]) -> None:
+        """Of a body that is too large one byte too many is kept: it will be refused for it."""
+        longest = self._settings.message_max_bytes + 1
+        for index, entry in enumerate(entries):
+            if len(entry.body) > longest:
+                entries[index] = entry._replace(body=entry.body[:longest])
+
+    def _shut_out_strangers(self) -> None:
+        """A door behind which there is no stream would keep all from being read."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for door in self._last_ids:
+                pipe.type(self._keys.ingress(door))
+            types = pipe.execute()
+        for door, kind in zip(list(self._last_ids), types, strict=True):
+            if kind not in (b"stream", b"none"):
+                log.warning("ignored a door behind which there is no stream: %r", door)
+                self._redis.srem(self._keys.doors, door)
+                self.forget(door)
 
     def _find_doors(self) -> None:
         """Names that no client can have are removed: they would never be read."""

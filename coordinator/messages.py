@@ -19,7 +19,7 @@ ID_RULE = "1 to 64 letters, digits, '_', '.' or '-', beginning with a letter or 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 WORD_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}$"
 RECORD_ID_PATTERN = r"^[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]{0,127}$"
-LETTER_ID_PATTERN = r"^[0-9]{1,20}-[0-9]{1,20}$"
+LETTER_ID_PATTERN = r"^[0-9]{1,19}-[0-9]{1,19}$"
 LONGEST_NAME = 100
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
@@ -118,8 +118,7 @@ def parse_envelope(body: bytes, max_bytes: int) -> Envelope:
     if len(body) > max_bytes:
         raise BadMessage(
             "too_large",
-            f"the message has {len(body)} bytes; at most {max_bytes} are allowed, "
-            "so send what is larger as an artifact",
+            f"the message has more than the {max_bytes} bytes that are allowed",
         )
     try:
         envelope = Envelope.model_validate_json(body)
@@ -220,7 +219,7 @@ def decode_entry(entry: dict[bytes, bytes], n: int) -> Push:
     )
 
 
-_UNUSUAL_NUMBER = re.compile(rb"NaN|Infinity|[eE]\+?\d{3}|\d{300}")
+_UNUSUAL_NUMBER = re.compile(rb"NaN|Infinity|[eE]\+?\d{2}|\d{100}")
 
 
 def _check_numbers(payload: dict[str, Any]) -> None:

@@ -14,6 +14,9 @@ from coordinator.keys import KINDS, RECORD_FIELD, Keys, Kind
 
 Item = dict[str, Any]
 
+READ_AT_ONCE = 10
+SHOWCASE_MAX_BYTES = 512 * 1024
+
 
 class Page(NamedTuple):
     """Some items, the cursor of the next page (None at the end), and how many there are in all."""
@@ -30,8 +33,12 @@ def read_records(
     limit: int,
     specialization: str | None = None,
     cursor: str | None = None,
+    max_bytes: int | None = None,
 ) -> Page:
-    """The newest records of ``kind``, newest first; ``cursor`` is the id to go on after."""
+    """The newest records of ``kind``, newest first; ``cursor`` is the id to go on after.
+
+    No more are read once they have ``max_bytes``. BadMessage for a cursor that is gone.
+    """
     index = keys.records(kind, specialization)
     start = 0
     if cursor is not None:
@@ -47,14 +54,31 @@ def read_records(
         pipe.zcard(index)
         pipe.zrevrange(index, start, start + limit - 1)
         total, ids = pipe.execute()
-        for record_id in ids:
-            pipe.hgetall(keys.record(kind, record_id.decode()))
-        hashes = pipe.execute() if ids else []
-    items = [record_item(kind, fields) for fields in hashes if fields]
+    items: list[Item] = []
+    read = size_bytes = 0
+    while read < len(ids) and (max_bytes is None or size_bytes < max_bytes):
+        chunk = ids[read : read + READ_AT_ONCE]
+        read += len(chunk)
+        for fields in _read_hashes(connection, [keys.record(kind, i.decode()) for i in chunk]):
+            if b"record" in fields:
+                size_bytes += len(fields[b"record"])
+                items.append(record_item(kind, fields))
     if specialization is not None:
         items = [item for item in items if item["specialization"] == specialization]
-    more = start + len(ids) < total
-    return Page(items, ids[-1].decode() if ids and more else None, total)
+    more = start + read < total
+    return Page(items, ids[read - 1].decode() if read and more else None, total)
+
+
+def _read_hashes(connection: redis.Redis, hash_keys: list[str]) -> list[dict[bytes, bytes]]:
+    """The hash of each key; empty where there is none, or something that is no hash."""
+    with connection.pipeline(transaction=False) as pipe:
+        for key in hash_keys:
+            pipe.hgetall(key)
+        replies = pipe.execute(raise_on_error=False)
+    for reply in replies:
+        if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
+            raise reply
+    return [reply if isinstance(reply, dict) else {} for reply in replies]
 
 
 def record_item(kind: Kind, fields: dict[bytes, bytes]) -> Item:
@@ -136,14 +160,12 @@ def read_ais(
         members = cast("set[bytes]", connection.sinter(sets))
     else:
         members = set(cast("list[bytes]", connection.zrange(keys.leases, 0, -1)))
-    ids = sorted(member.decode() for member in members)
+    ids = sorted(member.decode(errors="replace") for member in members)
     later = [ai for ai in ids if cursor is None or ai > cursor]
-    with connection.pipeline(transaction=False) as pipe:
-        for ai in later[:limit]:
-            pipe.hgetall(keys.ai(ai))
-        hashes = pipe.execute() if later else []
-    pairs = zip(later[:limit], hashes, strict=True)
-    items = [ai_item(ai, fields) for ai, fields in pairs if fields]
+    shown = later[:limit]
+    hashes = _read_hashes(connection, [keys.ai(ai) for ai in shown]) if shown else []
+    pairs = zip(shown, hashes, strict=True)
+    items = [ai_item(ai, fields) for ai, fields in pairs if b"specialization" in fields]
     return Page(items, later[limit - 1] if len(later) > limit else None, len(ids))
 
 
@@ -169,7 +191,10 @@ class Showcase(NamedTuple):
 
 def read_showcase(connection: redis.Redis, keys: Keys, keep: int) -> Showcase:
     """The newest ``keep`` of each kind; a feature with the newest report of it."""
-    pages = {kind: read_records(connection, keys, kind, keep) for kind in KINDS}
+    pages = {
+        kind: read_records(connection, keys, kind, keep, max_bytes=SHOWCASE_MAX_BYTES)
+        for kind in KINDS
+    }
     features = pages["feature"].items
     ids = [item["id"] for item in (*pages["component"].items, *features)]
     benchmarks = read_benchmarks(connection, keys, ids, limit=5)

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from coordinator.clock import iso
-from coordinator.context import Context, Incoming, pass_on
+from coordinator.context import Context, Incoming
 from coordinator.effects import Broadcast, Deliver, Effect, Event, Write
 from coordinator.fleet import Ai
 from coordinator.messages import encode_message, to_json
@@ -26,6 +26,7 @@ def hello(message: Incoming, context: Context) -> list[Effect]:
     if present is not None and present.instance != message.instance:
         return _refuse_second(message, context, present)
 
+    introduction = _announce(message, _without_cursor(message))
     sync = Deliver(message.sender, training_sync(message, payload.cursor, context))
     ai = _register(message, payload, context, present)
     if present is not None and present.profile == ai.profile:
@@ -37,7 +38,7 @@ def hello(message: Incoming, context: Context) -> list[Effect]:
         *forget,
         *_write_record(ai, context),
         *_write_sets(ai, context),
-        *pass_on(message, _without_cursor(message)),
+        introduction,
         Event("joined", ai.id, text, data),
         sync,
     ]
@@ -47,21 +48,20 @@ def heartbeat(message: Incoming, context: Context) -> list[Effect]:
     """Extend the sender's lease; ``load`` (a number) and ``status`` (a word) are noted if given."""
     payload = parse_payload(Heartbeat, message.envelope.payload)
     ai = context.fleet.ais[message.sender]
-    has_record = ai.has_record and context.elapsed_s < ai.lease_ends_s
     _extend_lease(ai, context)
     if isinstance(payload.load, int | float) and 0 <= payload.load <= sys.float_info.max:
         ai.load = float(payload.load)
     if isinstance(payload.status, str) and payload.status.isprintable():
         ai.status = payload.status[:64]
-    ai.has_record = True
-    return _write_presence(ai, context) if has_record else _write_record(ai, context)
+    return _write_presence(ai, context)
 
 
 def goodbye(message: Incoming, context: Context) -> list[Effect]:
     """The sender leaves at once."""
     reason = parse_payload(Goodbye, message.envelope.payload).reason
     ai = context.fleet.ais[message.sender]
-    return [*_remove(ai, context, reason or "said goodbye"), *pass_on(message)]
+    farewell = _announce(message, message.envelope.payload)
+    return [*_remove(ai, context, reason or "said goodbye"), farewell]
 
 
 def expire(ai: Ai, context: Context) -> list[Effect]:
@@ -86,6 +86,11 @@ def stored_profile(ai: Ai) -> dict[str, Any]:
         "joined_ms": ai.joined_ms,
         "profile": ai.profile,
     }
+
+
+def _announce(message: Incoming, payload: dict[str, Any]) -> Broadcast:
+    """Who comes and goes concerns everybody, whatever its ``target_ai``."""
+    return Broadcast(message.encode(payload), exclude=(message.sender,))
 
 
 def _without_cursor(message: Incoming) -> dict[str, Any]:
@@ -154,15 +159,7 @@ def _remove(ai: Ai, context: Context, reason: str) -> list[Effect]:
 
 def _write_record(ai: Ai, context: Context) -> list[Effect]:
     keys = context.keys
-    record: dict[str, Any] = {
-        "specialization": ai.specialization,
-        "capabilities": to_json(ai.capabilities),
-        "instance": ai.instance,
-        "joined_ms": ai.joined_ms,
-    }
-    flat = [part for item in record.items() for part in item]
     return [
-        Write(("HSET", keys.ai(ai.id), *flat)),
         *_write_presence(ai, context),
         Write(("HSET", keys.member(ai.id), "profile", to_json(stored_profile(ai)))),
         Write(("PERSIST", keys.inbox(ai.id))),
@@ -171,11 +168,23 @@ def _write_record(ai: Ai, context: Context) -> list[Effect]:
 
 
 def _write_presence(ai: Ai, context: Context) -> list[Effect]:
-    """The registry record lives two leases: its end is only for readers, the lease decides."""
+    """The whole registry record: it lives two leases, and whoever looks finds all of it or none.
+
+    Its end is only for readers, the lease decides.
+    """
     key = context.keys.ai(ai.id)
-    presence = ("heartbeat_ms", ai.heartbeat_ms, "status", ai.status, "load", ai.load)
+    record: dict[str, Any] = {
+        "specialization": ai.specialization,
+        "capabilities": to_json(ai.capabilities),
+        "instance": ai.instance,
+        "joined_ms": ai.joined_ms,
+        "heartbeat_ms": ai.heartbeat_ms,
+        "status": ai.status,
+        "load": ai.load,
+    }
+    flat = [part for item in record.items() for part in item]
     return [
-        Write(("HSET", key, *presence)),
+        Write(("HSET", key, *flat)),
         Write(("PEXPIRE", key, int(context.settings.lease_s * 2000))),
         Write(("ZADD", context.keys.leases, ai.lease_ends_ms, ai.id)),
     ]

@@ -17,6 +17,11 @@ def default_state_dir() -> Path:
     return Path(state_home) / "coord"
 
 
+MAX_KEEP_S = 10 * 365 * 86_400.0
+MAX_KEEP = 10_000_000
+MAX_BYTES = 1 << 40
+
+
 class Settings(BaseSettings):
     """Units are in the names: ``_s`` seconds, ``_bytes`` bytes, ``_keep`` a number of entries."""
 
@@ -54,27 +59,33 @@ class Settings(BaseSettings):
     batch_max_bytes: int = Field(
         256 * 1024,
         ge=1024,
+        le=MAX_BYTES,
         description="Most bytes of messages in one transaction (one may exceed it).",
     )
     fanout_max_bytes: int = Field(
-        4 * 1024 * 1024, ge=1024, description="Most bytes times live AIs pushed by one transaction."
+        4 * 1024 * 1024,
+        ge=1024,
+        le=MAX_BYTES,
+        description="Most bytes times live AIs pushed by one transaction.",
     )
-    log_keep: int = Field(1000, ge=1, description="Broadcasts and events always kept.")
+    log_keep: int = Field(1000, ge=1, le=MAX_KEEP, description="Broadcasts and events always kept.")
     log_keep_s: float = Field(
-        60, ge=0, description="Broadcasts and events younger than this are kept too."
+        60, ge=0, le=MAX_KEEP_S, description="Broadcasts and events younger than this are kept too."
     )
     log_max_bytes: int = Field(
-        64 * 1024 * 1024, ge=1024, description="Most bytes of each, whatever its age."
+        64 * 1024 * 1024, ge=1024, le=MAX_BYTES, description="Most bytes of each, whatever its age."
     )
-    inbox_keep: int = Field(1000, ge=1, description="Messages kept for one AI.")
+    inbox_keep: int = Field(1000, ge=1, le=MAX_KEEP, description="Messages kept for one AI.")
     inbox_max_bytes: int = Field(
-        8 * 1024 * 1024, ge=1024, description="Most bytes kept for one AI."
+        8 * 1024 * 1024, ge=1024, le=MAX_BYTES, description="Most bytes kept for one AI."
     )
     inbox_keep_s: float = Field(
-        86_400, ge=1, description="An inbox is kept this long after its AI left."
+        86_400, ge=1, le=MAX_KEEP_S, description="An inbox is kept this long after its AI left."
     )
-    benchmarks_keep: int = Field(100, ge=1, description="Performance reports kept per component.")
-    dead_keep: int = Field(1000, ge=1, description="Dead letters kept.")
+    benchmarks_keep: int = Field(
+        100, ge=1, le=MAX_KEEP, description="Performance reports kept per component."
+    )
+    dead_keep: int = Field(1000, ge=1, le=MAX_KEEP, description="Dead letters kept.")
     sync_keep: int = Field(
         25, ge=1, le=1000, description="Newest records of each kind in a training_sync."
     )

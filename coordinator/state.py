@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -22,6 +23,9 @@ from coordinator.fleet import (
 )
 from coordinator.keys import SCHEMA_VERSION, Keys
 from coordinator.messages import stream_number
+from coordinator.transaction import is_of_the_data, stream_fields
+
+log = logging.getLogger("coord")
 
 
 def read_fleet(connection: redis.Redis, keys: Keys, lease_ends_s: float) -> Fleet:
@@ -31,26 +35,38 @@ def read_fleet(connection: redis.Redis, keys: Keys, lease_ends_s: float) -> Flee
         epoch=stored.get(b"epoch", b"").decode(),
         run_id=stored.get(b"run_id", b"").decode(),
         begins=decode_begins(stored.get(b"epochs")),
-        log=_read_numbered(connection, keys.log),
-        events=_read_numbered(connection, keys.events),
+        log=_read_numbered(connection, keys.log, stored, b"log"),
+        events=_read_numbered(connection, keys.events, stored, b"events"),
     )
-    live = cast("list[tuple[bytes, float]]", connection.zrange(keys.leases, 0, -1, withscores=True))
-    ids = [name.decode() for name, _ in live]
-    with connection.pipeline(transaction=False) as pipe:
-        for name in ids:
-            pipe.hgetall(keys.ai(name))
-            pipe.hget(keys.member(name), "profile")
-        replies = pipe.execute() if ids else []
-    for (ai_name, lease_ends_ms), record, profile in zip(
-        live, replies[::2], replies[1::2], strict=True
-    ):
-        if profile is not None:
-            ai = _restore_ai(ai_name.decode(), record, json.loads(profile), int(lease_ends_ms))
-            ai.lease_ends_s = lease_ends_s
-            fleet.ais[ai.id] = ai
+    fleet.ais = _read_ais(connection, keys, lease_ends_s)
     fleet.inboxes = Inboxes(lambda ais: read_inboxes(connection, keys, ais))
-    fleet.inboxes.prefetch(ids)
+    fleet.inboxes.prefetch(fleet.ais)
     return fleet
+
+
+def _read_ais(connection: redis.Redis, keys: Keys, lease_ends_s: float) -> dict[str, Ai]:
+    """The live AIs. What cannot be read is removed: such an AI is asked to say hello again."""
+    live = cast("list[tuple[bytes, float]]", connection.zrange(keys.leases, 0, -1, withscores=True))
+    with connection.pipeline(transaction=False) as pipe:
+        for name, _ in live:
+            pipe.hgetall(keys.ai(name.decode(errors="replace")))
+            pipe.hget(keys.member(name.decode(errors="replace")), "profile")
+        replies = pipe.execute(raise_on_error=False) if live else []
+    ais: dict[str, Ai] = {}
+    for (name, ends_ms), record, profile in zip(live, replies[::2], replies[1::2], strict=True):
+        for reply in (record, profile):
+            if isinstance(reply, redis.RedisError) and not is_of_the_data(reply):
+                raise reply
+        try:
+            ai = _restore_ai(name.decode(), record, json.loads(profile), int(ends_ms))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            log.warning("an AI whose records cannot be read must say hello again: %r", name)
+            connection.zrem(keys.leases, name)
+            connection.delete(keys.ai(name.decode(errors="replace")))
+            continue
+        ai.lease_ends_s = lease_ends_s
+        ais[ai.id] = ai
+    return ais
 
 
 def new_epoch(fleet: Fleet, run_id: str, ids: Ids, keys: Keys) -> list[tuple[Any, ...]]:
@@ -62,9 +78,14 @@ def new_epoch(fleet: Fleet, run_id: str, ids: Ids, keys: Keys) -> list[tuple[Any
     fleet_id = fleet_of(fleet.epoch) or ids.new()[-8:]
     fleet.epoch = f"{fleet_id}.{ids.new()[-8:]}"
     fleet.begins.append(Begin(fleet.epoch, fleet.log.n))
+    return [fleet_record(fleet, keys)]
+
+
+def fleet_record(fleet: Fleet, keys: Keys) -> tuple[Any, ...]:
+    """The command that writes all of ``keys.fleet``."""
     epochs = encode_begins(fleet.begins)
-    values = ("schema", SCHEMA_VERSION, "epoch", fleet.epoch, "epochs", epochs, "run_id", run_id)
-    return [("HSET", keys.fleet, *values)]
+    values = ("schema", SCHEMA_VERSION, "epoch", fleet.epoch, "epochs", epochs)
+    return ("HSET", keys.fleet, *values, "run_id", fleet.run_id, *stream_fields(fleet))
 
 
 def read_inboxes(connection: redis.Redis, keys: Keys, ais: Iterable[str]) -> dict[str, Inbox]:
@@ -81,11 +102,15 @@ def read_inboxes(connection: redis.Redis, keys: Keys, ais: Iterable[str]) -> dic
         replies = pipe.execute(raise_on_error=False) if ids else []
     inboxes = {}
     for ai, member, info in zip(ids, replies[::2], replies[1::2], strict=True):
+        if isinstance(info, redis.ResponseError) and "WRONGTYPE" in str(info):
+            log.warning("removed what was no inbox: %s", keys.inbox(ai))
+            connection.delete(keys.inbox(ai))
+            info = None
         for reply in (member, info):
             if isinstance(reply, Exception) and not _is_missing(reply):
                 raise reply
         n, total_bytes, begins, profile = member
-        generated = 0 if isinstance(info, Exception) else stream_number(info["last-generated-id"])
+        generated = 0 if not isinstance(info, dict) else stream_number(info["last-generated-id"])
         inboxes[ai] = Inbox(
             n=max(int(n or 0), generated),
             total_bytes=int(total_bytes or 0),
@@ -95,16 +120,19 @@ def read_inboxes(connection: redis.Redis, keys: Keys, ais: Iterable[str]) -> dic
     return inboxes
 
 
-def _read_numbered(connection: redis.Redis, key: str) -> Numbered:
+def _read_numbered(
+    connection: redis.Redis, key: str, stored: dict[bytes, bytes], name: bytes
+) -> Numbered:
+    """The higher of what ``keys.fleet`` and the stream itself say, for either may be gone."""
+    n = int(stored.get(name + b"_n", 0))
+    total_bytes = int(stored.get(name + b"_bytes", 0))
     try:
         info = connection.xinfo_stream(key)
     except redis.ResponseError as error:
         if _is_missing(error):
-            return Numbered()
+            return Numbered(n, total_bytes)
         raise
-    last = cast("list[Any]", connection.xrevrange(key, count=1))
-    total_bytes = int(last[0][1][b"bytes"]) if last else 0
-    return Numbered(stream_number(info["last-generated-id"]), total_bytes)
+    return Numbered(max(n, stream_number(info["last-generated-id"])), total_bytes)
 
 
 def _is_missing(error: Exception) -> bool:
@@ -122,6 +150,5 @@ def _restore_ai(
         lease_ends_s=0,
         status=record.get(b"status", b"ready").decode(),
         load=float(record.get(b"load", 0)),
-        has_record=b"specialization" in record,
         **profile,
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import redis
+from redis.exceptions import NoPermissionError
 
 from coordinator.effects import Answer, Broadcast, Deliver, Effect, Event, Note, Write
 from coordinator.errors import LeaseLost
@@ -18,6 +19,8 @@ from coordinator.messages import encode_push, one_line, to_json
 from coordinator.settings import Settings
 
 Command = tuple[Any, ...]
+
+STRANGERS_NUMBER_KEPT_MS = 600_000
 
 
 class Outcome(enum.Enum):
@@ -42,6 +45,17 @@ def outcome_of(error: Exception) -> Outcome:
     if isinstance(error, redis.ResponseError):
         return Outcome.REFUSED
     raise error
+
+
+_PASSING = ("MISCONF", "NOREPLICAS", "NOAUTH", "MASTERDOWN", "CLUSTERDOWN")
+
+
+def is_of_the_data(error: redis.RedisError) -> bool:
+    """Whether the server refuses a command for what it names, and would do so for ever."""
+    passing = redis.OutOfMemoryError | redis.ReadOnlyError | NoPermissionError
+    if not isinstance(error, redis.ResponseError) or isinstance(error, passing):
+        return False
+    return not str(error).startswith(_PASSING)
 
 
 class CommitFailed(Exception):
@@ -69,6 +83,15 @@ def commit(connection: redis.Redis, lease: Lease, commands: Iterable[Command]) -
             raise CommitFailed(Outcome.TORN, reply)
 
 
+def stream_fields(fleet: Fleet) -> tuple[Any, ...]:
+    """Where log and events have come to, in ``keys.fleet``: it outlives the streams."""
+    log, events = fleet.log, fleet.events
+    return (
+        *("log_n", log.n, "log_bytes", log.total_bytes),
+        *("events_n", events.n, "events_bytes", events.total_bytes),
+    )
+
+
 class Batch:
     """The effects of some messages, on their way to become one transaction.
 
@@ -85,6 +108,7 @@ class Batch:
         self._numbers: dict[tuple[str, str], int] = {}
         self._inboxes: dict[str, Inbox] = {}
         self._types: Counter[str] = Counter()
+        self._numbered = False
         self.notes: list[str] = []
         self.answers: list[Answer] = []
 
@@ -125,7 +149,10 @@ class Batch:
         keep_ms = int(self._settings.inbox_keep_s * 1000)
         commands = list(self._commands)
         for (door, instance), n in self._numbers.items():
-            commands.append(("SET", keys.instance(door, instance), n, "PX", keep_ms))
+            present = self._fleet.ais.get(door)
+            is_known = present is not None and present.instance == instance
+            ttl_ms = keep_ms if is_known else STRANGERS_NUMBER_KEPT_MS
+            commands.append(("SET", keys.instance(door, instance), n, "PX", ttl_ms))
         for ai, inbox in self._inboxes.items():
             commands.append(
                 (
@@ -143,6 +170,8 @@ class Batch:
                 commands.append(("PEXPIRE", keys.inbox(ai), keep_ms))
             if not inbox.is_member:
                 commands.append(("PEXPIRE", keys.member(ai), keep_ms))
+        if self._numbered:
+            commands.append(("HSET", keys.fleet, *stream_fields(self._fleet)))
         for message_type, count in self._types.items():
             commands.append(("HINCRBY", keys.totals, message_type, count))
         for door, entry_ids in self._taken.items():
@@ -154,6 +183,7 @@ class Batch:
         fields: list[Any] = ["message", effect.message]
         if effect.exclude:
             fields += ["exclude", ",".join(effect.exclude)]
+        self._numbered = True
         n = self._append(keys.log, fleet.log, fields)
         push = encode_push(effect.message, epoch=fleet.epoch, n=n, exclude=effect.exclude)
         self._commands.append(("PUBLISH", keys.broadcast_channel, push))
@@ -180,6 +210,7 @@ class Batch:
         self.notes.append(text)
         fields = ["kind", event.kind, "ai", event.ai, "text", text]
         fields += ["data", to_json(event.data)]
+        self._numbered = True
         self._append(self._keys.events, self._fleet.events, fields)
 
     def _append(

@@ -285,6 +285,8 @@ def test_a_read_that_fails_costs_its_answer_alone(
     fleet.say("a", "query", {"what": "counts"})
     fleet.say("a", "query", {"what": "counts"}, message_id="second")
     fleet.run()
-    ((_, push),) = pushes.all()
-    assert push["message"]["payload"]["in_reply_to"] == "second"
+    answers = [push["message"] for _, push in pushes.all()]
+    assert [answer["message_type"] for answer in answers] == ["error", "query_result"]
+    assert answers[0]["payload"]["code"] == "internal"
+    assert answers[1]["payload"]["in_reply_to"] == "second"
     assert fleet.coordinator.active

@@ -193,8 +193,7 @@ def test_the_size_is_counted_in_bytes() -> None:
     assert refusal(fits + b" ") == (
         "too_large",
         "",
-        "the message has 262145 bytes; at most 262144 are allowed, "
-        "so send what is larger as an artifact",
+        f"the message has more than the {MAX_BYTES} bytes that are allowed",
     )
 
 

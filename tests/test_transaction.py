@@ -74,6 +74,10 @@ def test_a_broadcast(batch: Batch, fleet: Fleet) -> None:
             *("epoch", "e2", "ms", 5000, "bytes", 1038),
         ),
         ("PUBLISH", "coord:broadcast", '{"epoch":"e2","n":12,"message":{"m":2}}'),
+        (
+            *("HSET", "coord:fleet", "log_n", 12, "log_bytes", 1038),
+            *("events_n", 20, "events_bytes", 2000),
+        ),
     ]
     assert fleet.log == Numbered(12, 1038)
 
@@ -135,6 +139,10 @@ def test_an_event(batch: Batch, fleet: Fleet) -> None:
             *("kind", "joined", "ai", "a", "text", "a joined", "data", '{"x":1}'),
             *("epoch", "e2", "ms", 5000, "bytes", 2036),
         ),
+        (
+            *("HSET", "coord:fleet", "log_n", 10, "log_bytes", 1000),
+            *("events_n", 21, "events_bytes", 2036),
+        ),
     ]
     assert batch.notes == ["a joined"]
     assert fleet.events == Numbered(21, 2036)
@@ -159,7 +167,7 @@ def test_what_was_taken_goes_and_numbers_and_totals_are_written_once(batch: Batc
     assert not batch.is_empty
     assert batch.commands() == [
         ("SET", "coord:instance:a/a.1", 2, "PX", 60_000),
-        ("SET", "coord:instance:b/b.1", 7, "PX", 60_000),
+        ("SET", "coord:instance:b/b.1", 7, "PX", 600_000),
         ("HINCRBY", "coord:totals", "hello", 2),
         ("HINCRBY", "coord:totals", "heartbeat", 1),
         ("XDEL", "coord:ingress:a", b"1-1", b"2-1"),

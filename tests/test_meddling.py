@@ -1,0 +1,164 @@
+"""What somebody with access to the server may do to the fleet's keys, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from threading import Event
+
+import pytest
+from redis import Redis
+
+from tests.fleet import FleetUnderTest
+
+POISON = "9" * 19 + "-0"
+
+
+@pytest.fixture
+def fleet(redis: Redis) -> FleetUnderTest:
+    fleet = FleetUnderTest(redis)
+    fleet.join("a", "b", specialization="audio")
+    return fleet
+
+
+def assert_works(fleet: FleetUnderTest) -> None:
+    fleet.say("a", "pattern_share", {"pattern": {"id": "after"}})
+    fleet.run()
+    assert fleet.coordinator.active
+    assert fleet.redis.exists("coord:pattern:after")
+
+
+@pytest.mark.parametrize("message_type", ["dead_drop", "dead_retry", "retract"])
+def test_a_stranger_makes_nobody_read(fleet: FleetUnderTest, message_type: str) -> None:
+    fleet.say("stranger", message_type, {"id": POISON})
+    fleet.run()
+    assert fleet.error("stranger")["code"] == "forbidden"
+    assert_works(fleet)
+
+
+@pytest.mark.parametrize("letter_id", [POISON, "9" * 20 + "-0"])
+def test_a_letter_that_cannot_be(fleet: FleetUnderTest, letter_id: str) -> None:
+    fleet.say("operator", "dead_drop", {"id": letter_id})
+    fleet.run()
+    assert fleet.error("operator")["code"] in ("not_found", "bad_payload")
+    assert_works(fleet)
+
+
+def test_a_door_behind_which_there_is_no_stream(real_redis: Redis) -> None:
+    """fakeredis does not say WRONGTYPE here."""
+    fleet = FleetUnderTest(real_redis)
+    fleet.join("a", "b")
+    fleet.redis.set("coord:ingress:evil", "x")
+    fleet.redis.sadd("coord:doors", "evil")
+    for _ in range(3):
+        fleet.coordinator.step()
+    assert_works(fleet)
+    assert fleet.redis.smembers("coord:doors") == {b"a", b"b"}
+
+
+@pytest.mark.parametrize("key", ["coord:inbox:b", "coord:pattern:p", "coord:ai:b"])
+def test_a_key_of_another_type(fleet: FleetUnderTest, key: str) -> None:
+    fleet.say("a", "pattern_share", {"pattern": {"id": "p"}})
+    fleet.run()
+    fleet.redis.delete(key)
+    fleet.redis.set(key, "x")
+    fleet.replace_coordinator("coordinator-2")
+    fleet.join("c")
+    fleet.run()
+    assert_works(fleet)
+    assert "c" in fleet.live()
+
+
+@pytest.mark.parametrize("junk", ["junk", "-1", "1.5"])
+def test_a_number_that_is_none(fleet: FleetUnderTest, junk: str) -> None:
+    fleet.redis.set("coord:instance:a/a.7", junk)
+    fleet.say("a", "heartbeat", instance="a.7")
+    fleet.run()
+    assert fleet.error("a")["code"] == "superseded"
+    assert_works(fleet)
+
+
+def test_records_of_ais_that_cannot_be_read(
+    fleet: FleetUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    fleet.redis.zadd("coord:leases", {b"\xff\xfe": 1})
+    fleet.redis.hset("coord:member:b", "profile", "[]")
+    fleet.replace_coordinator("coordinator-2")
+    assert fleet.live() == ["a"]
+    assert "must say hello again" in caplog.text
+    assert_works(fleet)
+
+
+def test_a_log_that_is_gone_goes_on_counting(fleet: FleetUnderTest) -> None:
+    fleet.say("a", "pattern_share", {"pattern": {"id": "p"}})
+    fleet.run()
+    last = fleet.coordinator._fleet.log.n
+    fleet.redis.delete("coord:log", "coord:events")
+    fleet.replace_coordinator("coordinator-2")
+    assert_works(fleet)
+    assert fleet.coordinator._fleet.log.n == last + 1
+
+
+def test_a_fleet_record_that_is_gone_is_written_again(fleet: FleetUnderTest) -> None:
+    before = fleet.redis.hgetall("coord:fleet")
+    fleet.redis.delete("coord:fleet")
+    fleet.clock.advance(2)
+    fleet.run()
+    assert fleet.redis.hgetall("coord:fleet") == before
+
+
+def test_a_registry_record_that_is_gone_comes_with_the_next_heartbeat(
+    fleet: FleetUnderTest,
+) -> None:
+    before = fleet.redis.hgetall("coord:ai:a")
+    fleet.redis.delete("coord:ai:a")
+    fleet.say("a", "heartbeat")
+    fleet.run()
+    assert fleet.redis.hgetall("coord:ai:a") == before
+
+
+@pytest.mark.parametrize("message_type", ["goodbye", "pattern_share", "hello"])
+@pytest.mark.parametrize("number", ["9" * 215 + "e99", "1e999", "9" * 400 + ".5"])
+def test_an_infinite_number_changes_nothing(
+    fleet: FleetUnderTest, message_type: str, number: str
+) -> None:
+    envelope = {"message_id": "m", "sender_id": "a", "message_type": message_type}
+    envelope |= {"timestamp": "2025-01-01", "payload": {"pattern": {"id": "x"}, "x": "?"}}
+    fleet.write("a", json.dumps(envelope).replace('"?"', number), instance="a.1", n=50)
+    fleet.run()
+    assert fleet.error("a")["code"] == "not_json"
+    assert fleet.live() == ["a", "b"]
+    assert fleet.redis.xlen("coord:dead") == 0
+
+
+@pytest.mark.parametrize("message_type", ["goodbye", "hello"])
+def test_who_comes_and_goes_concerns_everybody(fleet: FleetUnderTest, message_type: str) -> None:
+    payload = {"specialization": "graphics"} if message_type == "hello" else {}
+    fleet.say("a", message_type, payload, "b")
+    fleet.run()
+    assert fleet.log()[-1]["message_type"] == message_type
+
+
+def test_queries_of_one_wait_in_line(fleet: FleetUnderTest) -> None:
+    for _ in range(300):
+        fleet.say("a", "query", {"what": "counts"})
+    fleet.say("b", "query", {"what": "counts"})
+    fleet.clock.advance(1)
+    fleet.run()
+    assert_works(fleet)
+
+
+def test_the_loop_survives_what_nobody_foresaw(
+    fleet: FleetUnderTest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stop = Event()
+
+    def failing(*_: object) -> int:
+        monkeypatch.undo()
+        monkeypatch.setattr(stop, "wait", lambda _: stop.set())
+        raise KeyError("a fault of ours")
+
+    caplog.set_level(logging.WARNING)
+    monkeypatch.setattr(fleet.coordinator, "step", failing)
+    fleet.coordinator.run(stop)
+    assert "not active: KeyError: 'a fault of ours' (test_meddling.py" in caplog.text
