@@ -128,7 +128,7 @@ def refuse(
     none to read."""
     in_reply_to = envelope.message_id if envelope else None
     detail = one_line(error.detail, LONGEST_DETAIL)
-    payload = {"in_reply_to": in_reply_to, "code": error.code, "detail": detail}
+    payload = {"in_reply_to": in_reply_to, "code": error.code, "detail": detail, **error.more}
     if error.field:
         payload["field"] = one_line(error.field, LONGEST_DETAIL)
     text = f"refused a message of {owner}: {detail}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class CoordError(Exception):
     """The base of all errors of coord.
@@ -18,14 +21,18 @@ class CoordError(Exception):
 
 
 class BadMessage(CoordError):
-    """A message breaks a rule and changes nothing. ``field`` is a dotted path, "" for the whole."""
+    """A message breaks a rule and changes nothing. ``field`` is a dotted path, "" for the whole;
+    ``more`` are further fields of the ``error`` message that answers it."""
 
     code = "bad_message"
 
-    def __init__(self, code: str, detail: str, field: str = "") -> None:
+    def __init__(
+        self, code: str, detail: str, field: str = "", more: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(detail)
         self.code = code
         self.field = field
+        self.more = dict(more or {})
 
 
 class Refused(CoordError):
@@ -82,3 +89,17 @@ class LeaseLost(CoordError):
     """Another coordinator is active, or may be: everything held in memory is void."""
 
     code = "lease_lost"
+
+
+def refusal(payload: Mapping[str, Any]) -> Refused | IdTaken:
+    """The exception that the payload of an ``error`` message stands for."""
+    if payload["code"] == "id_taken":
+        return IdTaken(
+            payload["detail"],
+            payload["holder"],
+            payload["lease_ends_ms"],
+            payload["last_heartbeat_ms"],
+        )
+    return Refused(
+        payload["code"], payload["detail"], payload.get("in_reply_to"), payload.get("field", "")
+    )

@@ -81,18 +81,15 @@ class Lease:
     def renew_if_due(self) -> None:
         """Extend the lease once a quarter of it has passed. Only between transactions.
 
-        PEXPIRE passes at maxmemory too, and extends nothing once the key is gone.
+        A bare PEXPIRE passes at maxmemory, as no transaction does; it extends nothing once the key
+        is gone, and another's lease by no more than that one would itself. Raises LeaseLost.
         """
         if self._clock.elapsed_s() - self._renewed_s < self._lease_ms / 4000:
             return
         with self._redis.pipeline() as pipe:
             self.fence(pipe)
-            pipe.multi()
-            pipe.pexpire(self._key, self._lease_ms)
-            try:
-                pipe.execute()
-            except redis.WatchError:
-                raise LeaseLost("the lease changed hands while it was renewed") from None
+            if not pipe.pexpire(self._key, self._lease_ms):
+                raise LeaseLost("the lease ended before it was renewed")
         self._renewed_s = self._clock.elapsed_s()
 
     def release(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from coordinator.clock import iso
 from coordinator.context import Context, Incoming
 from coordinator.effects import Broadcast, Deliver, Effect, Event, Write
+from coordinator.errors import BadMessage
 from coordinator.fleet import Ai
 from coordinator.messages import encode_message, to_json
 from coordinator.payloads import Goodbye, Heartbeat, Hello, parse_payload
@@ -24,7 +25,7 @@ def hello(message: Incoming, context: Context) -> list[Effect]:
     payload = parse_payload(Hello, message.envelope.payload)
     present = context.fleet.ais.get(message.sender)
     if present is not None and present.instance != message.instance:
-        return _refuse_second(message, context, present)
+        raise _id_taken(present)
 
     introduction = _announce(message, _without_cursor(message))
     sync = Deliver(message.sender, training_sync(message, payload.cursor, context))
@@ -98,25 +99,17 @@ def _without_cursor(message: Incoming) -> dict[str, Any]:
     return {k: v for k, v in message.envelope.payload.items() if k != "cursor"}
 
 
-def _refuse_second(message: Incoming, context: Context, holder: Ai) -> list[Effect]:
+def _id_taken(holder: Ai) -> BadMessage:
     detail = (
         f"{holder.id} is held by instance {holder.instance}, whose lease ends at "
         f"{iso(holder.lease_ends_ms)} unless it is renewed; stop that one, or choose another id"
     )
-    payload = {
-        "in_reply_to": message.envelope.message_id,
-        "code": "id_taken",
-        "detail": detail,
+    more = {
         "holder": holder.instance,
         "lease_ends_ms": holder.lease_ends_ms,
         "last_heartbeat_ms": holder.heartbeat_ms,
     }
-    encoded = context.hub_message("error", payload, message.sender)
-    text = f"refused a second {holder.id} ({message.instance}): {holder.instance} holds the id"
-    return [
-        Deliver(message.sender, encoded, instance=message.instance),
-        Event("refused", holder.id, text, {"code": "id_taken", "instance": message.instance}),
-    ]
+    return BadMessage("id_taken", detail, more=more)
 
 
 def _register(message: Incoming, payload: Hello, context: Context, present: Ai | None) -> Ai:

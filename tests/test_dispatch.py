@@ -89,7 +89,7 @@ UNREADABLE: dict[str, tuple[str | bytes, str, str, str]] = {
         with_payload('{"reason": "' + "x" * 257 * 1024 + '"}'),
         "too_large",
         "",
-        "at most 262144 are allowed",
+        "more than the 262144 bytes that are allowed",
     ),
     "unknown type": (
         json.dumps(GOOD | {"message_type": "dance"}),
@@ -380,6 +380,6 @@ def test_a_line_break_in_a_name_makes_no_second_log_line(
     fleet.say("a", "goodbye", {"reason": "bye\nINFO forged"})
     fleet.run()
     lines = [record.getMessage() for record in caplog.records]
-    assert any("refused a second a" in line for line in lines)
+    assert any("a is held by instance" in line for line in lines)
     assert any("a left" in line for line in lines)
     assert [line for line in lines if not line.isprintable()] == []

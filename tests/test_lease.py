@@ -198,3 +198,17 @@ def test_anothers_is_not_released(redis: Redis, candidates: Candidates) -> None:
     holder = redis.get(KEYS.leader)
     lease.release()
     assert redis.get(KEYS.leader) == holder
+
+
+def test_renewed_when_the_servers_memory_is_full(real_redis: Redis) -> None:
+    clock = ManualClock()
+    lease = Lease(real_redis, KEYS, "one", 100, clock, CountingIds())
+    lease.take()
+    clock.advance(50)
+    real_redis.pexpire(KEYS.leader, 1000)
+    real_redis.config_set("maxmemory", "1")
+    try:
+        lease.renew_if_due()
+    finally:
+        real_redis.config_set("maxmemory", "0")
+    assert real_redis.pttl(KEYS.leader) > 99_000

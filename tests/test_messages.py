@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coordinator.errors import BadMessage
@@ -263,6 +263,7 @@ def test_the_entry_of_a_stream_stands_for_the_same_push() -> None:
     assert decode_entry({b"message": b"{}", b"epoch": b"e"}, 1) == Push("e", 1, {})
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_a_bad_message(body: bytes) -> None:
     with pytest.raises(BadMessage) as caught:
@@ -274,6 +275,7 @@ SCALARS = st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_
 JSON = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.text(max_size=9), SCALARS)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(st.sampled_from([*GOOD, "extra"]), JSON))
 def test_any_object_is_a_message_that_can_be_passed_on_or_a_bad_one(fields: dict[str, Any]) -> None:
     try:

@@ -128,10 +128,9 @@ def test_a_second_instance_is_refused_and_told_who_holds_the_id(fleet: FleetUnde
         "coord:inbox:a",
         "coord:instance:a/a.2",
         "coord:member:a",
-        "coord:totals",
     }
     assert profile(fleet, "a")["instance"] == "a.1"
-    assert fleet.events()[-1]["text"] == "refused a second a (a.2): a.1 holds the id"
+    assert fleet.events()[-1]["text"] == f"refused a message of a: {error['detail']}"
 
 
 def test_a_refused_one_may_come_once_the_holder_has_left(fleet: FleetUnderTest) -> None:
