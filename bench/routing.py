@@ -20,13 +20,13 @@ from typing import Any
 import redis
 
 from bench.machine import Subscribers, connect_to, describe_machine, percentile, throwaway_server
-from cli.status import read_status
 from coordinator import AsyncClient, Settings
 from coordinator.clock import RandomIds, SystemClock
 from coordinator.connection import server_run_id
 from coordinator.coordinator import Coordinator
 from coordinator.keys import Keys
 from coordinator.messages import encode_message
+from coordinator.status import read_status
 
 KEYS = Keys()
 SENDERS = 50

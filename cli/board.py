@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cli.follow import Line
 from cli.output import clock_time, dig, percent, plain, table
+from coordinator.history import Line
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Board:
     def __enter__(self) -> Self:
         if self._live:
             self._live.start()
-            self._redraw()
+            self.redraw()
         return self
 
     def __exit__(
@@ -67,10 +67,25 @@ class Board:
             self._take_event(line)
         elif line.kind == "message" and line.data["sender_id"] in self._seen:
             self._take_message(line)
-        self._redraw()
+        self.redraw()
 
-    def tick(self) -> None:
-        self._redraw()
+    def redraw(self) -> None:
+        """Show the table as things stand now."""
+        if not self._live:
+            return
+        columns = ("trainer", "", "patterns", "components", "began from", "best gap closed")
+        rows = [
+            (
+                ai,
+                seen.state,
+                seen.patterns,
+                seen.components,
+                seen.began_from,
+                "" if seen.best is None else percent(seen.best),
+            )
+            for ai, seen in self._seen.items()
+        ]
+        self._live.update(Group(Text(), table("", columns, rows), self._foot()))
 
     def _take_event(self, line: Line) -> None:
         kind, ai = line.data["event"], line.data["ai"]
@@ -105,23 +120,6 @@ class Board:
             text += f" (began from a pattern of {origin})"
         seen.began_from = seen.began_from or origin
         self.say(text)
-
-    def _redraw(self) -> None:
-        if not self._live:
-            return
-        columns = ("trainer", "", "patterns", "components", "began from", "best gap closed")
-        rows = [
-            (
-                ai,
-                seen.state,
-                seen.patterns,
-                seen.components,
-                seen.began_from,
-                "" if seen.best is None else percent(seen.best),
-            )
-            for ai, seen in self._seen.items()
-        ]
-        self._live.update(Group(Text(), table("", columns, rows), self._foot()))
 
     def _foot(self) -> Table | Text:
         parts = []

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import json as json_module
-from typing import Annotated, Any, cast
+from typing import Annotated
 
-import redis as redis_py
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from cli.options import (
     JsonOption,
+    LimitOption,
     NamespaceOption,
     RedisOption,
     StateDirOption,
     load_settings,
     open_fleet,
 )
-from cli.output import dig, plain, say, say_json, show, table
+from cli.output import plain, say, say_json, show, table
 from cli.send import tell
-from coordinator.clock import iso
-from coordinator.keys import Keys
+from coordinator.letters import read_letters
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Messages that broke a handler: look at them, have them tried again, drop them.",
 )
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As `coord dead list` shows it.")]
-LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")]
-BODY_SHOWN = 2000
+LetterArgument = Annotated[str, typer.Argument(metavar="ID", help="As `coord dead list` shows it.")]
 
 
 @app.command("list")
@@ -63,7 +59,7 @@ def list_letters(
 
 @app.command("retry")
 def retry(
-    letter_id: IdArgument,
+    letter_id: LetterArgument,
     json: JsonOption = False,
     redis: RedisOption = None,
     namespace: NamespaceOption = None,
@@ -80,7 +76,7 @@ def retry(
 
 @app.command("drop")
 def drop(
-    letter_id: IdArgument,
+    letter_id: LetterArgument,
     json: JsonOption = False,
     redis: RedisOption = None,
     namespace: NamespaceOption = None,
@@ -93,25 +89,3 @@ def drop(
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
         tell(fleet, "dead_drop", {"id": letter_id})
     say_json({"dropped": letter_id}) if json else say(f"dropped {plain(letter_id)}")
-
-
-def read_letters(connection: redis_py.Redis, keys: Keys, limit: int) -> list[dict[str, Any]]:
-    """The newest dead letters, newest first."""
-    entries = cast("list[Any]", connection.xrevrange(keys.dead, count=limit))
-    return [_letter(entry_id.decode(), fields) for entry_id, fields in entries]
-
-
-def _letter(letter_id: str, fields: dict[bytes, bytes]) -> dict[str, Any]:
-    body = fields[b"body"].decode("utf-8", "replace")
-    try:
-        message_type = dig(json_module.loads(body), "message_type")
-    except (ValueError, RecursionError):
-        message_type = None
-    return {
-        "id": letter_id,
-        "at": iso(int(fields[b"ms"])),
-        "door": fields[b"door"].decode("utf-8", "replace"),
-        "message_type": message_type,
-        "error": fields[b"error"].decode("utf-8", "replace"),
-        "body": body[:BODY_SHOWN],
-    }

@@ -14,28 +14,31 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli import processes
 from cli.board import Board
-from cli.follow import Follower
+from cli.children import Child
+from cli.children import start as start_child
+from cli.children import stop as stop_children
+from cli.launch import child_environment, serve_command
 from cli.measured import measure
 from cli.options import JsonOption, load_settings
 from cli.output import ExitCode, complain, console, percent, plain, say_json
-from cli.processes import Interrupted, Signals
 from cli.scratch import scratch_directory
+from cli.signals import Interrupted, Signals
 from coordinator import embedded
 from coordinator.connection import connect
 from coordinator.errors import CoordError
+from coordinator.history import Follower
 from coordinator.keys import Keys
 from coordinator.reads import Item, read_counts, read_records
 from coordinator.settings import Settings
 from coordinator.specializations import CAPABILITIES
+from coordinator.waiting import POLL_S
 from workers.launch import trainer_command, trainer_environment
 from workers.problems import find_problem
 
 READY_LIMIT_S = 30.0
 GRACE_S = 6.0
 BLOCK_MS = 200
-MOST_PATTERNS = 100_000
 
 TrainersOption = Annotated[int, typer.Option("--trainers", "-t", min=1, max=64, help="How many.")]
 SecondsOption = Annotated[
@@ -101,7 +104,8 @@ class Demo:
         self._signals = signals
         self._trainers = {f"AI_Node_{i + 1}": word for i, word in enumerate(_cycled(count))}
         self._board = Board(console(), list(self._trainers), silent=silent)
-        self._children: list[processes.Child] = []
+        self._coordinator: list[Child] = []  # one, once it is started
+        self._running: list[Child] = []  # the trainers that are started
 
     def run(self, seconds: float) -> Item:
         """Everything from the start of the server to its end; what was counted and shared."""
@@ -112,29 +116,30 @@ class Demo:
                 self._board.say(f"server at {endpoint.url}")
                 return self._run_on(endpoint.url, seconds)
         finally:
-            self._stop(self._children[1:])  # who leaves tells the coordinator, so it ends last
-            self._stop(self._children[:1])
+            self._stop(self._running)  # who leaves tells the coordinator, so it ends last
+            self._stop(self._coordinator)
             embedded.stop(self._directory)
 
     def _run_on(self, url: str, seconds: float) -> Item:
         with connect(url) as connection:
-            self._start("coordinator", processes.serve_command(), {}, url)
+            self._coordinator.append(self._start("coordinator", serve_command(), {}, url))
             self._wait(lambda: bool(connection.exists(self._keys.leader)), "a coordinator")
             self._board.say("coordinator is active")
             follower = Follower(connection, self._keys)
             follower.begin_at(0)
             for ai, word in self._trainers.items():
                 own = trainer_environment(url, self._settings_of(word))
-                self._start(ai, trainer_command(ai, self._settings.namespace), own, url)
+                command = trainer_command(ai, self._settings.namespace)
+                self._running.append(self._start(ai, command, own, url))
             self._board.say(f"{len(self._trainers)} trainers are starting")
             self._follow(follower, seconds)
             self._board.say("time is up: the trainers leave")
-            self._stop(self._children[1:])
+            self._stop(self._running)
             self._signals.check()
             for line in follower.read(0):
                 self._board.take(line)
             counts = read_counts(connection, self._keys)
-            page = read_records(connection, self._keys, "pattern", MOST_PATTERNS)
+            page = read_records(connection, self._keys, "pattern", counts["patterns"])
             return {
                 "trainer_ids": list(self._trainers),
                 "patterns_shared": counts["patterns"],
@@ -151,16 +156,16 @@ class Demo:
             self._check()
             for line in follower.read(BLOCK_MS):
                 self._board.take(line)
-            self._board.tick()
+            self._board.redraw()
 
-    def _start(self, name: str, command: list[str], own: dict[str, str], url: str) -> None:
+    def _start(self, name: str, command: list[str], own: dict[str, str], url: str) -> Child:
         self._signals.check()
-        environment = processes.child_environment(url, self._settings) | own
+        environment = child_environment(self._settings, url) | own
         log_path = self._directory / f"{name}.log"
-        self._children.append(processes.start(name, command, environment, log_path, tied=True))
+        return start_child(name, command, environment, log_path, tied=True)
 
-    def _stop(self, children: list[processes.Child]) -> None:
-        processes.stop(children, GRACE_S, lambda: self._signals.hurry)
+    def _stop(self, children: list[Child]) -> None:
+        stop_children(children, GRACE_S, lambda: self._signals.hurry)
 
     def _settings_of(self, specialization: str) -> Settings:
         return self._settings.model_copy(update={"specialization": specialization})
@@ -171,12 +176,12 @@ class Demo:
             self._check()
             if time.monotonic() > ends_s:
                 raise CoordError(f"waited {READY_LIMIT_S:g} s in vain for {what}; see --keep")
-            time.sleep(processes.POLL_S)
+            time.sleep(POLL_S)
 
     def _check(self) -> None:
         """Raises if a signal came, or if a child has ended before its time."""
         self._signals.check()
-        for child in self._children:
+        for child in self._coordinator + self._running:
             if not child.lives:
                 for line in child.last_lines():
                     complain(f"{child.name}: {line}")

@@ -24,18 +24,18 @@ from cli.options import (
     NamespaceOption,
     RedisOption,
     StateDirOption,
-    explain,
     load_settings,
 )
 from cli.output import ExitCode, plain, show
 from coordinator import embedded
-from coordinator.connection import check_server, connect, redact, resolve_url
+from coordinator.connection import connect, redact, resolve_url, unusable
 from coordinator.errors import CoordError, NoServer
 from coordinator.keys import Keys
+from coordinator.server_check import check_server
 from coordinator.settings import Settings
+from coordinator.status import read_holder
 
 PYTHON_MIN = (3, 11)
-SOCKET_PATH_MAX_BYTES = 103
 BINARY_LIMIT_S = 10
 CLOCK_WARNING_MS = 1_000
 CLOCK_WRONG_MS = 10_000
@@ -151,7 +151,7 @@ def check_machine(settings: Settings) -> Iterator[Check]:
         return
     there = "is there, and yours alone" if state_dir.exists() else "will be made when it is needed"
     yield Check("state directory", "ok", f"{state_dir} {there}")
-    if len(os.fsencode(state_dir / "server.sock")) > SOCKET_PATH_MAX_BYTES:
+    if not embedded.socket_fits(state_dir):
         detail = (
             f"the path is too long for a Unix socket, so it is put under {tempfile.gettempdir()},"
             " which a clean-up may empty: name a shorter one by COORD_STATE_DIR"
@@ -194,21 +194,18 @@ def check_fleet(settings: Settings) -> Iterator[Check]:
     except CoordError as error:
         yield Check("server", "wrong", error.detail)
     except redis_py.RedisError as error:
-        yield Check("server", "wrong", explain(url, error))
+        yield Check("server", "wrong", unusable(f"the server at {redact(url)}", error).detail)
 
 
 def _check_state(connection: redis_py.Redis, keys: Keys) -> Iterator[Check]:
-    with connection.pipeline(transaction=False) as pipe:
-        pipe.get(keys.leader)
-        pipe.xlen(keys.dead)
-        token, dead = pipe.execute()
-    if token:
-        name = token.decode("utf-8", "replace").partition("/")[0]
-        yield Check("coordinator", "ok", f"{name} is active")
+    holder = read_holder(connection, keys)
+    if holder:
+        yield Check("coordinator", "ok", f"{holder} is active")
     else:
         detail = "none is active, so messages only pile up: run `coord serve`"
         yield Check("coordinator", "wrong", detail)
     yield _check_clock(connection)
+    dead = connection.xlen(keys.dead)
     if dead:
         detail = f"{dead} wait: look at them by `coord dead list`, then retry or drop them"
         yield Check("dead letters", "warning", detail)

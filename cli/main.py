@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 
 import redis
 import typer
-from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from cli import (
@@ -25,6 +25,7 @@ from cli import (
     up,
 )
 from cli.output import ExitCode, complain
+from coordinator.connection import unusable
 from coordinator.errors import CoordError, NoServer, NotAnswered, ServerUnusable
 
 _EXIT_CODES = "; ".join(f"{code.value} {code.meaning}" for code in ExitCode)
@@ -40,13 +41,8 @@ class Commands(TyperGroup):
             complain(error.detail)
             raise typer.Exit(_code_of(error)) from None
         except redis.RedisError as error:
-            complain(f"the server answers with an error ({error}): `coord doctor` may say more")
+            complain(unusable("the server", error).detail)
             raise typer.Exit(ExitCode.NO_SERVER) from None
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            complain(f"{where or error.title}: {first['msg']}")
-            raise typer.Exit(ExitCode.USAGE) from None
         except KeyboardInterrupt:
             raise typer.Exit(ExitCode.INTERRUPTED) from None
 
@@ -88,6 +84,8 @@ app.command("doctor")(doctor.doctor)
 
 def main() -> None:
     """The entry point; what nobody foresaw is one line too, which says where it happened."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as `cli/__init__.py` left it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -12,8 +12,7 @@ import redis
 import typer
 from pydantic import SecretStr, ValidationError
 
-from coordinator.connection import connect, redact, resolve_url
-from coordinator.errors import ServerUnusable
+from coordinator.connection import connect, redact, resolve_url, unusable
 from coordinator.keys import Keys
 from coordinator.messages import ID_RULE, RESERVED_IDS, is_ai_id
 from coordinator.settings import Settings
@@ -25,7 +24,7 @@ RedisOption = Annotated[
         metavar="URL",
         help="Server to use: redis://[user:password@]host:port/db, rediss://… or unix:///path."
         " Rather put one with a password into COORD_REDIS_URL: `ps` shows this.",
-        show_default="COORD_REDIS_URL, else the embedded server",
+        show_default="COORD_REDIS_URL, else RQ_REDIS_URL, else the embedded server",
     ),
 ]
 NamespaceOption = Annotated[
@@ -47,8 +46,8 @@ StateDirOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-SpecializationOption = Annotated[
-    str | None, typer.Option("--specialization", "-s", metavar="NAME", help="Only of this one.")
+LimitOption = Annotated[
+    int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many.")
 ]
 AiArgument = Annotated[str, typer.Argument(metavar="AI_ID", help=f"{ID_RULE}.")]
 
@@ -94,28 +93,27 @@ def check_ai_id(ai_id: str) -> str:
 
 
 @dataclass(frozen=True)
-class Fleet:
-    """A fleet that a command works on: its server and its keys."""
+class OpenFleet:
+    """A fleet that a command works on: its server, the server's URL for people, its keys."""
 
     connection: redis.Redis
+    place: str
     keys: Keys
-    settings: Settings
-    url: str
 
     @property
     def where(self) -> str:
-        return redact(self.url)
+        return f"the server at {self.place}"
 
 
 @contextmanager
-def open_fleet(settings: Settings) -> Iterator[Fleet]:
+def open_fleet(settings: Settings) -> Iterator[OpenFleet]:
     """The fleet of ``settings``; what Redis raises inside becomes one sentence for people.
 
     Raises NoServer, ServerUnusable.
     """
     url = resolve_url(settings)
     with connect(url) as connection, explained(url):
-        yield Fleet(connection, Keys(settings.namespace), settings, url)
+        yield OpenFleet(connection, redact(url), Keys(settings.namespace))
 
 
 @contextmanager
@@ -124,15 +122,4 @@ def explained(url: str) -> Iterator[None]:
     try:
         yield
     except redis.RedisError as error:
-        raise ServerUnusable(explain(url, error)) from error
-
-
-def explain(url: str, error: redis.RedisError) -> str:
-    where = f"the server at {redact(url)}"
-    if isinstance(error, redis.AuthenticationError):
-        return f"{where} refuses our user name and password ({error}): put them into the URL"
-    if isinstance(error, redis.exceptions.NoPermissionError):
-        return f"{where} does not let our user do this ({error}): allow it, or use another user"
-    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
-        return f"{where} cannot be reached ({error}): start it, or correct --redis"
-    return f"{where} answers with an error ({error}): `coord doctor` may say more"
+        raise unusable(f"the server at {redact(url)}", error) from error

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from coordinator.messages import one_line
+
 WIDE = 400
 """Columns of what is not a terminal: nothing is cut there for want of room."""
 CELL_MAX = 60
@@ -46,12 +48,7 @@ _MEANINGS = {
 
 def plain(text: object, limit: int | None = None) -> str:
     """``text`` on one line, all that a terminal would obey written out; cut to ``limit``."""
-    shown = "".join(c if c.isprintable() else _written_out(c) for c in str(text))
-    return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
-
-
-def _written_out(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+    return one_line(str(text), sys.maxsize if limit is None else limit)
 
 
 def cell(value: object, limit: int = CELL_MAX) -> str:

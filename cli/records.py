@@ -11,9 +11,9 @@ from rich.text import Text
 
 from cli.options import (
     JsonOption,
+    LimitOption,
     NamespaceOption,
     RedisOption,
-    SpecializationOption,
     StateDirOption,
     load_settings,
     open_fleet,
@@ -22,8 +22,8 @@ from cli.output import age, dig, show, table
 from coordinator.reads import Item, Page, read_ais, read_benchmarks, read_records
 
 METRICS_SHOWN = 2
-LimitOption = Annotated[
-    int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many.")
+OnlySpecializationOption = Annotated[
+    str | None, typer.Option("--specialization", "-s", metavar="NAME", help="Only of this one.")
 ]
 CapabilityOption = Annotated[
     str | None, typer.Option("--capability", "-c", metavar="NAME", help="Only those that have it.")
@@ -31,7 +31,7 @@ CapabilityOption = Annotated[
 
 
 def ais(
-    specialization: SpecializationOption = None,
+    specialization: OnlySpecializationOption = None,
     capability: CapabilityOption = None,
     limit: LimitOption = 100,
     json: JsonOption = False,
@@ -66,7 +66,7 @@ def ais(
 
 
 def patterns(
-    specialization: SpecializationOption = None,
+    specialization: OnlySpecializationOption = None,
     limit: LimitOption = 20,
     json: JsonOption = False,
     redis: RedisOption = None,
@@ -91,7 +91,7 @@ def patterns(
 
 
 def components(
-    specialization: SpecializationOption = None,
+    specialization: OnlySpecializationOption = None,
     limit: LimitOption = 20,
     json: JsonOption = False,
     redis: RedisOption = None,

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from cli.options import (
-    Fleet,
     JsonOption,
     NamespaceOption,
+    OpenFleet,
     RedisOption,
     StateDirOption,
     load_settings,
@@ -36,7 +36,9 @@ WaitOption = Annotated[
     float,
     typer.Option("--wait", metavar="S", min=0.1, help="How long to wait for a coordinator."),
 ]
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Of a pattern, component, feature.")]
+RecordArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="Of a pattern, component, feature.")
+]
 
 
 def send(
@@ -65,7 +67,7 @@ def send(
 
 
 def retract(
-    record_id: IdArgument,
+    record_id: RecordArgument,
     json: JsonOption = False,
     redis: RedisOption = None,
     namespace: NamespaceOption = None,
@@ -84,7 +86,7 @@ def retract(
 
 
 def tell(
-    fleet: Fleet,
+    fleet: OpenFleet,
     message_type: str,
     payload: dict[str, Any],
     to: str | None = None,

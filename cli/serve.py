@@ -6,11 +6,13 @@ import logging
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from threading import Event as Flag
-from typing import Annotated, cast
+from threading import Thread
+from typing import Annotated
 
 import redis as redis_py
 import typer
@@ -19,12 +21,19 @@ from cli.options import NamespaceOption, RedisOption, StateDirOption, load_setti
 from cli.output import complain, plain, say
 from coordinator import embedded
 from coordinator.clock import RandomIds, SystemClock, instance_id
-from coordinator.connection import check_server, connect, redact, resolve_url, server_run_id
+from coordinator.connection import connect, named_url, redact, server_run_id
 from coordinator.coordinator import Coordinator
+from coordinator.errors import CoordError
 from coordinator.keys import Keys
+from coordinator.server_check import check_server
 from coordinator.settings import Settings
+from coordinator.status import read_holder
 
 log = logging.getLogger("coord")
+
+LOOK_EVERY_S = 0.5
+REVIVE_AGAIN_S = 10.0
+"""The pause after an embedded server that died did not start again."""
 
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")]
 
@@ -44,28 +53,6 @@ class OneLine(logging.Formatter):
         return text
 
 
-class Announced(Coordinator):
-    """A coordinator that says when it begins to stand by, and for whom."""
-
-    _holder: str | None = None
-
-    def take_over(self) -> bool:
-        active = super().take_over()
-        holder = None if active else holder_of(self._redis, self._keys)
-        if holder and holder != self._holder:
-            log.info("standing by: %s is active", holder)
-        if active and self._holder:
-            log.info("took over from %s", self._holder)
-        self._holder = holder or (None if active else self._holder)
-        return active
-
-
-def holder_of(connection: redis_py.Redis, keys: Keys) -> str | None:
-    """The name of the active coordinator, None if there is none."""
-    token = cast("bytes | None", connection.get(keys.leader))
-    return token.decode("utf-8", "replace").partition("/")[0] if token else None
-
-
 def serve(
     quiet: QuietOption = False,
     redis: RedisOption = None,
@@ -74,8 +61,9 @@ def serve(
 ) -> None:
     """Run the coordinator, in the foreground, until Ctrl-C or SIGTERM.
 
-    Uses the server named by --redis or COORD_REDIS_URL, else starts an embedded one, which the
-    other commands find by themselves and which runs on afterwards (`coord stop` ends it).
+    Uses the server named by --redis or COORD_REDIS_URL (RQ_REDIS_URL counts too), else starts an
+    embedded one, which the other commands find by themselves, which is started again if it dies,
+    and which runs on afterwards (`coord stop` ends it).
     A second `coord serve` stands by and takes over when the first one fails.
 
     Example: coord serve --redis redis://127.0.0.1:6379/0
@@ -84,7 +72,8 @@ def serve(
     _log_to_stderr(quiet)
     stop_flag = _stop_on_signals()
     url, is_embedded = _server(settings)
-    run_coordinator(settings, url, stop_flag)
+    with _revived(settings.state_dir) if is_embedded else nullcontext():
+        run_coordinator(settings, url, stop_flag)
     log.info("stopped")
     if is_embedded:
         log.info("the embedded server runs on; `coord stop` ends it")
@@ -108,7 +97,7 @@ def _warn_of_a_coordinator(settings: Settings) -> None:
     if endpoint is None:
         return
     with suppress(redis_py.RedisError), connect(endpoint.url) as connection:
-        holder = holder_of(connection, Keys(settings.namespace))
+        holder = read_holder(connection, Keys(settings.namespace))
         if holder:
             complain(f"coordinator {holder} still uses it, and waits until it is back or ended")
 
@@ -121,7 +110,7 @@ def run_coordinator(settings: Settings, url: str, stop_flag: Flag) -> None:
     with connect(url, role="coordinator") as connection:
         for warning in check_server(connection, Keys(settings.namespace)):
             log.warning("%s", warning)
-        coordinator = Announced(
+        coordinator = Coordinator(
             connection,
             settings,
             SystemClock(),
@@ -134,13 +123,39 @@ def run_coordinator(settings: Settings, url: str, stop_flag: Flag) -> None:
 
 def _server(settings: Settings) -> tuple[str, bool]:
     """The server's URL, and whether it is the embedded one, which is started if need be."""
-    if settings.redis_url is not None or os.environ.get("RQ_REDIS_URL"):
-        url = resolve_url(settings)
+    url = named_url(settings)
+    if url is not None:
         log.info("server %s", redact(url))
         return url, False
     endpoint = embedded.start(settings.state_dir)
     log.info("embedded server at %s (process %d)", endpoint.url, endpoint.pid)
     return endpoint.url, True
+
+
+@contextmanager
+def _revived(state_dir: Path) -> Iterator[None]:
+    """Start the embedded server again whenever it dies; not when `coord stop` ended it."""
+    done = Flag()
+    # A daemon, for a server that is starting keeps nobody from leaving: the next one adopts it.
+    Thread(target=_revive, args=(state_dir, done), name="coord-revive", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _revive(state_dir: Path, done: Flag) -> None:
+    wait_s = LOOK_EVERY_S
+    while not done.wait(wait_s):
+        wait_s = LOOK_EVERY_S
+        try:
+            endpoint = embedded.revive(state_dir)
+        except (CoordError, OSError) as error:
+            log.error("the embedded server has died and does not start again: %s", error)
+            wait_s = REVIVE_AGAIN_S
+            continue
+        if endpoint:
+            log.warning("the embedded server had died: started again as process %d", endpoint.pid)
 
 
 def _stop_on_signals() -> Flag:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext, suppress
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import redis as redis_py
 import typer
@@ -14,24 +14,20 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.options import (
-    Fleet,
     JsonOption,
     NamespaceOption,
+    OpenFleet,
     RedisOption,
     StateDirOption,
-    explain,
     load_settings,
     open_fleet,
 )
 from cli.output import ExitCode, age, complain, console, plain, say_json, size, table
-from coordinator.keys import Keys
-from coordinator.reads import read_ais, read_counts
+from coordinator.connection import unusable
+from coordinator.status import read_status
 
-STANDBY_SEEN_MS = 5_000
-"""A coordinator that stood by within this time still does."""
 SHOWN_AIS = 50
 EVERY_S = 1.0
-ALL_AIS = 1_000_000
 
 WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Again every second.")]
 Item = dict[str, Any]
@@ -51,7 +47,7 @@ def status(
     Example: coord status --watch
     """
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
-        limit = ALL_AIS if json else SHOWN_AIS
+        limit = None if json else SHOWN_AIS
         if watch:
             with suppress(KeyboardInterrupt):
                 _watch(fleet, limit, json)
@@ -66,105 +62,14 @@ def status(
         raise typer.Exit(ExitCode.NO_COORDINATOR)
 
 
-def read_status(
-    connection: redis_py.Redis, keys: Keys, now_ms: int, ais_limit: int = ALL_AIS
-) -> Item:
-    """All of a fleet's state that fits on a page; ``ais`` holds the records of ``ais_limit`` AIs.
-
-    Costs a handful of round trips, however many AIs there are.
-    """
-    counts = read_counts(connection, keys)
-    ids = cast("list[bytes]", connection.zrange(keys.leases, 0, -1))
-    page = read_ais(connection, keys, ais_limit)
-    return {
-        "connected_ais": len(ids),
-        "ai_list": sorted(ai.decode() for ai in ids),
-        "total_messages": counts["messages"],
-        "shared_patterns": counts["patterns"],
-        "shared_components": counts["components"],
-        "collective_features": counts["features"],
-        "active_collaborations": 0,
-        "performance_reports": counts["messages_by_type"].get("performance_report", 0),
-        "messages_by_type": counts["messages_by_type"],
-        "coordinator": _read_coordinator(connection, keys, now_ms),
-        "server": _read_server(connection),
-        "ais": [item | {"heartbeat_age_ms": now_ms - item["heartbeat_ms"]} for item in page.items],
-    }
-
-
-def _read_coordinator(connection: redis_py.Redis, keys: Keys, now_ms: int) -> Item:
-    with connection.pipeline(transaction=False) as pipe:
-        pipe.get(keys.leader)
-        pipe.pttl(keys.leader)
-        pipe.zrangebyscore(keys.standby, now_ms - STANDBY_SEEN_MS, "+inf")
-        pipe.hget(keys.fleet, "epoch")
-        pipe.smembers(keys.doors)
-        pipe.xrevrange(keys.log, count=1)
-        pipe.xrevrange(keys.events, count=1)
-        pipe.xlen(keys.dead)
-        token, lease_ms, standby, epoch, doors, log, events, dead = pipe.execute()
-    return {
-        "active": token.decode("utf-8", "replace").partition("/")[0] if token else None,
-        "lease_ms": lease_ms if token else 0,
-        "standby": sorted(name.decode("utf-8", "replace") for name in standby),
-        "epoch": epoch.decode("utf-8", "replace") if epoch else None,
-        "ingress": _read_lag(connection, keys, doors),
-        "log": _number(log),
-        "events": _number(events),
-        "dead_letters": dead,
-    }
-
-
-def _read_lag(connection: redis_py.Redis, keys: Keys, doors: set[bytes]) -> Item:
-    """How much waits in all ingress streams together, and for how long the oldest of it."""
-    streams = [keys.ingress(door.decode("utf-8", "replace")) for door in doors]
-    with connection.pipeline(transaction=False) as pipe:
-        pipe.time()
-        for stream in streams:
-            pipe.xlen(stream)
-        (seconds, micros), *lengths = pipe.execute()
-        waiting = [stream for stream, length in zip(streams, lengths, strict=True) if length]
-        for stream in waiting:
-            pipe.xrange(stream, count=1)
-        oldest = [entries[0][0] for entries in pipe.execute() if entries] if waiting else []
-    now_ms = seconds * 1000 + micros // 1000
-    came_ms = min((int(entry_id.split(b"-")[0]) for entry_id in oldest), default=now_ms)
-    return {"entries": sum(lengths), "oldest_age_ms": max(0, now_ms - came_ms)}
-
-
-def _read_server(connection: redis_py.Redis) -> Item:
-    info = connection.info()
-    valkey = info.get("valkey_version")
-    return {
-        "name": "Valkey" if valkey else "Redis",
-        "version": str(valkey or info.get("redis_version", "unknown")),
-        "role": info.get("role"),
-        "run_id": info.get("run_id"),
-        "uptime_s": info.get("uptime_in_seconds"),
-        "clients": info.get("connected_clients"),
-        "append_only_file": bool(info.get("aof_enabled")),
-        "last_append_ok": info.get("aof_last_write_status", "ok") == "ok",
-        "last_snapshot_ms": int(info.get("rdb_last_save_time", 0)) * 1000,
-        "used_memory_bytes": info.get("used_memory", 0),
-        "max_memory_bytes": info.get("maxmemory", 0),
-    }
-
-
-def _number(entries: list[Any]) -> int:
-    return int(entries[0][0].split(b"-")[0]) if entries else 0
-
-
-# -- for people ------------------------------------------------------------------------------------
-
-
-def _read(fleet: Fleet, limit: int) -> Item:
+def _read(fleet: OpenFleet, limit: int | None) -> Item:
     found = read_status(fleet.connection, fleet.keys, time.time_ns() // 1_000_000, limit)
-    found["server"]["url"] = fleet.where
+    found["server"]["url"] = fleet.place
     found["namespace"] = fleet.keys.namespace
     return found
 
 
-def _watch(fleet: Fleet, limit: int, as_json: bool) -> None:
+def _watch(fleet: OpenFleet, limit: int | None, as_json: bool) -> None:
     """Survives an outage of the server: says so, and goes on when it is back."""
     shown = console()
     live = Live(console=shown, auto_refresh=False, screen=False)
@@ -176,7 +81,7 @@ def _watch(fleet: Fleet, limit: int, as_json: bool) -> None:
                 found = _read(fleet, limit)
                 page = found if as_json else _page(found)
             except redis_py.RedisError as error:
-                text = plain(explain(fleet.url, error))
+                text = plain(unusable(fleet.where, error).detail)
                 page = {"error": text} if as_json else Text(text, style="red")
             if as_json:
                 say_json(page, one_line=True)

@@ -9,18 +9,19 @@ from typing import Annotated
 import redis as redis_py
 import typer
 
-from cli.follow import Follower, Line, summary
 from cli.options import (
-    Fleet,
     JsonOption,
     NamespaceOption,
+    OpenFleet,
     RedisOption,
     StateDirOption,
-    explain,
     load_settings,
     open_fleet,
 )
 from cli.output import clock_time, complain, plain, say, say_json
+from coordinator.connection import unusable
+from coordinator.history import Follower, Item, Line
+from coordinator.messages import to_json
 
 BLOCK_MS = 500
 AWAY_S = 0.5
@@ -97,7 +98,21 @@ def text_of(line: Line) -> str:
     return f"{head}  {route}  {plain(summary(data), TEXT_MAX)}".rstrip()
 
 
-def _read(fleet: Fleet, follower: Follower) -> list[Line]:
+def summary(message: Item) -> str:
+    """What a message carries, in a few words."""
+    payload = message.get("payload")
+    if not isinstance(payload, dict):
+        return ""
+    for name in ("pattern", "code", "component"):
+        record = payload.get(name)
+        if isinstance(record, dict):
+            return f"{name} {record.get('id')}"
+    if "component_id" in payload:
+        return f"on {payload['component_id']}"
+    return to_json(payload) if payload else ""
+
+
+def _read(fleet: OpenFleet, follower: Follower) -> list[Line]:
     """What is new; an outage of the server is said once and waited out."""
     said = False
     while True:
@@ -105,6 +120,6 @@ def _read(fleet: Fleet, follower: Follower) -> list[Line]:
             return follower.read(BLOCK_MS)
         except (redis_py.ConnectionError, redis_py.TimeoutError) as error:
             if not said:
-                complain(f"{explain(fleet.url, error)}; waiting for it")
+                complain(f"{unusable(fleet.where, error).detail}; waiting for it")
                 said = True
             time.sleep(AWAY_S)

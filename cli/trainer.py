@@ -27,7 +27,7 @@ METRICS = (
     "collaborations_completed",
     "features_implemented",
 )
-SpecializationOption = Annotated[
+OwnSpecializationOption = Annotated[
     str | None,
     typer.Option(
         "--specialization",
@@ -45,7 +45,7 @@ MinutesOption = Annotated[
 
 def trainer(
     ai_id: AiArgument,
-    specialization: SpecializationOption = None,
+    specialization: OwnSpecializationOption = None,
     minutes: MinutesOption = None,
     json: JsonOption = False,
     redis: RedisOption = None,

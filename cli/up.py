@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +9,12 @@ from pathlib import Path
 from typing import Annotated, cast
 
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from cli import processes
+from cli.children import Child
+from cli.children import start as start_child
+from cli.children import stop as stop_children
+from cli.launch import child_environment, serve_command
 from cli.options import (
     NamespaceOption,
     RedisOption,
@@ -23,45 +23,46 @@ from cli.options import (
     load_settings,
 )
 from cli.output import ExitCode, complain, plain, say
-from cli.processes import Interrupted, Signals
+from cli.signals import Interrupted, Signals
 from coordinator import embedded
-from coordinator.connection import check_server, connect, redact, resolve_url
+from coordinator.connection import connect, named_url, redact
 from coordinator.errors import CoordError
 from coordinator.keys import Keys
+from coordinator.private_files import locked, private_directory, read_record, write_record
+from coordinator.server_check import check_server
 from coordinator.settings import Settings
+from coordinator.waiting import POLL_S
 from workers.launch import trainer_command, trainer_environment
 
 READY_LIMIT_S = 60.0
 GRACE_S = 15.0
+LOCK_LIMIT_S = embedded.START_LOCK_LIMIT_S + READY_LIMIT_S
 COORDINATOR = "coordinator"
+EMBEDDED = "the embedded server"
 
 TrainersOption = Annotated[int, typer.Option("--trainers", "-t", min=0, max=256, help="How many.")]
-SpecializationOption = Annotated[
+FleetSpecializationOption = Annotated[
     str, typer.Option("--specialization", "-s", metavar="NAME", help="What they are good at.")
 ]
 
 
 class Record(BaseModel, frozen=True, extra="forbid"):
     """``fleet.json`` in the state directory: what runs there. It holds no URL, for that may have a
-    password in it."""
+    password in it. ``has_server`` says that the embedded server was started for this fleet."""
 
     server: str
     namespace: str
-    is_embedded: bool
-    children: list[processes.Child] = []
+    has_server: bool = False
+    children: list[Child] = []
 
     @property
-    def place(self) -> tuple[str, str]:
-        return self.server, self.namespace
-
-    @property
-    def living(self) -> list[processes.Child]:
+    def living(self) -> list[Child]:
         return [child for child in self.children if child.lives]
 
 
 def up(
     trainers: TrainersOption = 4,
-    specialization: SpecializationOption = "file_system",
+    specialization: FleetSpecializationOption = "file_system",
     redis: RedisOption = None,
     namespace: NamespaceOption = None,
     state_dir: StateDirOption = None,
@@ -74,7 +75,7 @@ def up(
     """
     settings = load_settings(redis, namespace, state_dir, specialization=specialization)
     try:
-        with Signals() as signals, _locked(settings.state_dir):
+        with Signals() as signals, _locked(settings.state_dir, signals):
             url, record = _prepare(settings)
             record = _start_missing(settings, url, record, trainers, signals)
             _wait_until_there(settings, url, record, signals)
@@ -86,59 +87,78 @@ def up(
 
 
 def down(state_dir: StateDirOption = None) -> None:
-    """End the fleet that `coord up` started: trainers, coordinator, embedded server.
+    """End what `coord up` started: trainers, coordinator, and the embedded server if it was that.
 
     Example: coord down
     """
     settings = load_settings(None, None, state_dir)
+    nothing = f"no fleet was running in {plain(settings.state_dir)}"
     if not settings.state_dir.exists():
-        say(f"no fleet was running in {plain(settings.state_dir)}")
+        say(nothing)
         return
-    with _locked(settings.state_dir):
-        record = _recorded(settings.state_dir)
-        children = record.children if record else []
-        living = [child.name for child in children if child.lives]
-        processes.stop([child for child in children if child.name != COORDINATOR], GRACE_S)
-        processes.stop([child for child in children if child.name == COORDINATOR], GRACE_S)
-        had_server = embedded.stop(settings.state_dir)
-        _path(settings.state_dir).unlink(missing_ok=True)
-    ended = living + (["the embedded server"] if had_server else [])
+    try:
+        with Signals() as signals, _locked(settings.state_dir, signals):
+            ended = _end(settings.state_dir, signals)
+    except Interrupted:
+        complain("interrupted before anything was ended")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
     if ended:
         say(f"ended: {', '.join(map(plain, ended))}; data and logs are kept")
     else:
-        say(f"no fleet was running in {plain(settings.state_dir)}")
+        say(f"{nothing}; an embedded server without one is ended by `coord stop`")
+
+
+def _end(state_dir: Path, signals: Signals) -> list[str]:
+    """End the fleet on record, and it alone; the names of what lived. A second signal hurries."""
+    record = read_record(_path(state_dir), Record)
+    if record is None:
+        return []
+    ended = [child.name for child in record.living]
+    trainers = [child for child in record.children if child.name != COORDINATOR]
+    coordinators = [child for child in record.children if child.name == COORDINATOR]
+    for leaving in (trainers, coordinators):  # who leaves tells the coordinator, so it ends last
+        stop_children(leaving, GRACE_S, lambda: signals.hurry)
+    if record.has_server and embedded.stop(state_dir):
+        ended.append("the embedded server")
+    _path(state_dir).unlink()
+    return ended
 
 
 def _prepare(settings: Settings) -> tuple[str, Record]:
     """The server, made sure of, and what runs on it already."""
-    state_dir = settings.state_dir
-    is_named = settings.redis_url is not None or bool(os.environ.get("RQ_REDIS_URL"))
-    recorded = _recorded(state_dir)
-    living = recorded.living if recorded else []
-    if not is_named:
-        embedded.start(state_dir)
-    url = resolve_url(settings)
-    wanted = Record(
-        server=redact(url), namespace=settings.namespace, is_embedded=not is_named, children=living
-    )
-    is_other = recorded and recorded.place != wanted.place
-    if recorded and living and is_other:
-        raise CoordError(
-            f"a fleet {recorded.namespace!r} on {recorded.server} runs in {state_dir} already:"
-            " `coord down` ends it, or name another --state-dir"
-        )
+    url = named_url(settings)
+    recorded = read_record(_path(settings.state_dir), Record)
+    record = Record(server=redact(url) if url else EMBEDDED, namespace=settings.namespace)
+    if recorded and recorded.living:
+        if (recorded.server, recorded.namespace) != (record.server, record.namespace):
+            raise CoordError(
+                f"a fleet {recorded.namespace!r} on {recorded.server} runs in {settings.state_dir}"
+                " already: `coord down` ends it, or name another --state-dir"
+            )
+        record = recorded.model_copy(update={"children": recorded.living})
+    if url is None:
+        url, record = _embedded(settings.state_dir, record, recorded)
     with connect(url) as connection, explained(url):
         for warning in check_server(connection, Keys(settings.namespace)):
             complain(f"warning: {warning}")
-    return url, wanted
+    return url, record
+
+
+def _embedded(state_dir: Path, record: Record, recorded: Record | None) -> tuple[str, Record]:
+    """The embedded server. If it is started here, that is on record before it is done."""
+    is_ours = recorded is not None and recorded.has_server
+    if is_ours or embedded.find(state_dir) is None:
+        record = record.model_copy(update={"has_server": True})
+        write_record(_path(state_dir), record)
+    return embedded.start(state_dir).url, record
 
 
 def _start_missing(
     settings: Settings, url: str, record: Record, trainers: int, signals: Signals
 ) -> Record:
-    """Start what does not run yet; each is on record as soon as it runs."""
-    environment = processes.child_environment(url, settings)
-    wanted = {COORDINATOR: (processes.serve_command(), environment)}
+    """Start what does not run yet."""
+    environment = child_environment(settings, named_url(settings))
+    wanted = {COORDINATOR: (serve_command(), environment)}
     for i in range(trainers):
         ai = f"AI_Node_{i + 1}"
         own = trainer_environment(url, settings)
@@ -149,12 +169,24 @@ def _start_missing(
             say(f"{name} runs already (process {running[name].pid})")
             continue
         signals.check()
-        log_path = settings.state_dir.absolute() / f"{name}.log"
-        child = processes.start(name, command, its_environment, log_path)
-        record = record.model_copy(update={"children": [*record.children, child]})
-        _write(settings.state_dir, record)
-        say(f"{name} started (process {child.pid})")
+        record = _start(settings.state_dir, record, name, command, its_environment)
+        say(f"{name} started (process {record.children[-1].pid})")
     return record
+
+
+def _start(
+    state_dir: Path, record: Record, name: str, command: list[str], environment: dict[str, str]
+) -> Record:
+    """Start a process; it does nothing before it is on record, so that `coord down` ends it."""
+
+    def with_child(child: Child) -> Record:
+        return record.model_copy(update={"children": [*record.children, child]})
+
+    def put_on_record(child: Child) -> None:
+        write_record(_path(state_dir), with_child(child))
+
+    log_path = state_dir.absolute() / f"{name}.log"
+    return with_child(start_child(name, command, environment, log_path, record=put_on_record))
 
 
 def _wait_until_there(settings: Settings, url: str, record: Record, signals: Signals) -> None:
@@ -175,10 +207,10 @@ def _wait_until_there(settings: Settings, url: str, record: Record, signals: Sig
             if time.monotonic() > ends_s:
                 late = ", ".join(sorted(missing)) or "a coordinator"
                 raise CoordError(f"waited {READY_LIMIT_S:g} s in vain for {late}: see its log")
-            time.sleep(processes.POLL_S)
+            time.sleep(POLL_S)
 
 
-def _tell_end(child: processes.Child) -> None:
+def _tell_end(child: Child) -> None:
     for line in child.last_lines():
         complain(f"{child.name}: {line}")
     raise CoordError(
@@ -187,32 +219,11 @@ def _tell_end(child: processes.Child) -> None:
 
 
 @contextmanager
-def _locked(state_dir: Path) -> Iterator[None]:
-    """One ``up`` or ``down`` at a time. Raises CoordError if the directory is unsafe."""
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    embedded.find(state_dir)  # refuses a directory that is not ours alone
-    descriptor = os.open(state_dir / "fleet.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+def _locked(state_dir: Path, signals: Signals) -> Iterator[None]:
+    """One ``up`` or ``down`` at a time. Raises Interrupted; CoordError for an unsafe directory."""
+    with locked(private_directory(state_dir) / "fleet.lock", LOCK_LIMIT_S, signals.check):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _path(state_dir: Path) -> Path:
     return state_dir / "fleet.json"
-
-
-def _recorded(state_dir: Path) -> Record | None:
-    try:
-        return Record.model_validate_json(_path(state_dir).read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return None
-
-
-def _write(state_dir: Path, record: Record) -> None:
-    """A reader sees the old record or the new one, and nothing else."""
-    descriptor, temporary = tempfile.mkstemp(dir=state_dir, prefix="fleet-")  # mode 0600
-    with os.fdopen(descriptor, "w") as file:
-        file.write(record.model_dump_json(indent=2))
-    Path(temporary).replace(_path(state_dir))

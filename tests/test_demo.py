@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import processes
+from cli import children
 from cli.measured import measure
 from cli.output import ExitCode
 from cli.scratch import scratch_directory
@@ -183,12 +183,12 @@ def test_what_a_child_leaves_behind_is_killed_with_it(tmp_path: Path) -> None:
     )
     log_path = tmp_path / "log"
     command = [sys.executable, "-c", program]
-    child = processes.start("child", command, dict(os.environ), log_path, tied=True)
+    child = children.start("child", command, dict(os.environ), log_path, tied=True)
     wait_for(lambda: len(child.last_lines()) == 2)
-    assert len(processes._session_of(child)) == 2
-    processes.stop([child], 0.1)
+    assert len(child.session) == 2
+    children.stop([child], 0.1)
     assert not child.lives
-    assert processes._session_of(child) == []
+    assert child.session == []
 
 
 def test_claims_are_measured_again_and_nonsense_is_passed_over() -> None:

@@ -137,7 +137,7 @@ def test_a_starter_killed_before_it_recorded_the_server(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(embedded, "_record", killed)
+        patch.setattr(embedded, "write_record", killed)
         with pytest.raises(KeyboardInterrupt):
             embedded.start(state_dir)
     (orphan,) = servers_of(state_dir)
@@ -264,6 +264,38 @@ def test_a_path_too_long_for_a_socket(state_dir: Path) -> None:
     finally:
         assert embedded.stop(deep) is True
     assert not first.socket_path.parent.exists()
+
+
+def test_a_server_that_died_is_revived_and_one_that_was_stopped_is_not(state_dir: Path) -> None:
+    """Also where the socket is elsewhere: whoever had its path finds it again."""
+    deep = state_dir / ("d" * 100)
+    assert embedded.revive(deep) is None
+    first = embedded.start(deep)
+    try:
+        assert embedded.revive(deep) is None
+        os.kill(first.pid, signal.SIGKILL)
+        wait_for(lambda: has_ended(first))
+        second = embedded.revive(deep)
+        assert second is not None
+        assert second.url == first.url
+        assert embedded.find(deep) == second
+    finally:
+        assert embedded.stop(deep) is True
+    assert embedded.revive(deep) is None
+    assert not first.socket_path.parent.exists()
+
+
+def test_a_start_that_failed_is_tried_again(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = embedded.start(state_dir)
+    os.kill(first.pid, signal.SIGKILL)
+    wait_for(lambda: has_ended(first))
+    with monkeypatch.context() as patch:
+        patch.setattr(embedded, "server_arguments", lambda *_: ["--no-such-setting", "1"])
+        with pytest.raises(ServerUnusable):
+            embedded.revive(state_dir)
+    assert embedded.revive(state_dir) is not None
 
 
 def test_a_path_that_a_url_must_quote(state_dir: Path) -> None:

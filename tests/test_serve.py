@@ -19,13 +19,15 @@ import pytest
 from redis import Redis
 from typer.testing import CliRunner, Result
 
+from cli.children import Child, start
 from cli.main import app
 from cli.output import ExitCode
-from cli.serve import OneLine, holder_of
+from cli.serve import OneLine
 from coordinator import embedded
 from coordinator.connection import connect
 from coordinator.keys import Keys
 from coordinator.processes import start_time
+from coordinator.status import read_holder
 from tests.servers import TestServer, python_environment, wait_for
 
 KEYS = Keys()
@@ -107,7 +109,7 @@ def test_two_at_once_share_a_server_and_the_standby_takes_over(state_dir: Path) 
         standby, active = (one, other) if "standing by" in str(one.lines) else (other, one)
         assert json.loads(coord("status", "--json", *at).stdout)["coordinator"]["standby"]
         active.end(signal.SIGKILL)
-        standby.wait_for("took over from")
+        standby.wait_for("took over")
         assert standby.end() == ExitCode.OK
         assert "the embedded server runs on; `coord stop` ends it" in standby.lines[-1]
     assert embedded.find(state_dir) is not None
@@ -125,7 +127,7 @@ def test_a_server_left_by_a_kill_is_adopted(state_dir: Path) -> None:
     with serving(*at, "--quiet") as second:
         assert before is not None
         with connect(before.url) as connection:
-            wait_for(lambda: str(second.process.pid) in (holder_of(connection, KEYS) or ""))
+            wait_for(lambda: str(second.process.pid) in (read_holder(connection, KEYS) or ""))
         assert embedded.find(state_dir) == before
         assert second.end(signal.SIGINT) == ExitCode.OK
         assert second.lines == []
@@ -241,6 +243,30 @@ def test_an_unsafe_state_directory_is_refused(tmp_path: Path) -> None:
     assert "chmod 700" in result.stderr
 
 
+def test_an_embedded_server_that_dies_is_started_again(state_dir: Path) -> None:
+    at = ("--state-dir", str(state_dir))
+    with serving(*at) as one, serving(*at) as other:
+
+        def count(text: str) -> int:
+            return sum(text in line for line in one.lines + other.lines)
+
+        wait_for(lambda: count(", epoch ") == 1 and count("standing by: ") == 1)
+        before = embedded.find(state_dir)
+        assert before is not None
+        os.kill(before.pid, signal.SIGKILL)
+        wait_for(lambda: count(", epoch ") == 2, what="a coordinator to be active again")
+        after = embedded.find(state_dir)
+        assert after is not None
+        assert after.url == before.url
+        wait_for(lambda: count("had died: started again") == 1)
+        assert "has ended" in coord("stop", *at).stdout
+        wait_for(lambda: count("Connection refused") or count("No such file"))
+        for serve in (one, other):
+            assert serve.end() == ExitCode.OK
+        assert count("had died: started again") == 1
+    assert embedded.find(state_dir) is None
+
+
 # -- up and down -----------------------------------------------------------------------------------
 
 
@@ -277,6 +303,57 @@ def test_up_twice_doubles_nothing_and_down_ends_all(state_dir: Path) -> None:
     assert "no fleet was running" in coord("down", *at).stdout
 
 
+def test_down_leaves_a_server_that_up_did_not_start(state_dir: Path) -> None:
+    at = ("--state-dir", str(state_dir))
+    before = embedded.start(state_dir)
+    assert "no fleet was running" in coord("down", *at).stdout
+    try:
+        up = coord("up", "--trainers", "0", *at)
+        assert up.exit_code == ExitCode.OK, up.stderr
+    finally:
+        ended = coord("down", *at).stdout
+    assert ended == "ended: coordinator; data and logs are kept\n"
+    assert embedded.find(state_dir) == before
+
+
+def test_down_leaves_the_embedded_server_when_up_named_another(
+    state_dir: Path, real_url: str
+) -> None:
+    at = ("--state-dir", str(state_dir))
+    before = embedded.start(state_dir)
+    try:
+        assert coord("up", "--trainers", "0", "--redis", real_url, *at).exit_code == ExitCode.OK
+    finally:
+        assert coord("down", *at).stdout == "ended: coordinator; data and logs are kept\n"
+    assert embedded.find(state_dir) == before
+
+
+def test_the_server_of_a_fleet_that_up_started_is_started_again(state_dir: Path) -> None:
+    at = ("--state-dir", str(state_dir))
+    try:
+        assert coord("up", "--trainers", "0", *at).exit_code == ExitCode.OK
+        before = embedded.find(state_dir)
+        assert before is not None
+        os.kill(before.pid, signal.SIGKILL)
+        wait_for(lambda: embedded.find(state_dir), what="the server to be there again")
+    finally:
+        assert "the embedded server" in coord("down", *at).stdout
+    assert embedded.find(state_dir) is None
+
+
+def test_what_up_started_and_could_not_record_never_runs(tmp_path: Path) -> None:
+    def killed(_: Child) -> None:
+        raise KeyboardInterrupt
+
+    log_path = tmp_path / "log"
+    command = [sys.executable, "-c", "print('ran')"]
+    with pytest.raises(KeyboardInterrupt):
+        start("child", command, dict(os.environ), log_path, record=killed)
+    wait_for(lambda: "the starting process has ended" in log_path.read_text())
+    start("child", command, dict(os.environ), log_path, record=lambda _: None)
+    wait_for(lambda: log_path.read_text().endswith("ran\n"))
+
+
 def test_down_never_signals_a_stranger(state_dir: Path) -> None:
     """A pid on record that belongs to another process by now, as its start time tells."""
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
@@ -286,7 +363,7 @@ def test_down_never_signals_a_stranger(state_dir: Path) -> None:
             "started": "1",
             "log_path": str(state_dir / "x.log"),
         }
-        place = {"server": "s", "namespace": "coord", "is_embedded": True}
+        place = {"server": "s", "namespace": "coord", "has_server": True}
         (state_dir / "fleet.json").write_text(json.dumps(place | {"children": [child]}))
         assert "no fleet was running" in coord("down", "--state-dir", str(state_dir)).stdout
         assert stranger.poll() is None

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import redis
 
-from coordinator.fleet import decode_begins
+from coordinator.fleet import Begin, decode_begins, resume_after
 from coordinator.keys import Keys
-from coordinator.messages import to_json
+from coordinator.messages import stream_number
+from coordinator.streams import Source, last_number
 
-Source = Literal["log", "events"]
 AT_ONCE = 500
 Item = dict[str, Any]
+Fields = dict[bytes, bytes]
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,11 @@ class Follower:
 
     def __init__(self, connection: redis.Redis, keys: Keys) -> None:
         self._redis = connection
-        self._keys: dict[Source, str] = {"log": keys.log, "events": keys.events}
-        self._fleet = keys.fleet
+        self._keys = keys
+        self._streams: dict[Source, str] = {"log": keys.log, "events": keys.events}
         self._epoch = self._read_epoch()
         self._last: dict[Source, int] = {
-            source: _last_number(connection, key) for source, key in self._keys.items()
+            source: last_number(connection, keys, source) for source in self._streams
         }
         self._held: list[Line] = []
 
@@ -62,19 +64,22 @@ class Follower:
         if log_number <= 1:
             self._last["events"] = 0
         elif first:
-            self._last["events"] = self._event_before(int(first[0][1][b"ms"]))
+            begin_ms = int(first[0][1][b"ms"])
+            self._last["events"] = self._last_event(lambda fields: int(fields[b"ms"]) < begin_ms)
 
     def read(self, block_ms: int) -> list[Line]:
         """What is new, in order; waits up to ``block_ms`` if nothing is."""
         lines = self._notice_epoch()
-        streams = {key: f"{self._last[source]}-0" for source, key in self._keys.items()}
+        streams = {key: f"{self._last[source]}-0" for source, key in self._streams.items()}
         wait_ms = None if lines or block_ms <= 0 else block_ms
         reply = cast(Any, self._redis.xread(cast(Any, streams), AT_ONCE, wait_ms)) or []
+        if self._read_epoch() != self._epoch:
+            return lines  # it began meanwhile: what was read may not follow on what is known
         horizon_ms = float("inf")
         for key, entries in reply:
-            source: Source = "log" if key.decode() == self._keys["log"] else "events"
+            source: Source = "log" if key.decode() == self._keys.log else "events"
             for entry_id, fields in entries:
-                self._held += self._take(source, int(entry_id.split(b"-")[0]), fields)
+                self._held += self._take(source, stream_number(entry_id), fields)
             if len(entries) == AT_ONCE:
                 horizon_ms = min(horizon_ms, self._held[-1].ms)
         self._held.sort(key=lambda line: line.ms)  # stable: the order within a stream is kept
@@ -82,8 +87,8 @@ class Follower:
         self._held = self._held[len(ready) :]
         return lines + ready
 
-    def _take(self, source: Source, n: int, fields: dict[bytes, bytes]) -> list[Line]:
-        ms, epoch = int(fields[b"ms"]), fields[b"epoch"].decode("utf-8", "replace")
+    def _take(self, source: Source, n: int, fields: Fields) -> list[Line]:
+        ms, epoch = int(fields[b"ms"]), _epoch_of(fields)
         lines = []
         expected = self._last[source] + 1
         if n > expected:
@@ -103,69 +108,53 @@ class Follower:
         epoch = self._read_epoch()
         if epoch == self._epoch:
             return []
-        before, self._epoch = self._epoch, epoch
-        begins = decode_begins(cast("bytes | None", self._redis.hget(self._fleet, "epochs")))
-        known = [i for i, begin in enumerate(begins) if begin.epoch == before]
-        later = {begin.epoch for begin in (begins[known[-1] + 1 :] if known else begins)}
-        lines = []
-        for source, key in self._keys.items():
-            resumed = min(self._last[source], self._last_before(key, later))
-            forgot = {"forgot": self._last[source] - resumed} if before else {}
-            self._last[source] = resumed
-            if source == "log":
-                lines.append(Line("epoch", source, resumed, resumed, 0, epoch, forgot))
-        return lines
+        begins = decode_begins(cast("bytes | None", self._redis.hget(self._keys.fleet, "epochs")))
+        resumed = {"log": self._resume_log(begins), "events": self._resume_events(begins)}
+        forgot = {"forgot": self._last["log"] - resumed["log"]} if self._epoch else {}
+        self._epoch = epoch
+        self._last = {source: resumed[source] for source in self._streams}
+        self._held = [line for line in self._held if line.n <= self._last[line.source]]
+        return [Line("epoch", "log", resumed["log"], resumed["log"], 0, epoch, forgot)]
 
-    def _last_before(self, key: str, epochs: set[str]) -> int:
-        """The number of the last entry that was written before any of ``epochs`` began."""
-        oldest: int | None = None
-        while True:
-            end = "+" if oldest is None else f"({oldest}-0"
-            entries = cast("list[Any]", self._redis.xrevrange(key, end, "-", count=100))
-            for entry_id, fields in entries:
-                if fields[b"epoch"].decode("utf-8", "replace") not in epochs:
-                    return int(entry_id.split(b"-")[0])
-                oldest = int(entry_id.split(b"-")[0])
-            if not entries:
-                return _last_number(self._redis, key) if oldest is None else oldest - 1
+    def _resume_log(self, begins: list[Begin]) -> int:
+        last_n = last_number(self._redis, self._keys, "log")
+        return resume_after(self._epoch, self._last["log"], begins, last_n)
 
-    def _event_before(self, ms: int) -> int:
-        """The number of the last event before that time, by bisection: times grow."""
-        low, high = 0, self._last["events"] + 1
+    def _resume_events(self, begins: list[Begin]) -> int:
+        """By the same rule, in two steps, for ``begins`` tells of the log alone: which epoch was
+        the first after what was seen, then which event was the last before it."""
+        order = {begin.epoch: i for i, begin in enumerate(begins)}
+        places = [Begin(epoch, i) for epoch, i in order.items()]
+        first = resume_after(self._epoch, len(places), places, len(places))
+        last_n = self._last_event(lambda fields: order.get(_epoch_of(fields), -1) < first)
+        return min(self._last["events"], last_n)
+
+    def _last_event(self, is_early: Callable[[Fields], bool]) -> int:
+        """The number of the last event that is early, by bisection: after one that is not, none is.
+
+        If none is kept that is, the number before the first that is kept.
+        """
+        high = last_number(self._redis, self._keys, "events") + 1
+        first = self._entries("events", 0, 1)
+        low = stream_number(first[0][0]) - 1 if first else high - 1
         while high - low > 1:
             middle = (low + high) // 2
             entries = self._entries("events", middle - 1, 1)
-            if entries and int(entries[0][1][b"ms"]) < ms:
+            if entries and is_early(entries[0][1]):
                 low = middle
             else:
                 high = middle
         return low
 
     def _entries(self, source: Source, after: int, count: int) -> list[Any]:
-        return cast("list[Any]", self._redis.xrange(self._keys[source], f"({after}-0", "+", count))
+        return cast(
+            "list[Any]", self._redis.xrange(self._streams[source], f"({after}-0", "+", count)
+        )
 
     def _read_epoch(self) -> str:
-        epoch = cast("bytes | None", self._redis.hget(self._fleet, "epoch"))
+        epoch = cast("bytes | None", self._redis.hget(self._keys.fleet, "epoch"))
         return (epoch or b"").decode("utf-8", "replace")
 
 
-def _last_number(connection: redis.Redis, key: str) -> int:
-    try:
-        info = connection.xinfo_stream(key)
-    except redis.ResponseError:
-        return 0
-    return int(info["last-generated-id"].split(b"-")[0])
-
-
-def summary(message: Item) -> str:
-    """What a message carries, in a few words."""
-    payload = message.get("payload")
-    if not isinstance(payload, dict):
-        return ""
-    for name in ("pattern", "code", "component"):
-        record = payload.get(name)
-        if isinstance(record, dict):
-            return f"{name} {record.get('id')}"
-    if "component_id" in payload:
-        return f"on {payload['component_id']}"
-    return to_json(payload) if payload else ""
+def _epoch_of(fields: Fields) -> str:
+    return fields[b"epoch"].decode("utf-8", "replace")

@@ -1,0 +1,33 @@
+"""How a coordinator is started as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from coordinator.settings import Settings
+
+
+def serve_command() -> list[str]:
+    return [sys.executable, "-m", "cli.main", "serve"]
+
+
+def child_environment(settings: Settings, url: str | None) -> dict[str, str]:
+    """The environment of a process of this fleet; a URL goes here, for ``ps`` shows arguments.
+
+    Without a URL a coordinator uses the embedded server, and starts it again when it dies.
+    """
+    environment = {
+        **os.environ,
+        "COORD_NAMESPACE": settings.namespace,
+        "COORD_STATE_DIR": str(settings.state_dir.absolute()),
+        "PYTHONUNBUFFERED": "1",
+    }
+    if url is not None:
+        environment["COORD_REDIS_URL"] = url
+    home = Path(__file__).resolve().parents[1]
+    if not home.name.endswith("-packages"):  # run from a checkout, which need not be installed
+        paths = [os.environ.get("PYTHONPATH", ""), str(home)]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return environment

@@ -1,0 +1,107 @@
+"""How a fleet is: who coordinates, who is there, what waits, and what the server says of itself."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import redis
+
+from coordinator.keys import Keys
+from coordinator.lease import holder_name
+from coordinator.messages import stream_number
+from coordinator.reads import read_ais, read_counts
+from coordinator.streams import last_number
+
+STANDBY_SEEN_MS = 5_000
+"""A coordinator that stood by within this time still does."""
+
+Item = dict[str, Any]
+
+
+def read_status(
+    connection: redis.Redis, keys: Keys, now_ms: int, ais_limit: int | None = None
+) -> Item:
+    """All of a fleet's state that fits on a page; ``ais`` holds the records of ``ais_limit`` AIs,
+    of all if it is None.
+
+    Costs a handful of round trips, however many AIs there are.
+    """
+    counts = read_counts(connection, keys)
+    ids = cast("list[bytes]", connection.zrange(keys.leases, 0, -1))
+    page = read_ais(connection, keys, len(ids) if ais_limit is None else ais_limit)
+    return {
+        "connected_ais": len(ids),
+        "ai_list": sorted(ai.decode() for ai in ids),
+        "total_messages": counts["messages"],
+        "shared_patterns": counts["patterns"],
+        "shared_components": counts["components"],
+        "collective_features": counts["features"],
+        "active_collaborations": 0,
+        "performance_reports": counts["messages_by_type"].get("performance_report", 0),
+        "messages_by_type": counts["messages_by_type"],
+        "coordinator": _read_coordinator(connection, keys, now_ms),
+        "server": _read_server(connection),
+        "ais": [item | {"heartbeat_age_ms": now_ms - item["heartbeat_ms"]} for item in page.items],
+    }
+
+
+def _read_coordinator(connection: redis.Redis, keys: Keys, now_ms: int) -> Item:
+    with connection.pipeline(transaction=False) as pipe:
+        pipe.get(keys.leader)
+        pipe.pttl(keys.leader)
+        pipe.zrangebyscore(keys.standby, now_ms - STANDBY_SEEN_MS, "+inf")
+        pipe.hget(keys.fleet, "epoch")
+        pipe.smembers(keys.doors)
+        pipe.xlen(keys.dead)
+        token, lease_ms, standby, epoch, doors, dead = pipe.execute()
+    return {
+        "active": holder_name(token) if token else None,
+        "lease_ms": lease_ms if token else 0,
+        "standby": sorted(name.decode("utf-8", "replace") for name in standby),
+        "epoch": epoch.decode("utf-8", "replace") if epoch else None,
+        "ingress": _read_lag(connection, keys, doors),
+        "log": last_number(connection, keys, "log"),
+        "events": last_number(connection, keys, "events"),
+        "dead_letters": dead,
+    }
+
+
+def _read_lag(connection: redis.Redis, keys: Keys, doors: set[bytes]) -> Item:
+    """How much waits in all ingress streams together, and for how long the oldest of it."""
+    streams = [keys.ingress(door.decode("utf-8", "replace")) for door in doors]
+    with connection.pipeline(transaction=False) as pipe:
+        pipe.time()
+        for stream in streams:
+            pipe.xlen(stream)
+        (seconds, micros), *lengths = pipe.execute()
+        waiting = [stream for stream, length in zip(streams, lengths, strict=True) if length]
+        for stream in waiting:
+            pipe.xrange(stream, count=1)
+        oldest = [entries[0][0] for entries in pipe.execute() if entries] if waiting else []
+    now_ms = seconds * 1000 + micros // 1000
+    came_ms = min((stream_number(entry_id) for entry_id in oldest), default=now_ms)
+    return {"entries": sum(lengths), "oldest_age_ms": max(0, now_ms - came_ms)}
+
+
+def _read_server(connection: redis.Redis) -> Item:
+    info = connection.info()
+    valkey = info.get("valkey_version")
+    return {
+        "name": "Valkey" if valkey else "Redis",
+        "version": str(valkey or info.get("redis_version", "unknown")),
+        "role": info.get("role"),
+        "run_id": info.get("run_id"),
+        "uptime_s": info.get("uptime_in_seconds"),
+        "clients": info.get("connected_clients"),
+        "append_only_file": bool(info.get("aof_enabled")),
+        "last_append_ok": info.get("aof_last_write_status", "ok") == "ok",
+        "last_snapshot_ms": int(info.get("rdb_last_save_time", 0)) * 1000,
+        "used_memory_bytes": info.get("used_memory", 0),
+        "max_memory_bytes": info.get("maxmemory", 0),
+    }
+
+
+def read_holder(connection: redis.Redis, keys: Keys) -> str | None:
+    """The name of the active coordinator, None if there is none."""
+    token = cast("bytes | None", connection.get(keys.leader))
+    return holder_name(token) if token else None
