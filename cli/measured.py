@@ -13,15 +13,16 @@ from workers.problems import Problem, ProblemError, Score, find_problem
 def measure(patterns: list[Item]) -> dict[str, Any]:
     """The best pattern of each contributor and of all, evaluated again.
 
-    ``patterns`` are items as ``coordinator.reads`` gives them. Claims only choose which pattern of
-    a contributor is looked at.
+    ``patterns`` are items as ``coordinator.reads`` gives them. A contributor's own claims choose
+    which of its patterns is looked at. The best is the best on what it was trained on: chosen by
+    the held-out score, that score would be no measure of it any more.
     """
     by_contributor: defaultdict[str, list[Item]] = defaultdict(list)
     for item in sorted(patterns, key=lambda item: str(item["timestamp"])):
         by_contributor[item["contributor"]].append(item)
     trainers = {ai: _trainer(items) for ai, items in sorted(by_contributor.items())}
     bests = [found["best"] | {"contributor": ai} for ai, found in trainers.items() if found["best"]]
-    best = max(bests, key=lambda found: float(found["measured"]["gap_closed"]), default=None)
+    best = max(bests, key=lambda found: float(found["trained_gap_closed"]), default=None)
     if best is not None:
         best |= _on_all_held_out(next(p for p in patterns if p["id"] == best["pattern_id"]))
     return {"trainers": trainers, "best": best}
@@ -35,7 +36,7 @@ def _trainer(items: list[Item]) -> dict[str, Any]:
 
 
 def claimed_gap(item: Item) -> float:
-    gap = dig(item, "pattern", "data", "held_out", "gap_closed")
+    gap = dig(item, "pattern", "data", "gap_closed")
     return float(gap) if isinstance(gap, int | float) else float("-inf")
 
 
@@ -44,13 +45,16 @@ def _again(item: Item) -> dict[str, Any] | None:
     workload = dig(item, "pattern", "data", "held_out", "workload")
     problem = find_problem(item["specialization"])
     score = _score(problem, item, workload) if problem else None
-    if score is None:
+    trained_on = dig(item, "pattern", "data", "workload")
+    trained = _score(problem, item, trained_on) if problem else None
+    if score is None or trained is None:
         return None
     return {
         "pattern_id": item["id"],
         "specialization": item["specialization"],
         "workload": workload,
         "claimed_gap_closed": claimed_gap(item),
+        "trained_gap_closed": trained.gap_closed,
         "measured": _numbers(score),
     }
 

@@ -19,14 +19,9 @@ from cli.options import (
 )
 from cli.output import show
 from coordinator.connection import resolve_url
+from workers.lines import METRICS
 from workers.worker import run_trainer
 
-METRICS = (
-    "patterns_generated",
-    "components_created",
-    "collaborations_completed",
-    "features_implemented",
-)
 OwnSpecializationOption = Annotated[
     str | None,
     typer.Option(

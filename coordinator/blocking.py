@@ -63,7 +63,8 @@ class Client:
     """One AI in a fleet: ``with Client("AI_1", specialization="audio") as client: ...``
 
     An AsyncClient on a thread of its own, which heartbeats and listens whatever the caller does.
-    The arguments, the calls and their errors are those of AsyncClient.
+    The arguments, the calls and their errors are those of AsyncClient, but that ``connection``,
+    ``clock`` and ``ids`` cannot be given: they would be shared between threads.
     """
 
     def __init__(
@@ -76,14 +77,9 @@ class Client:
         cursor: Cursor | None = None,
         profile: dict[str, Any] | None = None,
         settings: Settings | None = None,
-        make: Callable[..., AsyncClient] = AsyncClient,
-        thread: LoopThread | None = None,
     ) -> None:
-        self._thread = thread or LoopThread(f"coord {ai_id}")
-        self._owns_thread = thread is None
-
-        async def build() -> AsyncClient:
-            return make(
+        def make() -> AsyncClient:
+            return AsyncClient(
                 ai_id,
                 url,
                 specialization=specialization,
@@ -93,9 +89,27 @@ class Client:
                 settings=settings,
             )
 
+        self._start(make, LoopThread(f"coord {ai_id}"), owns_thread=True)
+
+    @classmethod
+    def _on(cls, thread: LoopThread, make: Callable[[], AsyncClient]) -> Client:
+        """A client on a thread that others use too; for FakeFleet, whose server lives there."""
+        client = cls.__new__(cls)
+        client._start(make, thread, owns_thread=False)
+        return client
+
+    def _start(
+        self, make: Callable[[], AsyncClient], thread: LoopThread, owns_thread: bool
+    ) -> None:
+        self._thread = thread
+        self._owns_thread = owns_thread
         self._is_closed = False
+
+        async def build() -> AsyncClient:
+            return make()
+
         try:
-            self._client = self._thread.call(build())
+            self._client = thread.call(build())
         except BaseException:
             self._end_thread()
             raise
@@ -109,13 +123,16 @@ class Client:
 
     @property
     def ai_id(self) -> str:
+        """The AI that it is."""
         return self._client.ai_id
 
     @property
     def cursor(self) -> Cursor:
+        """How far ``receive`` has come: give it to a later client to go on from there."""
         return self._client.cursor
 
     def connect(self, timeout_s: float | None = 30) -> None:
+        """Join the fleet; ``timeout_s`` None waits for ever."""
         try:
             self._thread.call(self._client.connect(timeout_s))
         except BaseException:
@@ -123,6 +140,7 @@ class Client:
             raise
 
     def close(self, reason: str = "") -> None:
+        """Say goodbye, if the server answers soon, and disconnect."""
         if self._is_closed:
             return
         try:
@@ -131,23 +149,29 @@ class Client:
             self._end_thread()
 
     def send(self, message_type: str, payload: dict[str, Any], target_ai: str | None = None) -> str:
+        """Send a message; its message_id. Returns once the server has it."""
         return self._thread.call(self._client.send(message_type, payload, target_ai))
 
     def confirm(self, timeout_s: float = 30) -> None:
+        """Wait until all that was sent has taken effect; raise what was refused."""
         self._thread.call(self._client.confirm(timeout_s))
 
     def share_pattern(self, pattern: dict[str, Any], target_ai: str | None = None) -> str:
+        """Share what was learned: ``{id, type, data, confidence, specialization}``."""
         return self._thread.call(self._client.share_pattern(pattern, target_ai))
 
     def share_code(self, code: dict[str, Any], target_ai: str | None = None) -> str:
+        """Share a component: ``{id, name, language, specialization, code, dependencies}``."""
         return self._thread.call(self._client.share_code(code, target_ai))
 
     def share_component(
         self, component: dict[str, Any], target_ai: str | None = None, **more: Any
     ) -> str:
+        """Share a feature's component; ``more`` are further fields of the message."""
         return self._thread.call(self._client.share_component(component, target_ai, **more))
 
     def report(self, component_id: str, performance: dict[str, float]) -> str:
+        """Report what was measured of a component: metric -> finite number."""
         return self._thread.call(self._client.report(component_id, performance))
 
     def query(
@@ -158,12 +182,15 @@ class Client:
         cursor: str | None = None,
         timeout_s: float | None = 30,
     ) -> QueryResult:
+        """Ask for ais, patterns, components, features, benchmarks or counts, a page at a time."""
         return self._thread.call(self._client.query(what, filter, limit, cursor, timeout_s))
 
     def set_status(self, status: str, load: float = 0.0) -> None:
+        """What the next heartbeats tell: a word, and how busy (0 idle, 1 fully)."""
         self._client.set_status(status, load)
 
     def on(self, message_type: str) -> Callable[[Handler], Handler]:
+        """Register the decorated function for messages of a type; see ``run``."""
         return self._client.on(message_type)
 
     def run(self) -> None:
@@ -175,10 +202,12 @@ class Client:
                 self._thread.call(result)
 
     def messages(self) -> Iterator[Message]:
+        """Everything that others send to this AI and to all, in the order of each stream."""
         while (message := self.receive()) is not None:
             yield message
 
     def receive(self, timeout_s: float | None = None) -> Message | None:
+        """The next message; None when the client is closed or ``timeout_s`` is over."""
         if self._is_closed:
             return None
         return self._thread.call(self._client.receive(timeout_s))

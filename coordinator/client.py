@@ -6,55 +6,41 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from collections import OrderedDict, deque
+import math
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import redis
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis
 from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff
 
-from coordinator.clock import Clock, Ids, RandomIds, SystemClock, instance_id, iso
+from coordinator.clock import Clock, Ids, RandomIds, SystemClock, instance_id
 from coordinator.connection import connect_async, resolve_url
-from coordinator.errors import BadMessage, CoordError, NotAnswered, ServerUnusable
-from coordinator.feed import Cut, EpochChanged, Feed, StreamName, find_reply
-from coordinator.keys import Keys
-from coordinator.mailbox import Mailbox, Message, refusal
-from coordinator.messages import (
-    HUB,
-    ID_RULE,
-    OPERATOR,
-    Cursor,
-    Push,
-    decode_push,
-    encode_message,
-    is_ai_id,
+from coordinator.errors import (
+    BadMessage,
+    CoordError,
+    NotAnswered,
+    ServerUnusable,
+    refusal,
 )
+from coordinator.keys import Keys
+from coordinator.mailbox import Message
+from coordinator.messages import HUB, ID_RULE, OPERATOR, Cursor, is_ai_id
+from coordinator.outages import OUTAGES, through_outages
+from coordinator.outbox import Outbox
+from coordinator.reader import Reader
 from coordinator.settings import Settings
 
 log = logging.getLogger("coord.client")
 
 T = TypeVar("T")
 
-FIRST_WAIT_S = 0.1
-LONGEST_WAIT_S = 5.0
 REPLY_WAIT_S = 1.0
 REPLY_WAITS_PER_HELLO = 5
 REREAD_EVERY_S = 5.0
 CONFIRM_POLL_S = 0.01
 MAX_REMEMBERED = 1000
-
-OUTAGES = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    redis.OutOfMemoryError,
-    redis.ReadOnlyError,
-)
-
-PASSING_REFUSALS = ("MISCONF", "NOREPLICAS")
-REJOIN_CODES = ("rejoin", "superseded")
 
 Handler = Callable[[Message], Awaitable[None] | None]
 
@@ -91,52 +77,30 @@ class AsyncClient:
         clock: Clock | None = None,
         ids: Ids | None = None,
     ) -> None:
-        if not is_ai_id(ai_id):
-            raise BadMessage(
-                "bad_envelope",
-                f"{ai_id!r} cannot be an AI's id: {ID_RULE}; {HUB} and {OPERATOR} are reserved",
-                "sender_id",
-            )
+        _check_id(ai_id)
         self.ai_id = ai_id
-        self.instance = instance_id()
         self.settings = settings or Settings()
+        self._ids = ids or RandomIds()
+        self.instance = instance_id(self._ids)
+        clock = clock or SystemClock()
         self._redis = connection or connect_async(url or resolve_url(self.settings))
         self._keys = Keys(self.settings.namespace)
-        self._clock = clock or SystemClock()
-        self._ids = ids or RandomIds()
-        self._hello = {
-            **(profile or {}),
-            "specialization": specialization,
-            "capabilities": list(capabilities),
-        }
+        me = (ai_id, self.instance, self._redis, self._keys, clock)
+        self._outbox = Outbox(*me, self.settings.message_max_bytes, self._through_outages)
+        self._reader = Reader(*me, self._ids, self._rejoin_and_send, self._note_refusal)
+        told = {"specialization": specialization, "capabilities": list(capabilities)}
+        self._profile = {**(profile or {}), **told}
+        self._cursor = cursor
         self._heartbeat: dict[str, Any] = {"status": "ready", "load": 0.0}
-        self._log = Feed(self._redis, self._keys.log, self._keys.fleet)
-        self._inbox = Feed(self._redis, self._keys.inbox(ai_id), self._keys.fleet)
-        self._feeds: dict[StreamName, Feed] = {"inbox": self._inbox, "log": self._log}
-        self._reading = asyncio.Lock()
-        self._mailbox = Mailbox()
-        self._seen = cursor
+        self._lease_s = self.settings.lease_s
         self._handlers: dict[str, Handler] = {}
-        self._replies: dict[str, asyncio.Future[dict[str, Any]]] = {}
-        self._sent: OrderedDict[str, bytes] = OrderedDict()
-        self._to_resend: list[str] = []
         self._refusals: list[CoordError] = []
         self._asked: deque[str] = deque(maxlen=MAX_REMEMBERED)
-        self._n = 0
-        self._sending = asyncio.Lock()
         self._is_listening = asyncio.Event()
-        self._is_joined = False
-        self._may_send = asyncio.Event()
-        self._may_send.set()
+        self._has_heard = False
         self._rejoining: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._failure: CoordError | None = None
-        self._lease_s = self.settings.lease_s
-        self._retry: Retry = Retry(
-            ExponentialWithJitterBackoff(cap=LONGEST_WAIT_S, base=FIRST_WAIT_S),
-            retries=-1,
-            supported_errors=(redis.RedisError,),
-        )
 
     async def __aenter__(self) -> AsyncClient:
         await self.connect()
@@ -170,12 +134,14 @@ class AsyncClient:
     async def close(self, reason: str = "") -> None:
         """Say goodbye, if the server answers soon, and disconnect."""
         try:
-            if self._is_joined and not self._failure:
+            if self._reader.is_following and not self._failure:
                 with contextlib.suppress(TimeoutError, CoordError):
                     async with asyncio.timeout(REPLY_WAIT_S):
                         await self.send("goodbye", {"reason": reason})
         finally:
             await self._stop()
+
+    # -- sending -----------------------------------------------------------------------------------
 
     async def send(
         self, message_type: str, payload: dict[str, Any], target_ai: str | None = None
@@ -185,17 +151,8 @@ class AsyncClient:
         Raises BadMessage when it is too large or cannot be written as JSON. What the coordinator
         refuses comes back as an ``error`` message, and from ``confirm``.
         """
-        return await self._send(self._ids.new(), message_type, payload, target_ai)
-
-    async def _send(
-        self, message_id: str, message_type: str, payload: dict[str, Any], target_ai: str | None
-    ) -> str:
-        await self._may_send.wait()
-        body = self._encode(message_id, message_type, payload, target_ai)
-        self._sent[message_id] = body
-        if len(self._sent) > MAX_REMEMBERED:
-            self._sent.popitem(last=False)
-        await self._transmit(body)
+        message_id = self._ids.new()
+        await self._outbox.send(message_id, message_type, payload, target_ai)
         return message_id
 
     async def confirm(self, timeout_s: float = 30) -> None:
@@ -204,18 +161,9 @@ class AsyncClient:
         Raises Refused for the first message that was refused since the last call, NotAnswered, and
         IdTaken when another instance took the id over.
         """
-        key = self._keys.instance(self.ai_id, self.instance)
         try:
             async with asyncio.timeout(timeout_s):
-                while True:
-                    if self._failure:
-                        raise self._failure
-                    n = self._n
-                    with contextlib.suppress(redis.RedisError):
-                        if int(await self._redis.get(key) or 0) >= n:
-                            await self._catch_up()
-                            if not self._rejoining and n == self._n:
-                                break
+                while not await self._has_taken_effect():
                     await asyncio.sleep(CONFIRM_POLL_S)
         except TimeoutError:
             raise NotAnswered(
@@ -224,6 +172,17 @@ class AsyncClient:
         if self._refusals:
             first, self._refusals = self._refusals[0], []
             raise first
+
+    async def _has_taken_effect(self) -> bool:
+        """Whether the hub has dealt with all that was sent, and we have read its answers."""
+        self._check()
+        n = self._outbox.n
+        with contextlib.suppress(redis.RedisError):
+            done = await self._redis.get(self._keys.instance(self.ai_id, self.instance))
+            if int(done or 0) >= n:
+                await self._reader.catch_up()
+                return not self._rejoining and n == self._outbox.n
+        return False
 
     async def share_pattern(self, pattern: dict[str, Any], target_ai: str | None = None) -> str:
         """Share what was learned: ``{id, type, data, confidence, specialization}``; any other
@@ -263,9 +222,9 @@ class AsyncClient:
                 while True:
                     message_id = self._ids.new()
                     self._asked.append(message_id)
-                    await self._send(message_id, "query", payload, None)
+                    await self._outbox.send(message_id, "query", payload, None)
                     with contextlib.suppress(TimeoutError):
-                        found = await self._reply(message_id, REPLY_WAIT_S)
+                        found = await self._reader.reply(message_id, REPLY_WAIT_S)
                         return QueryResult(found["items"], found["cursor"], found["total"])
         except TimeoutError:
             raise NotAnswered(f"no coordinator answered the query in {timeout_s} s") from None
@@ -273,8 +232,10 @@ class AsyncClient:
     def set_status(self, status: str, load: float = 0.0) -> None:
         """What the next heartbeats tell: a word, and how busy (0 idle, 1 fully)."""
         heartbeat = {"status": status, "load": load}
-        self._encode("", "heartbeat", heartbeat)
+        self._outbox.encode("", "heartbeat", heartbeat)
         self._heartbeat = heartbeat
+
+    # -- receiving ---------------------------------------------------------------------------------
 
     def on(self, message_type: str) -> Callable[[Handler], Handler]:
         """Register the decorated function (plain or async) for messages of a type; see ``run``."""
@@ -286,6 +247,7 @@ class AsyncClient:
         return register
 
     def handler_of(self, message_type: str) -> Handler | None:
+        """What was registered for messages of a type."""
         return self._handlers.get(message_type)
 
     async def run(self) -> None:
@@ -308,42 +270,84 @@ class AsyncClient:
 
         Raises IdTaken when another instance took the id over while this one was away.
         """
+        if timeout_s is None:
+            return await self._reader.receive()
         try:
             async with asyncio.timeout(timeout_s):
-                if self._mailbox.missed and self._mailbox.has_room:
-                    await self._catch_up_if_possible()
-                return await self._mailbox.take()
+                return await self._reader.receive()
         except TimeoutError:
             return None
 
     @property
     def cursor(self) -> Cursor:
         """How far ``receive`` has come: give it to a later client to go on from there."""
-        taken = {
-            name: self._mailbox.taken.get(name, feed.last) for name, feed in self._feeds.items()
-        }
-        return Cursor(epoch=self._log.epoch, log=taken["log"], inbox=taken["inbox"])
+        return self._reader.taken
 
-    async def _stop(self) -> None:
-        tasks, self._tasks = self._tasks, []
-        if self._rejoining:
-            tasks.append(self._rejoining)
-        for task in tasks:
-            task.cancel()
-        self._is_joined = False
-        self._failure = self._failure or CoordError(f"the client of {self.ai_id} is closed")
-        self._mailbox.close()
+    # -- joining -----------------------------------------------------------------------------------
+
+    async def _join(self) -> None:
+        """Say hello until it is answered, and go on from where the answer says."""
+        await self._is_listening.wait()
+        hello = dict(self._profile)
+        if cursor := self._reader.read or self._cursor:
+            hello["cursor"] = cursor.model_dump()
+        sync = None
+        while sync is None:
+            sync = await self._say_hello(hello)
+        self._lease_s = sync["lease_s"]
+        self._reader.start(sync)
+        await self._reader.catch_up_if_possible()
+
+    async def _say_hello(self, hello: dict[str, Any]) -> dict[str, Any] | None:
+        """The answer's payload; None when none came, neither pushed nor in the inbox.
+
+        A hello may be lost with the server that had it, so it is said again then.
+        """
+        message_id = self._ids.new()
+        limit_s = REPLY_WAIT_S * REPLY_WAITS_PER_HELLO
+        waiting = asyncio.create_task(self._reader.reply(message_id, limit_s))
         try:
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._outbox.transmit(self._outbox.encode(message_id, "hello", hello))
+            for _ in range(REPLY_WAITS_PER_HELLO):
+                done, _pending = await asyncio.wait([waiting], timeout=REPLY_WAIT_S)
+                if done:
+                    break
+                with contextlib.suppress(redis.RedisError):
+                    found = await self._reader.stored_reply(message_id)
+                    if found:
+                        return found
+            with contextlib.suppress(TimeoutError):
+                return await waiting
+            return None
         finally:
-            with contextlib.suppress(redis.RedisError):
-                await self._redis.aclose()
+            waiting.cancel()
 
-    def _fail(self, error: CoordError) -> None:
-        """Nothing can be sent or received any more, for this reason."""
-        self._failure = self._failure or error
-        self._mailbox.close(error)
-        self._is_listening.set()
+    def _rejoin_and_send(self, message_id: str) -> None:
+        """The hub does not know us any more; ``message_id``, if any, had no effect for that."""
+        if message_id:
+            self._outbox.note_unheeded(message_id)
+        if self._rejoining is None and self._failure is None:
+            self._reader.pause()
+            self._outbox.hold()
+            self._rejoining = self._background(self._rejoin())
+
+    async def _rejoin(self) -> None:
+        try:
+            await self._join()
+            await self._outbox.send_again()
+        except CoordError as error:
+            self._fail(error)
+        finally:
+            self._rejoining = None
+            self._outbox.release()
+
+    def _note_refusal(self, payload: dict[str, Any]) -> None:
+        """Keep it for ``confirm``; a query's is raised where it was asked."""
+        if payload["in_reply_to"] not in self._asked:
+            self._refusals.append(refusal(payload))
+            del self._refusals[MAX_REMEMBERED:]
+
+    # -- in the background -------------------------------------------------------------------------
 
     def _background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run ``work`` beside the caller's; an error in it is no secret."""
@@ -358,159 +362,28 @@ class AsyncClient:
         task.add_done_callback(note_end)
         return task
 
-    def _encode(
-        self,
-        message_id: str,
-        message_type: str,
-        payload: dict[str, Any],
-        target_ai: str | None = None,
-    ) -> bytes:
-        """The message as it travels. Raises BadMessage."""
-        timestamp = iso(self._clock.now_ms())
-        text = encode_message(message_id, self.ai_id, message_type, timestamp, payload, target_ai)
-        try:
-            body = text.encode()
-        except UnicodeEncodeError as error:
-            raise BadMessage("not_json", f"payload is not Unicode: {error}", "payload") from None
-        max_bytes = self.settings.message_max_bytes
-        if len(body) > max_bytes:
-            raise BadMessage(
-                "too_large", f"the message has {len(body)} bytes; at most {max_bytes} are allowed"
-            )
-        return body
-
-    async def _transmit(self, body: bytes) -> None:
-        """Number the message and hand it to the server, again and again under the same number."""
-        async with self._sending:
-            if self._failure:
-                raise self._failure
-            self._n += 1
-            entry = {"body": body, "instance": self.instance, "n": self._n}
-
-            async def add() -> None:
-                async with self._redis.pipeline(transaction=False) as pipe:
-                    pipe.xadd(self._keys.ingress(self.ai_id), entry)  # type: ignore[arg-type]
-                    pipe.sadd(self._keys.doors, self.ai_id)
-                    replies = await pipe.execute(raise_on_error=False)
-                for reply in replies:
-                    if isinstance(reply, Exception):
-                        raise reply
-
-            await self._through_outages(add)
-
-    async def _through_outages(self, action: Callable[[], Awaitable[T]]) -> T:
-        """Try until the server takes it. What no waiting can cure raises ServerUnusable."""
-
-        async def note(error: Exception) -> None:
-            if self._failure:
-                raise self._failure
-            if not _is_outage(error):
-                unusable = ServerUnusable(f"the server refuses what {self.ai_id} needs: {error}")
-                self._fail(unusable)
-                raise unusable from None
-            log.info("waiting for the server: %s", error)
-
-        return await self._retry.call_with_retry(action, note)
-
-    async def _reply(self, message_id: str, timeout_s: float) -> dict[str, Any]:
-        """The payload that answers ``message_id``. Raises TimeoutError, Refused."""
-        future = asyncio.get_running_loop().create_future()
-        self._replies[message_id] = future
-        try:
-            async with asyncio.timeout(timeout_s):
-                message = await future
-        finally:
-            del self._replies[message_id]
-        return _answer(message)
-
-    async def _join(self) -> None:
-        """Say hello until it is answered, and go on from where the answer says."""
-        await self._is_listening.wait()
-        if self._log.epoch:
-            log_n, inbox_n = self._log.last, self._inbox.last
-            self._seen = Cursor(epoch=self._log.epoch, log=log_n, inbox=inbox_n)
-        hello = dict(self._hello)
-        if self._seen:
-            hello["cursor"] = self._seen.model_dump()
-        sync = None
-        while sync is None:
-            sync = await self._say_hello(hello)
-        self._start_feeds(sync)
-        self._is_joined = True
-        await self._catch_up_if_possible()
-
-    async def _say_hello(self, hello: dict[str, Any]) -> dict[str, Any] | None:
-        """The answer's payload; None when none came, neither pushed nor in the inbox.
-
-        A hello may be lost with the server that had it, so it is said again then.
-        """
-        message_id = self._ids.new()
-        waiting = asyncio.create_task(self._reply(message_id, REPLY_WAIT_S * REPLY_WAITS_PER_HELLO))
-        try:
-            await self._transmit(self._encode(message_id, "hello", hello))
-            for _ in range(REPLY_WAITS_PER_HELLO):
-                done, _pending = await asyncio.wait([waiting], timeout=REPLY_WAIT_S)
-                if done:
-                    break
-                with contextlib.suppress(redis.RedisError):
-                    inbox = self._keys.inbox(self.ai_id)
-                    found = await find_reply(self._redis, inbox, message_id)
-                    if found:
-                        return _answer(found)
-            with contextlib.suppress(TimeoutError):
-                return await waiting
-            return None
-        finally:
-            waiting.cancel()
-
-    def _start_feeds(self, sync: dict[str, Any]) -> None:
-        start = sync.get("resume", sync["cursor"])
-        self._lease_s = sync["lease_s"]
-        for name, feed in self._feeds.items():
-            n = start[name]
-            feed.start(start["epoch"], n)
-            self._mailbox.rewind(name, n)
-            forgotten = sync.get("forgot", {}).get(name, 0)
-            if forgotten:
-                gap = self._gap(name, Cut(n + 1, n + forgotten), "forgotten", n)
-                self._mailbox.put(gap, after=None)
-
-    def _begin_rejoin(self) -> None:
-        if self._rejoining is None and self._failure is None:
-            self._is_joined = False
-            self._may_send.clear()
-            self._rejoining = self._background(self._rejoin())
-
-    async def _rejoin(self) -> None:
-        """Join again, then send again what was refused because we were not registered."""
-        try:
-            await self._join()
-            while self._to_resend:
-                await self._transmit(self._sent[self._to_resend.pop(0)])
-        except CoordError as error:
-            self._fail(error)
-        finally:
-            self._rejoining = None
-            self._may_send.set()
-
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._lease_s / 3)
-            if self._is_joined:
-                await self._transmit(self._encode(self._ids.new(), "heartbeat", self._heartbeat))
+            if self._reader.is_following:
+                body = self._outbox.encode(self._ids.new(), "heartbeat", self._heartbeat)
+                await self._outbox.transmit(body)
 
     async def _listen(self) -> None:
-        """Subscribe, and read the streams again after every subscription: it may hide a gap.
+        """Subscribe, and again whenever the connection breaks.
 
         The end is looked for, since Python 3.11's wait_for can swallow a cancellation.
         """
         while not self._failure:
             pubsub = await self._through_outages(self._subscribe)
+            connection = cast(Connection, pubsub.connection)
+            watching = self._background(self._watch(connection))
             try:
-                await self._read_pushes(pubsub)
+                await self._read_pushes(connection)
             except (*OUTAGES, OSError) as error:
-                log.info("disconnected: %s", error)
+                log.info("%s: disconnected: %s", self.ai_id, error)
             finally:
+                watching.cancel()
                 with contextlib.suppress(redis.RedisError):
                     await pubsub.aclose()
 
@@ -519,129 +392,77 @@ class AsyncClient:
         await pubsub.subscribe(self._keys.broadcast_channel, self._keys.channel(self.ai_id))
         return pubsub
 
-    async def _read_pushes(self, pubsub: PubSub) -> None:
+    async def _read_pushes(self, connection: Connection) -> None:
+        """Hand on what comes; once subscribed, read the streams, for what came before is in them.
+
+        It reads the connection itself: the layers above would arm a timer for every message.
+        """
         subscribed = 0
-        is_asked = False
         while not self._failure:
-            raw = await pubsub.get_message(timeout=REREAD_EVERY_S)
-            if raw is None:
-                if is_asked:
-                    raise redis.TimeoutError("no sign of life on the subscription")
-                is_asked = True
-                await pubsub.ping()
-                await self._catch_up()
-                continue
-            is_asked = False
-            if raw["type"] == "message":
-                await self._on_push(raw["data"])
-            elif raw["type"] == "subscribe":
+            reply = await connection.read_response(timeout=math.inf, push_request=True)
+            self._has_heard = True
+            kind = reply[0] if isinstance(reply, list) else b"pong"
+            if kind == b"message":
+                await self._reader.take_push(reply[2])
+            elif kind == b"subscribe":
                 subscribed += 1
-                if subscribed == len(self._feeds):
+                if subscribed == 2:
                     self._is_listening.set()
-                    await self._catch_up()
+                    await self._reader.catch_up()
 
-    async def _on_push(self, data: bytes) -> None:
+    async def _watch(self, connection: Connection) -> None:
+        """Every REREAD_EVERY_S: is the connection alive, and did no push go missing?"""
+        with contextlib.suppress(redis.RedisError, OSError):
+            while connection.is_connected and not self._failure:
+                await asyncio.sleep(REREAD_EVERY_S)
+                if not self._has_heard:
+                    log.info("%s: no sign of life from the server", self.ai_id)
+                    await connection.disconnect(nowait=True)
+                    return
+                self._has_heard = False
+                await connection.send_command("PING", check_health=False)
+                await self._reader.catch_up_if_possible()
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    async def _through_outages(self, action: Callable[[], Awaitable[T]]) -> T:
+        """Try until the server takes it. What no waiting can cure ends the client."""
         try:
-            push = decode_push(data)
-            in_reply_to = push.message["payload"].get("in_reply_to") or ""
-        except (ValueError, KeyError, TypeError, AttributeError):
-            log.warning("ignored a push that is none of coord's")
-            return
-        is_mine = push.after is not None or push.n is None
-        future = self._replies.get(in_reply_to) if is_mine and self._is_meant(push) else None
-        if future is not None and not future.done():
-            future.set_result(push.message)
-        if push.n is None or not self._is_joined:
-            return
-        name: StreamName = "inbox" if is_mine else "log"
-        async with self._reading:
-            try:
-                accepted = self._feeds[name].offer(push)
-            except EpochChanged:
-                self._begin_rejoin()
-                return
-            if accepted:
-                self._deliver(name, push)
-        if accepted is None:
-            await self._catch_up()
+            return await through_outages(action, self.ai_id, self._check)
+        except ServerUnusable as error:
+            self._fail(error)
+            raise
 
-    async def _catch_up_if_possible(self) -> None:
-        """The same as ``_catch_up``; in an outage the listener does it when it comes back."""
-        with contextlib.suppress(redis.RedisError):
-            await self._catch_up()
+    def _check(self) -> None:
+        if self._failure:
+            raise self._failure
 
-    async def _catch_up(self) -> None:
-        """Read both streams to their end, then what there was no room for, if there is now."""
-        async with self._reading:
-            if not self._is_joined:
-                return
-            try:
-                for name, feed in self._feeds.items():
-                    while items := await feed.read():
-                        for item in items:
-                            self._deliver(name, item)
-                for name, feed in self._feeds.items():
-                    await self._read_missed(name, feed)
-            except EpochChanged:
-                self._begin_rejoin()
+    def _fail(self, error: CoordError) -> None:
+        """Nothing can be sent or received any more, for this reason."""
+        self._failure = self._failure or error
+        self._reader.mailbox.close(error)
+        self._is_listening.set()
 
-    async def _read_missed(self, name: StreamName, feed: Feed) -> None:
-        missed = self._mailbox.missed
-        while name in missed and self._mailbox.has_room:
-            items = await feed.read_again(missed[name])
-            del missed[name]
-            for item in items:
-                self._deliver(name, item, is_new=False)
-            read = items[-1].n or 0
-            if read < feed.last:
-                missed.setdefault(name, read)
-
-    def _deliver(self, name: StreamName, item: Push | Cut, is_new: bool = True) -> None:
-        """Put what was read into the mailbox; what the hub wants of *us* is done once, when new."""
-        if isinstance(item, Cut):
-            self._mailbox.put(self._gap(name, item, "retention", item.n), after=item.first - 1)
-            return
-        if not self._is_meant(item):
-            return
-        message = Message(**item.message, stream=name, n=item.n or 0)
-        if message.message_type == "error" and message.sender_id == HUB:
-            if message.payload["code"] in REJOIN_CODES:
-                if is_new:
-                    self._send_again(message.payload["in_reply_to"])
-                return
-            if is_new and message.payload["in_reply_to"] not in self._asked:
-                self._refusals.append(refusal(message.payload))
-                del self._refusals[MAX_REMEMBERED:]
-        self._mailbox.put(message, after=message.n - 1)
-
-    def _send_again(self, message_id: str) -> None:
-        """We were not registered, or another instance was: it is sent again once we are."""
-        if message_id in self._sent:
-            self._to_resend.append(message_id)
-        self._begin_rejoin()
-
-    def _gap(self, name: StreamName, cut: Cut, reason: str, n: int) -> Message:
-        payload = {"stream": name, "first": cut.first, "last": cut.n, "reason": reason}
-        now = iso(self._clock.now_ms())
-        return Message(self._ids.new(), HUB, "gap", now, payload, self.ai_id, name, n)
-
-    def _is_meant(self, push: Push) -> bool:
-        return self.ai_id not in push.exclude and push.instance in (None, self.instance)
+    async def _stop(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        if self._rejoining:
+            tasks.append(self._rejoining)
+        for task in tasks:
+            task.cancel()
+        self._reader.pause()
+        self._failure = self._failure or CoordError(f"the client of {self.ai_id} is closed")
+        self._reader.mailbox.close()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            with contextlib.suppress(redis.RedisError):
+                await self._redis.aclose()
 
 
-def _is_outage(error: Exception) -> bool:
-    """Whether it may end by itself, or by what its operator does about it.
-
-    A refused login comes as a ConnectionError that it is the cause of.
-    """
-    if isinstance(error.__cause__ or error, redis.AuthenticationError):
-        return False
-    return isinstance(error, OUTAGES) or str(error).startswith(PASSING_REFUSALS)
-
-
-def _answer(message: dict[str, Any]) -> dict[str, Any]:
-    """The payload of an answer. Raises what an error stands for."""
-    payload: dict[str, Any] = message["payload"]
-    if message["message_type"] == "error":
-        raise refusal(payload)
-    return payload
+def _check_id(ai_id: str) -> None:
+    if not is_ai_id(ai_id):
+        raise BadMessage(
+            "bad_envelope",
+            f"{ai_id!r} cannot be an AI's id: {ID_RULE}; {HUB} and {OPERATOR} are reserved",
+            "sender_id",
+        )

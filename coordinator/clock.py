@@ -36,10 +36,13 @@ class RandomIds:
         return secrets.token_hex(16)
 
 
-def instance_id() -> str:
+_RANDOM_IDS = RandomIds()
+
+
+def instance_id(ids: Ids = _RANDOM_IDS) -> str:
     """An id for one start of one process that says where it runs: ``host.pid.8 hex digits``."""
     host = "".join(c if c.isalnum() or c == "-" else "-" for c in socket.gethostname())[:32]
-    return f"{host or 'host'}.{os.getpid()}.{secrets.token_hex(4)}"
+    return f"{host or 'host'}.{os.getpid()}.{ids.new()[:8]}"
 
 
 def iso(ms: int) -> str:

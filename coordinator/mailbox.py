@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any
 
-from coordinator.errors import CoordError, IdTaken, Refused
+from coordinator.errors import CoordError
 from coordinator.feed import StreamName
 
 MAX_BUFFERED = 1000
@@ -93,17 +93,3 @@ class Mailbox:
         message = self._messages.popleft()
         self.taken[message.stream] = message.n
         return message
-
-
-def refusal(payload: dict[str, Any]) -> Refused | IdTaken:
-    """The exception that an ``error`` message stands for."""
-    if payload["code"] == "id_taken":
-        return IdTaken(
-            payload["detail"],
-            payload["holder"],
-            payload["lease_ends_ms"],
-            payload["last_heartbeat_ms"],
-        )
-    return Refused(
-        payload["code"], payload["detail"], payload.get("in_reply_to"), payload.get("field", "")
-    )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import redis
 
 from coordinator.clock import Clock, Ids, instance_id, iso
-from coordinator.errors import NotAnswered, Refused
+from coordinator.errors import NotAnswered, refusal
 from coordinator.keys import Keys
 from coordinator.messages import OPERATOR, encode_message
 
@@ -25,6 +26,7 @@ def send_as_operator(
     payload: dict[str, Any],
     target_ai: str | None = None,
     timeout_s: float = 10,
+    pause: Callable[[float], None] = time.sleep,
 ) -> str:
     """Send a message in the operator's name and wait until it is committed; its message_id.
 
@@ -32,7 +34,7 @@ def send_as_operator(
     message then stays queued and takes effect later), BadMessage when it cannot be written.
     """
     message_id = ids.new()
-    instance = instance_id()
+    instance = instance_id(ids)
     body = encode_message(
         message_id, OPERATOR, message_type, iso(clock.now_ms()), payload, target_ai
     )
@@ -47,16 +49,21 @@ def send_as_operator(
                 f"no coordinator took the message within {timeout_s:g} s; it is queued and takes "
                 "effect once one is active: start `coord serve`"
             )
-        time.sleep(POLL_S)
-    _raise_if_refused(connection, keys, message_id)
+        pause(POLL_S)
+    _raise_if_refused(connection, keys, message_id, instance)
     return message_id
 
 
-def _raise_if_refused(connection: redis.Redis, keys: Keys, message_id: str) -> None:
-    """A refusal lies in the operator's inbox from the moment the message is committed."""
+def _raise_if_refused(connection: redis.Redis, keys: Keys, message_id: str, instance: str) -> None:
+    """A refusal lies in the operator's inbox from the moment the message is committed.
+
+    It names the message, unless that could not be read; or else this instance, which sent no other.
+    """
     entries = cast("list[Any]", connection.xrevrange(keys.inbox(OPERATOR), count=100))
     for _, fields in entries:
         message = json.loads(fields[b"message"])
         payload = message["payload"]
-        if message["message_type"] == "error" and payload.get("in_reply_to") == message_id:
-            raise Refused(payload["code"], payload["detail"], message_id, payload.get("field", ""))
+        is_ours = payload.get("in_reply_to") == message_id
+        is_ours = is_ours or fields.get(b"instance") == instance.encode()
+        if message["message_type"] == "error" and is_ours:
+            raise refusal(payload)

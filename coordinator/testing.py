@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import Any
 
 import fakeredis
@@ -52,7 +53,8 @@ class FakeFleet:
 
     def client(self, ai_id: str, **options: Any) -> Client:
         """A Client of this fleet, not yet connected; ``options`` are those of Client."""
-        return Client(ai_id, make=self._make, thread=self._thread, **options)
+        assert self._thread is not None, "use it as `with FakeFleet() as fleet`"
+        return Client._on(self._thread, partial(self._make, ai_id, **options))
 
     def async_client(self, ai_id: str, **options: Any) -> AsyncClient:
         """An AsyncClient of this fleet, not yet connected; ``options`` are those of AsyncClient."""

@@ -23,7 +23,7 @@ class Storm:
     """``count`` numbered messages of four senders, written in portions of random size."""
 
     def __init__(self, server: TestServer, count: int, seed: int) -> None:
-        print(f"seed {seed}")  # noqa: T201  # to repeat a run that failed
+        print(f"seed {seed}")  # to repeat a run that failed
         self.server = server
         self.chance = random.Random(seed)
         self.client = server.client()

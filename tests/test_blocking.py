@@ -212,7 +212,9 @@ def test_the_example_is_under_20_lines() -> None:
     assert len(lines) < 20
 
 
-def test_the_example_runs_against_a_real_coordinator(state_dir: Path) -> None:
+def test_the_example_runs_against_a_real_coordinator(state_dir: Path, tmp_path: Path) -> None:
+    hasty = tmp_path / "hasty_trainer.py"
+    hasty.write_text(EXAMPLE.read_text().replace("timeout_s=5", "timeout_s=1"))
     environment = python_environment(COORD_STATE_DIR=str(state_dir), PYTHONUNBUFFERED="1")
     serving = subprocess.Popen(
         [sys.executable, "-m", "cli.main", "serve"],
@@ -226,7 +228,7 @@ def test_the_example_runs_against_a_real_coordinator(state_dir: Path) -> None:
             if "active" in line:
                 break
         example = subprocess.Popen(
-            [sys.executable, str(EXAMPLE)], env=environment, stdout=subprocess.PIPE, text=True
+            [sys.executable, str(hasty)], env=environment, stdout=subprocess.PIPE, text=True
         )
         assert example.stdout is not None
         assert example.stdout.readline().startswith("shared: {1000: ")

@@ -15,6 +15,9 @@ from coordinator import client as client_module
 from coordinator.client import AsyncClient
 from coordinator.errors import IdTaken, NotAnswered, Refused, ServerUnusable
 from coordinator.mailbox import Message
+from coordinator.messages import decode_push
+from coordinator.reader import Reader
+from coordinator.testing import FakeFleet
 from tests.clients import (
     RealFleet,
     in_loop,
@@ -29,6 +32,8 @@ from tests.cutting import CuttingProxy
 from tests.servers import TestServer
 
 StartServer = Callable[..., TestServer]
+on_valkey = pytest.mark.parametrize("real_kind", ["valkey"], indirect=True)
+"""For what is the client's affair alone, or the coordinator's; the others run on each server."""
 AOF = ("--appendonly", "yes", "--appendfsync", "always")
 
 
@@ -81,6 +86,7 @@ async def test_what_is_sent_while_no_coordinator_is_active_takes_effect_later(
         assert (await waiting).total == 20
 
 
+@on_valkey
 @in_loop
 async def test_coordinators_that_take_over_from_each_other_lose_and_double_nothing(
     real_url: str,
@@ -105,6 +111,7 @@ async def test_coordinators_that_take_over_from_each_other_lose_and_double_nothi
 # -- the lease -------------------------------------------------------------------------------------
 
 
+@on_valkey
 @in_loop
 async def test_who_was_away_rejoins_and_sends_again_what_was_refused_once_and_in_order(
     real_url: str,
@@ -131,6 +138,7 @@ async def test_who_was_away_rejoins_and_sends_again_what_was_refused_once_and_in
         assert errors == []  # that it had to rejoin is not the caller's affair
 
 
+@on_valkey
 @in_loop
 async def test_an_id_taken_over_meanwhile_ends_the_client_that_had_it(real_url: str) -> None:
     async with RealFleet(real_url) as fleet:
@@ -151,6 +159,7 @@ async def test_an_id_taken_over_meanwhile_ends_the_client_that_had_it(real_url: 
             assert (await second.query("patterns")).total == 0
 
 
+@on_valkey
 @in_loop
 async def test_heartbeats_alone_bring_it_back(real_url: str) -> None:
     async with RealFleet(real_url, lease_s=0.6) as fleet, fleet.async_client("AI_1"):
@@ -190,6 +199,7 @@ async def test_a_server_killed_and_started_again_loses_nothing_with_its_log(
         assert (await client.query("patterns")).total == 100
 
 
+@on_valkey
 @in_loop
 async def test_a_cursor_of_an_earlier_epoch_replays_from_there(start_server: StartServer) -> None:
     server = start_server(*AOF)
@@ -237,6 +247,7 @@ async def test_one_ahead_of_a_server_that_lost_everything_is_told_so_and_goes_on
 
 
 @pytest.mark.parametrize("reads", ["before", "after"])
+@on_valkey
 @in_loop
 async def test_one_at_57_of_a_server_restored_to_50_that_went_on_to_60_is_told_so(
     reads: str, start_server: StartServer, tmp_path: Path
@@ -256,7 +267,7 @@ async def test_one_at_57_of_a_server_restored_to_50_that_went_on_to_60_is_told_s
         await share(client, range(51, 58))
         await client.confirm()
         await client.close()
-        await until(lambda: reader._log.last >= 57)
+        await until(lambda: reader._reader._log.last >= 57)
         if reads == "before":
             await receive_until(reader, is_pattern(57))
             cursor = reader.cursor
@@ -290,6 +301,7 @@ async def test_one_at_57_of_a_server_restored_to_50_that_went_on_to_60_is_told_s
         await client.close()
 
 
+@on_valkey
 @in_loop
 async def test_the_cursor_behind_a_forgotten_gap_is_where_the_server_is(
     start_server: StartServer,
@@ -305,7 +317,7 @@ async def test_the_cursor_behind_a_forgotten_gap_is_where_the_server_is(
         server.restart()
         await receive_until(other, lambda m: m.message_type == "gap" and m.stream == "log")
         assert other.cursor.log == 0
-        assert other.cursor.epoch == other._log.epoch
+        assert other.cursor.epoch == other._reader._log.epoch
 
 
 @in_loop
@@ -395,6 +407,7 @@ async def test_connections_killed_at_random_lose_and_double_nothing(
 
 
 @pytest.mark.parametrize("seed", [1])
+@on_valkey
 @in_loop
 async def test_a_bad_network_loses_and_doubles_nothing(
     seed: int, start_server: StartServer, socket: Path
@@ -423,6 +436,7 @@ async def test_a_bad_network_loses_and_doubles_nothing(
         assert [one["data"]["number"] for one in shared] == list(range(total))
 
 
+@on_valkey
 @in_loop
 async def test_a_lost_reply_to_xadd_has_one_effect(start_server: StartServer, socket: Path) -> None:
     server = start_server()
@@ -443,6 +457,7 @@ async def test_a_lost_reply_to_xadd_has_one_effect(start_server: StartServer, so
         assert (await client.query("patterns")).items[0]["revision"] == 1
 
 
+@on_valkey
 @in_loop
 async def test_a_connection_that_is_silently_dead_is_noticed(
     start_server: StartServer, socket: Path, monkeypatch: pytest.MonkeyPatch
@@ -473,20 +488,52 @@ async def loses_what_was_sent_while_it_was_cut_off(url: str) -> bool:
         return numbers_of(await receive_all(reader, 1)) != list(range(20))
 
 
+@on_valkey
 @in_loop
 async def test_what_is_sent_while_a_subscriber_is_cut_off_is_not_lost(real_url: str) -> None:
     assert not await loses_what_was_sent_while_it_was_cut_off(real_url)
 
 
+@on_valkey
 @in_loop
 async def test_without_reading_again_after_subscribing_it_would_be(
     real_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def nothing(self: AsyncClient) -> None:
+    async def nothing(self: Reader) -> None:
         pass
 
-    monkeypatch.setattr(AsyncClient, "_catch_up", nothing)
+    monkeypatch.setattr(Reader, "catch_up", nothing)
     assert await loses_what_was_sent_while_it_was_cut_off(real_url)
+
+
+@in_loop
+async def test_streams_are_read_again_although_the_channel_is_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Pushes may get lost alone, and those of the inbox hide no gap in the log."""
+    monkeypatch.setattr(client_module, "REREAD_EVERY_S", 0.3)
+    async with (
+        FakeFleet() as fleet,
+        fleet.async_client("AI_1") as client,
+        fleet.async_client("AI_2") as reader,
+    ):
+        take = Reader.take_push
+
+        async def lossy(self: Reader, data: bytes) -> None:
+            if decode_push(data).after is None:
+                await take(self, data)
+
+        async def keep_busy() -> None:
+            for number in range(1, 10_000):
+                await client.share_pattern(pattern(number))
+                await asyncio.sleep(0.02)
+
+        monkeypatch.setattr(Reader, "take_push", lossy)
+        await client.share_pattern(pattern(0), target_ai="AI_2")
+        busy = asyncio.create_task(keep_busy())
+        came = await receive_until(reader, is_pattern(0), 5)
+        busy.cancel()
+        assert len(numbers_of(came)) > 5
 
 
 # -- retention -------------------------------------------------------------------------------------
@@ -519,6 +566,7 @@ async def test_who_was_away_beyond_retention_is_told_exactly_what_is_gone(real_u
             assert (gap.sender_id, gap.n) == ("hub", oldest - 1)
 
 
+@on_valkey
 @in_loop
 async def test_a_late_reader_is_told_what_retention_cut_meanwhile(
     real_url: str, monkeypatch: pytest.MonkeyPatch

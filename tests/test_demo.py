@@ -110,7 +110,7 @@ def test_a_demo_ends_with_what_it_measured(demo: Callable[..., Demo]) -> None:
     score = best["measured"]
     assert best["measured"] == best["held_out"][best["workload"]]
     assert score["bound"] < score["achieved"] < score["baseline"]
-    assert best["claimed_gap_closed"] == pytest.approx(score["gap_closed"], abs=1e-9)
+    assert best["claimed_gap_closed"] == pytest.approx(best["trained_gap_closed"], abs=1e-9)
 
 
 def test_a_demo_tells_what_happens_line_by_line(demo: Callable[..., Demo]) -> None:
@@ -198,7 +198,12 @@ def test_claims_are_measured_again_and_nonsense_is_passed_over() -> None:
     values = {parameter.name: parameter.default for parameter in problem.parameters}
 
     def item(contributor: str, gap: object, parameters: object) -> dict[str, object]:
-        data = {"parameters": parameters, "held_out": {"workload": workload, "gap_closed": gap}}
+        data = {
+            "parameters": parameters,
+            "workload": problem.training_workloads[0],
+            "gap_closed": gap,
+            "held_out": {"workload": workload},
+        }
         return {
             "id": f"p-{contributor}",
             "specialization": "file_system",

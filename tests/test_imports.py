@@ -98,11 +98,11 @@ def test_what_the_checks_see() -> None:
 
 
 LAYERS = (
-    {"errors", "clock", "processes", "private_files"},
+    {"clock", "errors", "private_files", "processes", "waiting"},
     {"messages", "specializations"},
     {"keys", "payloads", "settings"},
     {"effects", "embedded", "fleet"},
-    {"connection", "context", "lease", "letters", "questions", "reads"},
+    {"connection", "context", "lease", "letters", "questions", "reads", "streams"},
     {"history", "ingress", "retention", "server_check", "sync", "transaction"},
     {"state", "status"},
     {"answers", "duties", "knowledge", "operator", "registry"},

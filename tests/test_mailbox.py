@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
-from coordinator.errors import CoordError, IdTaken, Refused
+from coordinator.errors import CoordError
 from coordinator.feed import StreamName
-from coordinator.mailbox import Mailbox, Message, refusal
+from coordinator.mailbox import Mailbox, Message
 from tests.clients import in_loop
 
 
@@ -108,14 +107,3 @@ async def test_what_is_in_it_comes_before_the_reason_of_its_end() -> None:
     for _ in range(2):
         with pytest.raises(CoordError, match="first"):
             await mailbox.take()
-
-
-def test_an_error_message_stands_for_an_exception() -> None:
-    payload: dict[str, Any] = {"code": "bad_payload", "detail": "no", "in_reply_to": "m1"}
-    refused = refusal(payload)
-    assert isinstance(refused, Refused)
-    assert (refused.code, refused.in_reply_to, refused.field) == ("bad_payload", "m1", "")
-    taken = {"holder": "h.1", "lease_ends_ms": 2, "last_heartbeat_ms": 1}
-    second = refusal({"code": "id_taken", "detail": "no", **taken})
-    assert isinstance(second, IdTaken)
-    assert (second.holder, second.lease_ends_ms, second.last_heartbeat_ms) == ("h.1", 2, 1)

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from coordinator import operator
 from coordinator.errors import BadMessage, NotAnswered, Refused
 from coordinator.operator import send_as_operator
 from tests.fleet import FleetUnderTest
@@ -22,38 +21,43 @@ def fleet(redis: Redis) -> FleetUnderTest:
     return fleet
 
 
-@pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Takes what happens while the sender waits."""
+def send(
+    fleet: FleetUnderTest,
+    message_type: str,
+    payload: dict[str, Any],
+    meanwhile: Callable[[], object] | None = None,
+    **options: Any,
+) -> str:
+    """Send it; ``meanwhile`` happens while the sender waits, else the coordinator runs."""
 
-    def meanwhile(happens: Callable[[], object]) -> None:
-        monkeypatch.setattr(operator.time, "sleep", lambda _: happens())
+    def pause(seconds: float) -> None:
+        (meanwhile or fleet.run)()
 
-    return meanwhile
-
-
-def send(fleet: FleetUnderTest, message_type: str, payload: dict[str, Any], **options: Any) -> str:
     return send_as_operator(
-        fleet.redis, fleet.keys, fleet.clock, fleet.ids, message_type, payload, **options
+        fleet.redis,
+        fleet.keys,
+        fleet.clock,
+        fleet.ids,
+        message_type,
+        payload,
+        pause=pause,
+        **options,
     )
 
 
-def test_it_returns_once_the_message_is_committed(fleet: FleetUnderTest, pauses: Any) -> None:
-    pauses(fleet.run)
+def test_it_returns_once_the_message_is_committed(fleet: FleetUnderTest) -> None:
     message_id = send(fleet, "pattern_share", {"pattern": {"id": "p"}}, target_ai="a")
     assert fleet.record("pattern", "p")["contributor"] == "operator"
     assert fleet.inbox("a")[-1]["message_id"] == message_id
 
 
-def test_each_is_an_instance_of_its_own(fleet: FleetUnderTest, pauses: Any) -> None:
-    pauses(fleet.run)
+def test_each_is_an_instance_of_its_own(fleet: FleetUnderTest) -> None:
     for _ in range(2):
         send(fleet, "pattern_share", {"pattern": {"id": "p"}})
     assert fleet.record("pattern", "p")["revision"] == "2"
 
 
-def test_a_refusal_is_raised(fleet: FleetUnderTest, pauses: Any) -> None:
-    pauses(fleet.run)
+def test_a_refusal_is_raised(fleet: FleetUnderTest) -> None:
     with pytest.raises(Refused) as caught:
         send(fleet, "retract", {"id": "nothing"})
     refused = caught.value
@@ -62,18 +66,28 @@ def test_a_refusal_is_raised(fleet: FleetUnderTest, pauses: Any) -> None:
     assert refused.in_reply_to == fleet.error("operator")["in_reply_to"]
 
 
-def test_anothers_refusal_is_not_ours(fleet: FleetUnderTest, pauses: Any) -> None:
+def test_a_refusal_that_cannot_name_the_message_is_raised(fleet: FleetUnderTest) -> None:
+    with pytest.raises(Refused) as caught:
+        send(fleet, "pattern_share", {"pattern": {"id": "p", "text": "x" * 300_000}})
+    assert (caught.value.code, caught.value.in_reply_to) == ("too_large", None)
+
+
+def test_anothers_refusal_is_not_ours(fleet: FleetUnderTest) -> None:
     fleet.say("operator", "retract", {"id": "nothing"})
     fleet.run()
-    pauses(fleet.run)
     send(fleet, "pattern_share", {"pattern": {"id": "p"}})
     assert fleet.ids_in("pattern") == ["p"]
 
 
-def test_nobody_is_active(fleet: FleetUnderTest, pauses: Any) -> None:
-    pauses(lambda: fleet.clock.advance(1))
+def test_nobody_is_active(fleet: FleetUnderTest) -> None:
     with pytest.raises(NotAnswered, match=r"within 3 s; it is queued .* start `coord serve`"):
-        send(fleet, "pattern_share", {"pattern": {"id": "p"}}, timeout_s=3)
+        send(
+            fleet,
+            "pattern_share",
+            {"pattern": {"id": "p"}},
+            meanwhile=lambda: fleet.clock.advance(1),
+            timeout_s=3,
+        )
     fleet.run()
     assert fleet.ids_in("pattern") == ["p"]
 
@@ -85,15 +99,14 @@ def test_what_cannot_be_written_is_not_sent(fleet: FleetUnderTest) -> None:
     assert fleet.state() == before
 
 
-def test_it_is_sent_as_clients_send(fleet: FleetUnderTest, pauses: Any) -> None:
+def test_it_is_sent_as_clients_send(fleet: FleetUnderTest) -> None:
     seen: list[Any] = []
 
     def look() -> None:
         seen.extend(fleet.stream("coord:ingress:operator"))
         fleet.run()
 
-    pauses(look)
-    message_id = send(fleet, "pattern_share", {"pattern": {"id": "p"}})
+    message_id = send(fleet, "pattern_share", {"pattern": {"id": "p"}}, look)
     ((_, fields),) = seen
     assert fields["n"] == "1"
     assert json.loads(fields["body"]) == {

@@ -14,12 +14,13 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
+from importlib.metadata import version
 from typing import Any
 
 from coordinator import AsyncClient, CoordError, IdTaken, Settings
 from coordinator.processes import tied_to_parent
 from coordinator.specializations import capabilities_of
-from workers.lines import REFUSED_EXIT, encode_line, read_line, write_line
+from workers.lines import METRICS, REFUSED_EXIT, encode_line, read_line, write_line
 from workers.problems import find_problem
 
 log = logging.getLogger("coord.trainer")
@@ -38,12 +39,7 @@ class Agent:
         self._settings = settings
         self._client = self._new_client()
         self._training: Process | None = None
-        self.metrics = {
-            "patterns_generated": 0,
-            "components_created": 0,
-            "collaborations_completed": 0,
-            "features_implemented": 0,
-        }
+        self.metrics = dict.fromkeys(METRICS, 0)
 
     async def run(self) -> None:
         """Take part until cancelled. Raises CoordError when the fleet does not take us."""
@@ -72,7 +68,7 @@ class Agent:
             specialization=specialization,
             capabilities=capabilities_of(specialization),
             settings=self._settings,
-            profile={"version": "0.1.0", "trainer": True},
+            profile={"version": version("coord"), "trainer": True},
         )
 
     async def _connect(self) -> None:
@@ -134,7 +130,11 @@ class Agent:
         run = self._client.instance.rpartition(".")[2]
         command += [self._ai_id, self._settings.specialization, run]
         self._training = await asyncio.create_subprocess_exec(
-            *tied_to_parent(command), stdin=PIPE, stdout=PIPE, limit=LINE_MAX_BYTES
+            *tied_to_parent(command),
+            stdin=PIPE,
+            stdout=PIPE,
+            limit=LINE_MAX_BYTES,
+            process_group=0,  # Ctrl-C is the worker's affair
         )
         assert self._training.stdout is not None
         await self._offer_known_patterns()

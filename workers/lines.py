@@ -8,6 +8,14 @@ from typing import Any, TextIO
 REFUSED_EXIT = 3
 """The fleet does not take this AI: starting again would not help."""
 
+METRICS = (
+    "patterns_generated",
+    "components_created",
+    "collaborations_completed",
+    "features_implemented",
+)
+"""What a trainer counts, in the order in which it is shown."""
+
 
 def encode_line(line: dict[str, Any]) -> bytes:
     return json.dumps(line, separators=(",", ":")).encode() + b"\n"

@@ -1,8 +1,8 @@
 """The training process of a trainer: it searches, and tells what it found.
 
 On standard input come shared patterns, one JSON object ``{"pattern": {...}, "contributor": ai}`` a
-line; standard output carries what was learned, ``{"pattern": {...}, "code": {...}}`` a line. It
-ends when its input does.
+line; standard output carries what was learned, one ``{"pattern": {...}, "code": {...},
+"performance": {...}}`` a line. It ends when its input does.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import argparse
 import logging
 import os
 import queue
-import signal
 import sys
 import threading
 import zlib
@@ -186,7 +185,6 @@ def main() -> None:
     problem = find_problem(arguments.specialization)
     if problem is None:
         raise SystemExit(f"there is nothing to train for {arguments.specialization!r} yet")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's affair
     seed = seed_of(arguments.ai_id)
     trainer = Trainer(arguments.ai_id, problem, seed, arguments.run)
     offers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()

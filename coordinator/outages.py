@@ -1,0 +1,61 @@
+"""Outages of the server: which errors are one, and how a client waits until one is over."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+
+from coordinator.errors import ServerUnusable
+
+log = logging.getLogger("coord.client")
+
+T = TypeVar("T")
+
+FIRST_WAIT_S = 0.1
+LONGEST_WAIT_S = 5.0
+
+OUTAGES = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.OutOfMemoryError,
+    redis.ReadOnlyError,
+)
+PASSING_REFUSALS = ("MISCONF", "NOREPLICAS")
+
+
+async def through_outages(
+    action: Callable[[], Awaitable[T]], ai_id: str, check: Callable[[], None]
+) -> T:
+    """Try ``action`` until the server takes it; ``check`` raises when that is no longer wanted.
+
+    What no waiting can cure raises ServerUnusable.
+    """
+
+    async def note(error: Exception) -> None:
+        check()
+        if not _is_outage(error):
+            raise ServerUnusable(f"the server refuses what {ai_id} needs: {error}") from None
+        log.info("%s: waiting for the server: %s", ai_id, error)
+
+    retry: Retry = Retry(
+        ExponentialWithJitterBackoff(cap=LONGEST_WAIT_S, base=FIRST_WAIT_S),
+        retries=-1,
+        supported_errors=(redis.RedisError,),
+    )
+    check()
+    return await retry.call_with_retry(action, note)
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether it may end by itself, or by what its operator does about it.
+
+    A refused login comes as a ConnectionError that it is the cause of.
+    """
+    if isinstance(error.__cause__ or error, redis.AuthenticationError):
+        return False
+    return isinstance(error, OUTAGES) or str(error).startswith(PASSING_REFUSALS)

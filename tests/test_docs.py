@@ -1,0 +1,302 @@
+"""The documents say what is: links lead somewhere, examples run, tables equal what they list."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from redis import Redis
+
+from cli.main import app
+from cli.output import ExitCode
+from cli.serve import run_coordinator
+from coordinator import Client, Cursor, Settings
+from coordinator import errors as errors_module
+from coordinator.dispatch import ROUTES
+from coordinator.keys import Keys
+from coordinator.messages import HUB, OPERATOR, Envelope, decode_push
+from tests.fleet import FleetUnderTest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+README = REPOSITORY / "README.md"
+PROTOCOL = REPOSITORY / "docs" / "protocol.md"
+EXAMPLE = REPOSITORY / "examples" / "own_trainer.py"
+DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("**/*.md")])
+LIMIT_S = 20.0
+OF_THE_HUB = {"training_sync", "query_result", "error"}
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", document.read_text(), re.M | re.S)
+
+
+def prose(document: Path) -> str:
+    """The document without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.M | re.S)
+
+
+def table(document: Path, *heads: str) -> list[list[str]]:
+    """The cells of the rows of the table with these heads."""
+    head = f"| {' | '.join(heads)} |\n"
+    text = document.read_text()
+    assert text.count(head) == 1, f"{document.name} must have one table of {heads}"
+    rows = text.partition(head)[2].partition("\n\n")[0].strip().splitlines()[1:]
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
+
+
+# -- links -----------------------------------------------------------------------------------------
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that a forge makes of the headings."""
+    headings = re.findall(r"^#+ (.*)$", prose(document), re.M)
+    names = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    assert len(names) == len(set(names)), f"two headings of {document.name} are the same"
+    return set(names)
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_links_lead_somewhere(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        assert target.exists(), f"{document.name} links to {link}"
+        assert target.resolve().is_relative_to(REPOSITORY)
+        assert not anchor or anchor in anchors(target), f"{document.name} links to {link}"
+
+
+# -- the README ------------------------------------------------------------------------------------
+
+
+def test_the_example_is_shown_in_full() -> None:
+    assert EXAMPLE.read_text() in blocks(README, "python")
+    assert len(EXAMPLE.read_text().splitlines()) < 20
+
+
+@contextmanager
+def coordinated(url: str) -> Iterator[None]:
+    stop = threading.Event()
+    thread = threading.Thread(target=run_coordinator, args=(Settings(), url, stop))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_the_example_shares_what_it_measures_and_prints_what_others_share(real_url: str) -> None:
+    environment = os.environ | {"COORD_REDIS_URL": real_url, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-u", str(EXAMPLE)]
+    with (
+        coordinated(real_url),
+        Client("AI_Other", real_url) as other,
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            pattern = received(other, "pattern_share")["pattern"]
+            metrics = received(other, "performance_report")["performance"]
+            other.share_pattern({"id": "a-pattern-of-mine", "type": "note"})
+            printed = next(line for line in process.stdout if "AI_Other" in line)
+        finally:
+            process.kill()
+    assert "pattern_share a-pattern-of-mine" in printed
+    assert all(0 < seconds < LIMIT_S for seconds in [*pattern["data"].values(), *metrics.values()])
+    assert pattern["data"]
+
+
+def received(client: Client, message_type: str) -> dict[str, Any]:
+    """The payload of the next message of that type."""
+    while True:
+        message = client.receive(timeout_s=LIMIT_S)
+        assert message is not None, f"no {message_type} came"
+        if message.message_type == message_type:
+            return message.payload
+
+
+def test_the_test_in_the_readme_passes() -> None:
+    tests = [block for block in blocks(README, "python") if "def test_" in block]
+    assert len(tests) == 1
+    names: dict[str, Any] = {}
+    exec(tests[0], names)  # our own document's
+    found = [value for name, value in names.items() if name.startswith("test_")]
+    assert len(found) == 1
+    found[0]()
+
+
+def test_the_configuration_table_equals_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", "/home/me")
+    expected = []
+    for name, field in Settings.model_fields.items():
+        default = field.get_default(call_default_factory=True, validated_data={})
+        shown = "none" if default is None else f"`{default}`".replace("/home/me", "~")
+        expected.append([f"`COORD_{name.upper()}`", shown, field.description])
+    assert table(README, "variable", "default", "meaning") == expected
+
+
+def command_lines() -> dict[str, str]:
+    """Every command of the shell, as it is called, and the first sentence of its help."""
+    found = {}
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        subcommands = getattr(command, "commands", {"": command})
+        for subname, subcommand in subcommands.items():
+            first = " ".join((subcommand.help or "").split("\n\n")[0].split())
+            found[f"coord {name} {subname}".strip()] = first
+    return found
+
+
+def test_the_command_table_equals_the_commands() -> None:
+    rows = table(README, "command", "what it does")
+    assert dict(row for row in rows if len(row) == 2) == {
+        f"`{command}`": first.partition(". ")[0].rstrip(".")
+        for command, first in command_lines().items()
+    }
+
+
+def test_the_exit_code_table_equals_the_exit_codes() -> None:
+    assert table(README, "code", "meaning") == [[str(int(c)), c.meaning] for c in ExitCode]
+
+
+def test_the_layout_names_every_module_of_the_coordinator() -> None:
+    rows = table(REPOSITORY / "docs" / "architecture.md", "module", "what it is")
+    listed = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
+    there = {path.stem for path in (REPOSITORY / "coordinator").glob("*.py")} - {"__init__"}
+    assert sorted(listed) == sorted(there)
+
+
+# -- the protocol ----------------------------------------------------------------------------------
+
+
+EXAMPLES: list[dict[str, Any]] = [json.loads(block) for block in blocks(PROTOCOL, "json")]
+ENVELOPES = [example for example in EXAMPLES if "message_type" in example]
+SENT = [example for example in ENVELOPES if example["sender_id"] != HUB]
+ANSWERS = {example["message_type"]: example for example in ENVELOPES if example not in SENT}
+LETTERS = [
+    example["payload"]["id"] for example in SENT if example["message_type"].startswith("dead_")
+]
+
+
+def fleet_with_dead_letters(redis: Redis) -> FleetUnderTest:
+    """A fleet in which the examples can be sent one after the other."""
+    fleet = FleetUnderTest(redis)
+    fleet.join("AI_Node_2", specialization="security")
+    body = json.dumps(next(e for e in SENT if e["message_type"] == "pattern_share"))
+    for letter in LETTERS:
+        fields = {"door": "AI_Node_1", "instance": "i", "n": 1, "ms": 1, "error": "e", "body": body}
+        redis.xadd(fleet.keys.dead, fields, id=letter)  # type: ignore[arg-type]
+    return fleet
+
+
+def test_every_example_is_accepted(redis: Redis) -> None:
+    fleet = fleet_with_dead_letters(redis)
+    for n, message in enumerate(SENT, 1):
+        sender = message["sender_id"]
+        if message["message_type"] == "dead_retry":
+            fleet.say("AI_Node_1", "hello", n=1000)  # it has said goodbye
+        fleet.write(sender, json.dumps(message), instance=f"{sender}.1", n=100 + n)
+        fleet.run()
+        refused = [event for event in fleet.events() if event["kind"] == "refused"]
+        assert refused == [], message["message_type"]
+    counted = {name.decode() for name in redis.hkeys(fleet.keys.totals)}  # type: ignore[union-attr]
+    assert counted == set(ROUTES) == {message["message_type"] for message in SENT}
+    assert redis.xlen(fleet.keys.dead) == 0
+
+
+def test_the_answers_have_the_fields_that_the_coordinator_sends(redis: Redis) -> None:
+    fleet = FleetUnderTest(redis)
+    fleet.join("AI_Node_2", specialization="security")
+    fleet.say("AI_Node_2", "pattern_share", {"pattern": {"id": "p0", "type": "note", "data": {}}})
+    pushes = redis.pubsub(ignore_subscribe_messages=True)
+    pushes.subscribe(fleet.keys.channel("AI_Node_1"))
+    hello, pattern_share = (
+        next(example for example in SENT if example["message_type"] == message_type)
+        for message_type in ("hello", "pattern_share")
+    )
+    query = pattern_share | {"message_type": "query", "payload": {"what": "ais"}}
+    for n, message in enumerate((hello, query, pattern_share | {"payload": {}}), 1):
+        fleet.write("AI_Node_1", json.dumps(message), instance="i", n=n)
+        fleet.run()
+    sent: dict[str, Any] = {}
+    while len(sent) < 3:
+        raw = pushes.get_message(timeout=LIMIT_S)
+        if raw is not None:
+            push = decode_push(raw["data"])
+            sent[push.message["message_type"]] = push.message
+    pushes.close()
+    assert sent.keys() == ANSWERS.keys() == OF_THE_HUB
+    for message_type, message in sent.items():
+        assert shape(ANSWERS[message_type]) == shape(message)
+
+
+def shape(value: Any) -> Any:
+    """The keys of an object and of what is in it, whatever its values."""
+    if isinstance(value, dict):
+        return {name: shape(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [shape(part) for part in value[:1] if isinstance(part, dict)]
+    return None
+
+
+def test_the_other_examples_are_what_they_seem() -> None:
+    for example in ENVELOPES:
+        Envelope.model_validate(example)
+    push, cursor, gap = (example for example in EXAMPLES if example not in ENVELOPES)
+    Envelope.model_validate(decode_push(json.dumps(push).encode()).message)
+    Cursor.model_validate(cursor)
+    assert gap.keys() == {"stream", "first", "last", "reason"}
+
+
+def error_codes() -> set[str]:
+    """Every code that the coordinator's source gives to an error."""
+    codes = set()
+    for path in sorted((REPOSITORY / "coordinator").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(), str(path))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "BadMessage":
+                codes |= {part.value for part in node.args[:1] if isinstance(part, ast.Constant)}
+            if isinstance(node, ast.Dict):
+                codes |= {
+                    value.value
+                    for key, value in zip(node.keys, node.values, strict=True)
+                    if isinstance(key, ast.Constant)
+                    and key.value == "code"
+                    and isinstance(value, ast.Constant)
+                }
+    classes = vars(errors_module).values()
+    codes |= {c.code for c in classes if isinstance(c, type) and issubclass(c, Exception)}
+    return codes
+
+
+def test_every_type_and_every_code_is_there() -> None:
+    text = prose(PROTOCOL)
+    for word in [*ROUTES, *OF_THE_HUB, *error_codes(), HUB, OPERATOR, "gap"]:
+        assert f"`{word}`" in text or f"### {word}\n" in text, f"{word} is not in {PROTOCOL.name}"
+    assert {row[0].strip("`") for row in table(PROTOCOL, "code", "what is wrong", "the cure")} <= (
+        error_codes()
+    )
+    assert {"too_large", "rejoin", "id_taken", "internal", "bad_entry"} <= error_codes()
+
+
+def test_keys_that_the_documents_name_are_keys() -> None:
+    keys = vars(Keys()).values()
+    for document in DOCUMENTS:
+        for name in re.findall(r"`(coord:[a-z]+)`", document.read_text()):
+            assert name in keys, f"{document.name} names {name}"

@@ -1,0 +1,111 @@
+"""Trainers under test: `rq worker` process trees, and jobs that somebody wrote by hand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rq import Queue
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from coordinator.processes import start_time, tied_to_parent
+from coordinator.settings import Settings
+from tests.clients import RealFleet
+from tests.servers import python_environment, wait_for
+from workers.launch import trainer_command, trainer_environment
+
+LEASE_S = 3.0
+
+
+class Trainer:
+    """One `rq worker` process tree, and the processes in it."""
+
+    def __init__(self, fleet: RealFleet, ai: str, log: Path, specialization: str = "general"):
+        settings = Settings(lease_s=LEASE_S, specialization=specialization)
+        self.log = log
+        with log.open("wb") as stream:
+            self.process = subprocess.Popen(
+                tied_to_parent(trainer_command(ai, "coord")),
+                env=python_environment(**trainer_environment(fleet.url, settings)),
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+
+    @property
+    def agent(self) -> int:
+        return wait_for(lambda: child_of(self.process.pid, "workers.agent"), what="an agent")
+
+    @property
+    def training(self) -> int:
+        return wait_for(lambda: child_of(self.agent, "workers.training"), what="a training")
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+
+
+def child_of(parent: int, module: str) -> int | None:
+    """The process that ``parent`` started to run ``module``."""
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes()
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except (OSError, ValueError):
+            continue
+        runs = f"\0-m\0{module}\0".encode() in command and b"\0-I\0" not in command
+        if runs and int(fields[1]) == parent and fields[0] != "Z":
+            return int(entry.name)
+    return None
+
+
+def is_gone(*pids: int) -> bool:
+    return all(start_time(pid) is None for pid in pids)
+
+
+Start = Callable[..., Trainer]
+
+
+@contextmanager
+def started_trainers(fleet: RealFleet, directory: Path) -> Iterator[Start]:
+    """Gives a function that starts one (its AI, its specialization); all end with the block."""
+    started: list[Trainer] = []
+
+    def start(ai: str, specialization: str = "general") -> Trainer:
+        started.append(Trainer(fleet, ai, directory / f"log-{len(started)}", specialization))
+        return started[-1]
+
+    yield start
+    for trainer in started:
+        trainer.end()
+
+
+def instance(fleet: RealFleet, ai: str) -> str:
+    name: Any = fleet.redis.hget(fleet.keys.ai(ai), "instance")
+    return name.decode() if name and ai in fleet.live() else ""
+
+
+def patterns_of(fleet: RealFleet, ai: str) -> int:
+    return sum(m["sender_id"] == ai and m["message_type"] == "pattern_share" for m in fleet.log())
+
+
+def put_job(fleet: RealFleet, ai: str, data: Any, **fields: Any) -> Job:
+    """A job written by hand, as somebody would who may write to Redis."""
+    queue = Queue(fleet.keys.queue(ai), connection=fleet.redis, serializer=JSONSerializer)
+    job = Job.create("os.getpid", connection=fleet.redis, serializer=JSONSerializer)
+    job.origin = queue.name
+    queue.enqueue_job(job)
+    queue.remove(job)
+    encoded = {"data": json.dumps(data).encode(), **fields}
+    fleet.redis.hset(job.key, mapping=encoded)
+    queue.push_job_id(job.id)
+    return job
