@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import redis
-from redis.exceptions import NoPermissionError
+from hiredis import pack_command
+from redis.client import Pipeline
+from redis.exceptions import ExecAbortError, NoPermissionError
 
 from coordinator.effects import Answer, Broadcast, Deliver, Effect, Event, Note, Write
 from coordinator.errors import LeaseLost
@@ -73,9 +75,7 @@ def commit(connection: redis.Redis, lease: Lease, commands: Iterable[Command]) -
         try:
             lease.fence(pipe)
             pipe.multi()
-            for command in commands:
-                pipe.execute_command(*command)
-            replies = pipe.execute(raise_on_error=False)
+            replies = _exec(pipe, commands)
         except (redis.RedisError, LeaseLost) as error:
             raise CommitFailed(outcome_of(error), error) from error
     for reply in replies:
@@ -90,6 +90,32 @@ def stream_fields(fleet: Fleet) -> tuple[Any, ...]:
         *("log_n", log.n, "log_bytes", log.total_bytes),
         *("events_n", events.n, "events_bytes", events.total_bytes),
     )
+
+
+def _exec(pipe: Pipeline, commands: Iterable[Command]) -> list[Any]:
+    """What Pipeline.execute does, in half its time, which is most of a coordinator's: commands are
+    packed by hiredis and sent as they are, and nothing is made of a reply but an exception.
+
+    Raises the first refusal of a command, WatchError, or what the connection says.
+    """
+    connection = pipe.connection
+    assert connection is not None, "the fence has opened one"
+    packed = [pack_command(command) for command in (("MULTI",), *commands, ("EXEC",))]
+    connection.send_packed_command([b"".join(packed)])
+    refused: redis.ResponseError | None = None
+    for _ in packed[:-1]:
+        try:
+            connection.read_response()
+        except redis.ResponseError as error:
+            refused = refused or error
+    try:
+        replies: list[Any] | None = connection.read_response()
+    except ExecAbortError as aborted:
+        raise refused or aborted from None
+    pipe.watching = False
+    if replies is None:
+        raise redis.WatchError("Watched variable changed.")
+    return replies
 
 
 class Batch:

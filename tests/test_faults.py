@@ -232,7 +232,7 @@ def test_a_message_that_was_sent_twice_takes_effect_once(play: Play) -> None:
 
 
 def without_fence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Lease, "fence", lambda self, pipe: None)
+    monkeypatch.setattr(Lease, "fence", lambda self, pipe: pipe.watch("something else"))
 
 
 def without_new_token(monkeypatch: pytest.MonkeyPatch) -> None:
