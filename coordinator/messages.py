@@ -164,6 +164,14 @@ def encode_message(
         raise _not_writable(error) from None
 
 
+def encode_body(message_json: str) -> bytes:
+    """An envelope as it travels. BadMessage for what is not Unicode, such as half a surrogate."""
+    try:
+        return message_json.encode()
+    except UnicodeEncodeError as error:
+        raise BadMessage("not_json", f"payload is not Unicode: {error}", "payload") from None
+
+
 def encode_push(
     message_json: str,
     *,

@@ -12,7 +12,7 @@ import redis
 from coordinator.clock import Clock, Ids, instance_id, iso
 from coordinator.errors import NotAnswered, refusal
 from coordinator.keys import Keys
-from coordinator.messages import OPERATOR, encode_message
+from coordinator.messages import OPERATOR, encode_body, encode_message
 
 POLL_S = 0.02
 
@@ -35,8 +35,9 @@ def send_as_operator(
     """
     message_id = ids.new()
     instance = instance_id(ids)
-    body = encode_message(
-        message_id, OPERATOR, message_type, iso(clock.now_ms()), payload, target_ai
+    timestamp = iso(clock.now_ms())
+    body = encode_body(
+        encode_message(message_id, OPERATOR, message_type, timestamp, payload, target_ai)
     )
     with connection.pipeline(transaction=False) as pipe:
         pipe.xadd(keys.ingress(OPERATOR), {"body": body, "instance": instance, "n": 1})

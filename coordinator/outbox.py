@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from coordinator.clock import Clock, iso
 from coordinator.errors import BadMessage
 from coordinator.keys import Keys
-from coordinator.messages import encode_message
+from coordinator.messages import encode_body, encode_message
 
 MAX_REMEMBERED = 1000
 
@@ -60,10 +60,7 @@ class Outbox:
         """The message as it travels. Raises BadMessage."""
         timestamp = iso(self._clock.now_ms())
         text = encode_message(message_id, self._ai_id, message_type, timestamp, payload, target_ai)
-        try:
-            body = text.encode()
-        except UnicodeEncodeError as error:
-            raise BadMessage("not_json", f"payload is not Unicode: {error}", "payload") from None
+        body = encode_body(text)
         if len(body) > self._max_bytes:
             raise BadMessage(
                 "too_large",

@@ -19,6 +19,14 @@ from coordinator.waiting import comes_true
 R = TypeVar("R", bound=BaseModel)
 
 
+def is_there(path: Path) -> bool:
+    """Whether ``path`` exists; a path that cannot be is not there."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def private_directory(path: Path) -> Path:
     """``path`` made absolute, created if missing. Raises CoordError unless it is ours alone."""
     path = path.absolute()

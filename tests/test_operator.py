@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from coordinator.clock import RandomIds, SystemClock
 from coordinator.errors import BadMessage, NotAnswered, Refused
+from coordinator.keys import Keys
 from coordinator.operator import send_as_operator
 from tests.fleet import FleetUnderTest
 
@@ -117,3 +119,9 @@ def test_it_is_sent_as_clients_send(fleet: FleetUnderTest) -> None:
         "payload": {"pattern": {"id": "p"}},
         "target_ai": None,
     }
+
+
+def test_what_is_not_unicode_is_not_sent(redis: Redis) -> None:
+    with pytest.raises(BadMessage, match="not Unicode"):
+        send_as_operator(redis, Keys(), SystemClock(), RandomIds(), "query", {"x": "\ud800"})
+    assert redis.keys() == []
