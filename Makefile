@@ -21,7 +21,7 @@ demo: $(VENV)/ready ## see four trainers find each other, learn and share (about
 	@$(BIN)/coord demo
 
 test: $(VENV)/ready ## the whole suite: fakeredis, the embedded Valkey, Redis where installed
-	$(BIN)/pytest --ignore tests/chaos
+	$(BIN)/pytest
 
 check: format lint types docs test ## all that must hold before a commit
 
