@@ -114,7 +114,7 @@ class Board:
             seen.best = gap if seen.best is None else max(seen.best, gap)
             if self._best is None or gap > self._best[0]:
                 self._best = (gap, ai)
-                text += ", the best so far"
+                text += ", the highest so far"
         origin = plain(dig(pattern, "derived_from", "contributor") or "", 64)
         if origin and not seen.began_from:
             text += f" (began from a pattern of {origin})"
@@ -124,7 +124,7 @@ class Board:
     def _foot(self) -> Table | Text:
         parts = []
         if self._best:
-            parts.append(f"best so far: {percent(self._best[0])} by {plain(self._best[1])}")
+            parts.append(f"highest so far: {percent(self._best[0])} by {plain(self._best[1])}")
         if self._ends_s is not None:
             parts.append(f"{max(0, self._ends_s - time.monotonic()):.0f} s left")
         return Text("  ".join(parts))

@@ -216,17 +216,15 @@ def print_summary(shown: Console, summary: dict[str, Any]) -> None:
 def _best_rows(best: dict[str, Any] | None) -> list[tuple[str, str]]:
     if best is None:
         return [("best policy", "none was shared in this time: give it more --seconds")]
-    score = best["measured"]
-    rows = [
-        ("best policy", f"{best['pattern_id']} of {best['contributor']}, evaluated here again"),
-        ("", f"on {best['workload']}, a recording that nobody trained on: {score_text(score)}"),
+    held_out = best["held_out"].values()
+    mean = sum(score["gap_closed"] for score in held_out) / len(held_out)
+    name = f"{best['pattern_id']} of {best['contributor']}"
+    where = f"on the {len(held_out)} recordings that nobody trained on"
+    return [
+        ("best policy", f"{name}: the best over all training recordings, evaluated here again"),
+        ("", f"{where}: {percent(mean)} of the gap closed on average"),
+        ("", f"on {best['workload']} of them: {score_text(best['measured'])}"),
     ]
-    others = [score for name, score in best["held_out"].items() if name != best["workload"]]
-    if others:
-        mean = sum(score["gap_closed"] for score in others) / len(others)
-        where = f"on the {len(others)} other held-out recordings"
-        rows.append(("", f"{where}: {percent(mean)} of the gap closed on average"))
-    return rows
 
 
 def _trainer_text(found: dict[str, Any] | None) -> str:
@@ -245,7 +243,8 @@ def _trainer_text(found: dict[str, Any] | None) -> str:
         text += "none of them begun from another's"
     best = found["best"]
     if best:
-        text += f"; best: {percent(best['measured']['gap_closed'])} on {best['workload']}"
+        gap = percent(best["measured"]["gap_closed"])
+        text += f"; the one that did best in training: {gap} on {best['workload']}"
     return text
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import redis
 import typer
@@ -65,6 +66,26 @@ app = typer.Typer(
     " `coord status --watch` in another.",
     epilog=f"Exit codes: {_EXIT_CODES}.",
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"coord {version('coord')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 app.command("demo")(demo.demo)
 app.command("serve")(serve.serve)
 app.command("stop")(serve.stop)

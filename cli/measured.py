@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from statistics import fmean
 from typing import Any
 
 from cli.output import dig
@@ -14,8 +15,8 @@ def measure(patterns: list[Item]) -> dict[str, Any]:
     """The best pattern of each contributor and of all, evaluated again.
 
     ``patterns`` are items as ``coordinator.reads`` gives them. A contributor's own claims choose
-    which of its patterns is looked at. The best is the best on what it was trained on: chosen by
-    the held-out score, that score would be no measure of it any more.
+    which of its patterns is looked at. The best of all is the best over the training workloads:
+    chosen by the held-out scores, those would be no measure of it any more.
     """
     by_contributor: defaultdict[str, list[Item]] = defaultdict(list)
     for item in sorted(patterns, key=lambda item: str(item["timestamp"])):
@@ -45,16 +46,15 @@ def _again(item: Item) -> dict[str, Any] | None:
     workload = dig(item, "pattern", "data", "held_out", "workload")
     problem = find_problem(item["specialization"])
     score = _score(problem, item, workload) if problem else None
-    trained_on = dig(item, "pattern", "data", "workload")
-    trained = _score(problem, item, trained_on) if problem else None
-    if score is None or trained is None:
+    if problem is None or score is None:
         return None
+    trained = [_score(problem, item, workload) for workload in problem.training_workloads]
     return {
         "pattern_id": item["id"],
         "specialization": item["specialization"],
         "workload": workload,
         "claimed_gap_closed": claimed_gap(item),
-        "trained_gap_closed": trained.gap_closed,
+        "trained_gap_closed": fmean(one.gap_closed for one in trained if one),
         "measured": _numbers(score),
     }
 

@@ -98,8 +98,10 @@ def _page(found: Item) -> Group:
         parts.append(Text())
         parts.append(_ai_table(found["ais"][:SHOWN_AIS]))
         more = found["connected_ais"] - len(found["ais"][:SHOWN_AIS])
-        if more > 0:
+        if more > 0 and len(found["ais"]) >= SHOWN_AIS:
             parts.append(Text(f"and {more} more: `coord status --json` lists them all"))
+        elif more > 0:
+            parts.append(Text(f"{more} more are not heard from, and go when their leases end"))
     return Group(*parts)
 
 

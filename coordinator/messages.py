@@ -28,6 +28,7 @@ _FIXES = {
     "extra_forbidden": "is not a key of the envelope; put it inside payload",
     "missing": "is missing; it is required",
     "finite_number": "must be a finite number",
+    "model_type": "should be an object",
 }
 _PATTERN_RULES = {
     ID_PATTERN: f"is not an id: {ID_RULE}",

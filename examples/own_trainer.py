@@ -13,6 +13,6 @@ with Client("AI_sorter", specialization="performance") as client:
     client.report("sorter", {f"seconds_{n}": value for n, value in seconds.items()})
     client.confirm()
     print("shared:", {n: f"{value * 1e6:.0f} us" for n, value in seconds.items()})
-    while message := client.receive(timeout_s=5):
+    while message := client.receive(timeout_s=30):
         shared = message.payload.get("pattern", {})
         print(message.sender_id, message.message_type, shared.get("id", ""))

@@ -214,7 +214,7 @@ def test_the_example_is_under_20_lines() -> None:
 
 def test_the_example_runs_against_a_real_coordinator(state_dir: Path, tmp_path: Path) -> None:
     hasty = tmp_path / "hasty_trainer.py"
-    hasty.write_text(EXAMPLE.read_text().replace("timeout_s=5", "timeout_s=1"))
+    hasty.write_text(EXAMPLE.read_text().replace("timeout_s=30", "timeout_s=1"))
     environment = python_environment(COORD_STATE_DIR=str(state_dir), PYTHONUNBUFFERED="1")
     serving = subprocess.Popen(
         [sys.executable, "-m", "cli.main", "serve"],

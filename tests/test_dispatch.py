@@ -198,7 +198,7 @@ BAD_PAYLOADS: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "empty pattern": ("pattern_share", {"pattern": {}}, "payload.pattern", "is missing or empty"),
     "empty code": ("code_share", {"code": {}}, "payload.code", "is missing or empty"),
     "empty component": ("os_component_share", {"component": None}, "payload.component", "empty"),
-    "a list": ("pattern_share", {"pattern": [1]}, "payload.pattern", "valid dictionary"),
+    "a list": ("pattern_share", {"pattern": [1]}, "payload.pattern", "should be an object"),
     "bad id": ("pattern_share", {"pattern": {"id": "a\nb"}}, "payload.pattern.id", "control"),
     "wrong kind": (
         "pattern_share",
