@@ -2,9 +2,11 @@
 
     python bench/search.py --evaluations 50 100 200 --seeds 10 --processes 2
 
+Does so for each specialization that has a problem, or for those named by `--specialization`.
 Both searches begin with the default parameters (which count as one evaluation) and see the
 training workload only; what they found is then scored on the held-out workload. Prints Markdown:
-each workload after the last number of evaluations, and the mean over the workloads after each.
+each workload after the last number of evaluations, and the mean over the workloads after each;
+then what the held-out workloads cost, and what was measured beside after CMA-ES.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from itertools import product
 from pathlib import Path
 from statistics import mean
 
+from coordinator.specializations import CAPABILITIES
 from workers.problems import find_problem
 from workers.problems.problem import Problem, Score, defaults
 from workers.search import random_steps, search_steps
 
+TRAINED = [name for name in CAPABILITIES if find_problem(name)]
 SEARCHES = {"CMA-ES": search_steps, "random": random_steps}
 
 
@@ -127,50 +131,61 @@ def print_comparison(problem: Problem, runs: Sequence[Run], marks: Sequence[int]
 
 
 def print_gains(problem: Problem, runs: Sequence[Run], last_mark: int) -> None:
-    print(
-        row(
-            (
-                "held out",
-                "LRU, miss ratio",
-                "defaults",
-                f"CMA-ES, {last_mark} evaluations",
-                "Belady",
-                "gap closed by defaults",
-                "gap closed by CMA-ES, mean (least..most)",
-            )
+    results = [
+        (
+            name,
+            problem.evaluate(defaults(problem.parameters), name),
+            [
+                run.held_out
+                for run in runs
+                if (run.method, run.workload, run.evaluations) == ("CMA-ES", place, last_mark)
+            ],
         )
-    )
-    print(row("---" for _ in range(7)))
-    for place, name in enumerate(problem.held_out_workloads):
-        start = problem.evaluate(defaults(problem.parameters), name)
-        found = [
-            run.held_out
-            for run in runs
-            if (run.method, run.workload, run.evaluations) == ("CMA-ES", place, last_mark)
-        ]
+        for place, name in enumerate(problem.held_out_workloads)
+    ]
+    beside = list(results[0][1].beside)
+    heads = [
+        "held out",
+        f"baseline, {problem.cost_unit}",
+        "defaults",
+        f"CMA-ES, {last_mark} evaluations",
+        "bound",
+        "gap closed by defaults",
+        "gap closed by CMA-ES, mean (least..most)",
+        *(measured.replace("_", " ") for measured in beside),
+    ]
+    print(row(heads))
+    print(row("---" for _ in heads))
+    for name, start, found in results:
         gaps = [score.gap_closed for score in found]
         ratios = start.baseline, start.achieved, mean(s.achieved for s in found), start.bound
         cells = [f"{ratio:.4f}" for ratio in ratios]
         spread = f"{mean(gaps):.3f} ({min(gaps):.3f}..{max(gaps):.3f})"
-        print(row([name, *cells, f"{start.gap_closed:.3f}", spread]))
+        others = [f"{mean(score.beside[measured] for score in found):.2f}" for measured in beside]
+        print(row([name, *cells, f"{start.gap_closed:.3f}", spread, *others]))
+
+
+def print_problem(specialization: str, marks: Sequence[int], seeds: int, processes: int) -> None:
+    problem = the_problem(specialization)
+    began_s = time.perf_counter()
+    runs = all_runs(specialization, marks, seeds, processes)
+    took_s = time.perf_counter() - began_s
+    print(f"\n{specialization}. {machine()} Seeds 0..{seeds - 1}; {took_s:.0f} s.\n")
+    print_comparison(problem, runs, marks)
+    print()
+    print_gains(problem, runs, marks[-1])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--specialization", default="file_system")
+    parser.add_argument("--specialization", nargs="+", default=TRAINED, choices=TRAINED)
     parser.add_argument("--evaluations", type=int, nargs="+", default=[50, 100, 200])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
-    problem = the_problem(arguments.specialization)
-    marks = sorted(arguments.evaluations)
-    began_s = time.perf_counter()
-    runs = all_runs(arguments.specialization, marks, arguments.seeds, arguments.processes)
-    took_s = time.perf_counter() - began_s
-    print(f"{machine()} Seeds 0..{arguments.seeds - 1}; {took_s:.0f} s.\n")
-    print_comparison(problem, runs, marks)
-    print()
-    print_gains(problem, runs, marks[-1])
+    for specialization in arguments.specialization:
+        marks = sorted(arguments.evaluations)
+        print_problem(specialization, marks, arguments.seeds, arguments.processes)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ class Hill:
 
     specialization = "hills"
     name = "hill"
+    cost_unit = "miles"
     parameters = (Parameter("x", 0.0, 1.0, 0.1), Parameter("y", 0.0, 1.0, 0.1))
     training_workloads = ("north", "south")
     held_out_workloads = ("north-held-out", "south-held-out")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy
 from cmaes import CMA  # type: ignore[import-untyped]
 
-from workers.problems.problem import Problem, Score, check_values, defaults, from_unit, to_unit
+from workers.problems.problem import Score, Trainable, check_values, defaults, from_unit, to_unit
 
 FIRST_STEP = 0.25
 STALE_GENERATIONS = 12
@@ -35,7 +35,9 @@ OnProgress = Callable[[Found], bool | None]
 class _Best:
     """Evaluates points of the unit cube, and keeps the best that was found."""
 
-    def __init__(self, problem: Problem, workload: str, start: Mapping[str, float] | None) -> None:
+    def __init__(
+        self, problem: Trainable, workload: str, start: Mapping[str, float] | None
+    ) -> None:
         self.problem = problem
         self.workload = workload
         values = check_values(problem.parameters, start or defaults(problem.parameters))
@@ -57,7 +59,7 @@ class _Best:
 
 
 def search_steps(
-    problem: Problem, workload: str, seed: int, start: Mapping[str, float] | None = None
+    problem: Trainable, workload: str, seed: int, start: Mapping[str, float] | None = None
 ) -> Iterator[Found]:
     """CMA-ES in the unit cube without end: yields the best so far after each evaluation.
 
@@ -73,20 +75,24 @@ def search_steps(
     best = _Best(problem, workload, start)
     yield best.found
     draw = random.Random(seed)
-    dimensions = len(problem.parameters)
     population: int | None = None
     mean = best.point()
     for run in itertools.count(1):
-        optimizer = CMA(
-            mean=numpy.array(mean),
-            sigma=FIRST_STEP,
-            bounds=numpy.array([[0.0, 1.0]] * dimensions),
-            seed=draw.randrange(2**32),
-            population_size=population,
-        )
+        optimizer = new_optimizer(mean, draw.randrange(2**32), population)
         yield from _converge(optimizer, best)
         population = 2 * optimizer.population_size
-        mean = [draw.random() for _ in range(dimensions)] if run % 2 else best.point()
+        mean = [draw.random() for _ in mean] if run % 2 else best.point()
+
+
+def new_optimizer(mean: Sequence[float], seed: int, population_size: int | None) -> CMA:
+    """CMA-ES in the unit cube around `mean`; the library chooses a population size of None."""
+    return CMA(
+        mean=numpy.array(mean),
+        sigma=FIRST_STEP,
+        bounds=numpy.array([[0.0, 1.0]] * len(mean)),
+        seed=seed,
+        population_size=population_size,
+    )
 
 
 def _converge(optimizer: CMA, best: _Best) -> Iterator[Found]:
@@ -106,7 +112,7 @@ def _converge(optimizer: CMA, best: _Best) -> Iterator[Found]:
 
 
 def random_steps(
-    problem: Problem, workload: str, seed: int, start: Mapping[str, float] | None = None
+    problem: Trainable, workload: str, seed: int, start: Mapping[str, float] | None = None
 ) -> Iterator[Found]:
     """Uniform random search of the unit cube, after the start; otherwise as `search_steps`."""
     best = _Best(problem, workload, start)
@@ -118,7 +124,7 @@ def random_steps(
 
 
 def search(
-    problem: Problem,
+    problem: Trainable,
     workload: str,
     evaluations: int,
     seed: int,
@@ -133,7 +139,7 @@ def search(
 
 
 def random_search(
-    problem: Problem,
+    problem: Trainable,
     workload: str,
     evaluations: int,
     seed: int,

@@ -20,17 +20,22 @@ recent first. `docs/benchmarks.md` says which scores were known when this was se
 
 from __future__ import annotations
 
-import gzip
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from heapq import heappop, heappush
-from importlib import resources
 from typing import Protocol
 
 from workers.problems import file_system_policy
-from workers.problems.problem import Parameter, ParameterKind, ProblemError, Score, check_values
+from workers.problems.material import (
+    filled_source,
+    held_out,
+    recorded_workloads,
+    recording,
+    table_parameter,
+)
+from workers.problems.problem import ProblemError, Score, check_values
 
 BLOCK_BYTES = 4096
 FILE_SHIFT = file_system_policy.FILE_SHIFT
@@ -38,16 +43,7 @@ WARM_UP = 1_500
 MEASURED = 3_000
 CACHE_FRACTIONS = (1 / 16, 1 / 8, 1 / 4)
 PROGRAMS = ("compile", "search", "database", "tests", "mixed")
-_RUNS = {"": "ac", "-development": "b", "-held-out": "d"}
-_PARAMETERS_BEGIN = "PARAMETERS: Mapping[str, float] = {\n"
-_PARAMETERS_END = "}\n"
-WORKLOADS = {
-    program + suffix: tuple(f"{program}-{run}" for run in runs)
-    for program in PROGRAMS
-    for suffix, runs in _RUNS.items()
-}
-_PARAMETERS_BEGIN = "PARAMETERS: Mapping[str, float] = {\n"
-_PARAMETERS_END = "}\n"
+WORKLOADS = recorded_workloads(PROGRAMS)
 
 
 class CachePolicy(Protocol):
@@ -73,12 +69,6 @@ class Scenario:
     start: tuple[int, ...]
     baseline: float
     bound: float
-
-
-def trace_text(run: str) -> str:
-    """The shipped recording: a line `file offset length` (bytes) for each read."""
-    path = resources.files("workers.problems") / "traces" / f"{run}.gz"
-    return gzip.decompress(path.read_bytes()).decode("ascii")
 
 
 def block_references(trace: str) -> list[int]:
@@ -147,6 +137,15 @@ def belady_misses(references: Sequence[int], start: Sequence[int], capacity_bloc
     return misses
 
 
+def give_up(resident: set[int], victim: int) -> None:
+    """Take a policy's victim out of the cache; raises ProblemError if it is not in it."""
+    try:
+        resident.remove(victim)
+    except (KeyError, TypeError):
+        reason = f"the policy gave up block {victim!r}, which is not resident"
+        raise ProblemError(reason) from None
+
+
 def policy_misses(
     policy: CachePolicy, references: Sequence[int], start: Sequence[int], capacity_blocks: int
 ) -> int:
@@ -157,7 +156,7 @@ def policy_misses(
     resident = set(start)
     for block in start:
         policy.insert(block)
-    hit, replace, remove, add = policy.hit, policy.replace, resident.remove, resident.add
+    hit, replace, add = policy.hit, policy.replace, resident.add
     room = capacity_blocks - len(resident)
     misses = 0
     for block in references:
@@ -169,12 +168,7 @@ def policy_misses(
             room -= 1
             policy.insert(block)
         else:
-            victim = replace(block)
-            try:
-                remove(victim)
-            except (KeyError, TypeError):
-                reason = f"the policy gave up block {victim!r}, which is not resident"
-                raise ProblemError(reason) from None
+            give_up(resident, replace(block))
         add(block)
     return misses
 
@@ -190,7 +184,7 @@ def load_workload(workload: str) -> tuple[Scenario, ...]:
 
 def scenarios(run: str, measured: int) -> Iterator[Scenario]:
     """The scenarios of a recorded run of which `measured` references are counted."""
-    recorded = block_references(trace_text(run))
+    recorded = block_references(recording(run))
     warm_up, references = recorded[:WARM_UP], tuple(recorded[WARM_UP : WARM_UP + measured])
     distinct = len(set(references))
     for fraction in CACHE_FRACTIONS:
@@ -201,8 +195,7 @@ def scenarios(run: str, measured: int) -> Iterator[Scenario]:
         yield Scenario(f"{run}/{capacity} blocks", references, capacity, start, baseline, bound)
 
 
-def _parameter(name: str, low: float, high: float, kind: ParameterKind = "linear") -> Parameter:
-    return Parameter(name, low, high, file_system_policy.PARAMETERS[name], kind)
+_parameter = partial(table_parameter, file_system_policy.PARAMETERS)
 
 
 class BufferCache:
@@ -210,6 +203,7 @@ class BufferCache:
 
     specialization = "file_system"
     name = "buffer_cache"
+    cost_unit = "miss ratio"
     parameters = (
         _parameter("first_interval", 0.05, 50.0, "log"),
         _parameter("scan_interval", 0.05, 50.0, "log"),
@@ -219,7 +213,7 @@ class BufferCache:
         _parameter("frequency_weight", -0.5, 1.5),
     )
     training_workloads = PROGRAMS
-    held_out_workloads = tuple(f"{program}-held-out" for program in PROGRAMS)
+    held_out_workloads = held_out(PROGRAMS)
 
     def evaluate(self, values: Mapping[str, float], workload: str) -> Score:
         """The score of parameter values on a workload; costs are miss ratios, 0..1.
@@ -245,11 +239,4 @@ class BufferCache:
 
     def component_source(self, values: Mapping[str, float]) -> str:
         """The module `file_system_policy` as text, with these values as its PARAMETERS."""
-        checked = check_values(self.parameters, values)
-        source = resources.files("workers.problems") / "file_system_policy.py"
-        head, opening, rest = source.read_text("utf-8").partition(_PARAMETERS_BEGIN)
-        _, closing, tail = rest.partition(_PARAMETERS_END)
-        if not (opening and closing):
-            raise ProblemError("the policy's module has no table of parameters to fill in")
-        lines = "".join(f"    {name!r}: {value!r},\n" for name, value in checked.items())
-        return f"{head}{opening}{lines}{closing}{tail}"
+        return filled_source("file_system_policy", check_values(self.parameters, values))

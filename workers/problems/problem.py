@@ -90,13 +90,13 @@ class ScenarioScore:
 
 @dataclass(frozen=True)
 class Score:
-    """How good parameters are on one workload; all fields are dimensionless.
+    """How good parameters are on one workload.
 
     `gap_closed` is the mean over the scenarios of (baseline - achieved) / (baseline - bound): 0 is
     the baseline, 1 the best that is possible, below 0 is worse than the baseline. `achieved`,
-    `baseline` and `bound` are the means of the costs themselves (the cost's unit is the
-    problem's; for `file_system` the miss ratio, 0..1). `dropped` names the scenarios in which
-    baseline and bound are equal, which have no gap and count nowhere.
+    `baseline` and `bound` are the means of the costs themselves, in the problem's `cost_unit`.
+    `dropped` names the scenarios in which baseline and bound are equal, which have no gap and
+    count nowhere. `beside` has what else was measured, by name, and is no part of the score.
     """
 
     gap_closed: float
@@ -105,9 +105,14 @@ class Score:
     bound: float
     scenarios: dict[str, ScenarioScore] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
+    beside: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def from_costs(cls, costs: Mapping[str, tuple[float, float, float]]) -> Score:
+    def from_costs(
+        cls,
+        costs: Mapping[str, tuple[float, float, float]],
+        beside: Mapping[str, float] | None = None,
+    ) -> Score:
         """The score of scenarios given as name -> (achieved, baseline, bound).
 
         Raises ProblemError if no scenario has a gap.
@@ -127,20 +132,20 @@ class Score:
             bound=math.fsum(one.bound for one in kept) / len(kept),
             scenarios=scenarios,
             dropped=tuple(name for name in costs if name not in scenarios),
+            beside=dict(beside or {}),
         )
 
 
-@runtime_checkable
-class Problem(Protocol):
-    """What a specialization trains on. Evaluation is deterministic and keeps no state."""
-
-    @property
-    def specialization(self) -> str:
-        """The specialization, e.g. `file_system`."""
+class Trainable(Protocol):
+    """What a search can search. Evaluation is deterministic and keeps no state."""
 
     @property
     def name(self) -> str:
         """A short name of the problem, e.g. `buffer_cache`."""
+
+    @property
+    def cost_unit(self) -> str:
+        """The unit of its costs: `s` (seconds), or `miss ratio` (0..1)."""
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -157,8 +162,38 @@ class Problem(Protocol):
     def evaluate(self, values: Mapping[str, float], workload: str) -> Score:
         """Score parameter values (by name, all of them) on a workload; raises ProblemError."""
 
+
+@runtime_checkable
+class Problem(Trainable, Protocol):
+    """What one specialization trains on."""
+
+    @property
+    def specialization(self) -> str:
+        """The specialization, e.g. `file_system`."""
+
     def component_source(self, values: Mapping[str, float]) -> str:
         """A self-contained Python module with the values baked in; raises ProblemError."""
+
+
+@runtime_checkable
+class JointProblem(Trainable, Protocol):
+    """What two specializations train on together, each with a policy of its own.
+
+    The name of a parameter begins with a prefix that tells whose it is.
+    """
+
+    @property
+    def specializations(self) -> tuple[str, str]:
+        """The two specializations, in the order of their names."""
+
+    def joined(self, parts: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+        """The values of both, from those that each specialization has for its own problem.
+
+        Raises ProblemError if it is not the two, or for missing, unknown or bad values.
+        """
+
+    def component_sources(self, values: Mapping[str, float]) -> dict[str, str]:
+        """By specialization, a self-contained module with its values; raises ProblemError."""
 
 
 def defaults(parameters: Sequence[Parameter]) -> dict[str, float]:

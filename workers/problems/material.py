@@ -1,0 +1,56 @@
+"""What problems are made of: recordings, workloads of them, and policies with a table of values."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping, Sequence
+from importlib import resources
+
+from workers.problems.problem import Parameter, ParameterKind, ProblemError
+
+_RUNS = {"": "ac", "-development": "b", "-held-out": "d"}
+_PARAMETERS_BEGIN = "PARAMETERS: Mapping[str, float] = {\n"
+_PARAMETERS_END = "}\n"
+
+
+def recording(name: str) -> str:
+    """The shipped recording of that name: lines of whole numbers."""
+    path = resources.files("workers.problems") / "traces" / f"{name}.gz"
+    return gzip.decompress(path.read_bytes()).decode("ascii")
+
+
+def recorded_workloads(programs: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The runs of each workload. Every kind of program was recorded in four, on other inputs each.
+
+    compile               runs a and c: what a search sees
+    compile-held-out      run d: what is reported, and no choice of ours was made on
+    compile-development   run b: what choices of ours (parameters, search settings) were tried on
+    """
+    return {
+        program + suffix: tuple(f"{program}-{run}" for run in runs)
+        for program in programs
+        for suffix, runs in _RUNS.items()
+    }
+
+
+def held_out(programs: Sequence[str]) -> tuple[str, ...]:
+    """The names of the held-out workloads, in the order of the programs."""
+    return tuple(f"{program}-held-out" for program in programs)
+
+
+def table_parameter(
+    table: Mapping[str, float], name: str, low: float, high: float, kind: ParameterKind = "linear"
+) -> Parameter:
+    """A parameter of a policy, whose default is the value in the policy's own table."""
+    return Parameter(name, low, high, table[name], kind)
+
+
+def filled_source(module: str, values: Mapping[str, float]) -> str:
+    """The text of a policy's module in this package, with these values as its PARAMETERS."""
+    source = resources.files("workers.problems") / f"{module}.py"
+    head, opening, rest = source.read_text("utf-8").partition(_PARAMETERS_BEGIN)
+    _, closing, tail = rest.partition(_PARAMETERS_END)
+    if not (opening and closing):
+        raise ProblemError(f"the module {module} has no table of parameters to fill in")
+    lines = "".join(f"    {name!r}: {value!r},\n" for name, value in values.items())
+    return f"{head}{opening}{lines}{closing}{tail}"

@@ -1,0 +1,165 @@
+"""The CPU scheduler: which process runs next, and for how long.
+
+A workload is one or two recorded runs of real programs (`traces/processes-*`, made by
+`scripts/record_processes.py`): when each process arrived, and the CPU time it needed. They are
+replayed on one CPU. The cost is the mean response time (end - arrival) of the processes, in
+seconds. Baseline is round robin with a quantum of 10 ms; the bound always runs the process that
+has the least left, which takes knowing the future, and switches at no cost. Policy and baseline
+pay CONTEXT_SWITCH_US for every switch. The mean slowdown, response time / CPU time, which counts
+short processes as much as long ones, is reported beside the cost, and not searched for.
+
+Which part of a run is replayed is one rule for all: its first processes, PROCESSES a workload in
+equal shares of its runs (fewer if a run was shorter). How close arrivals are depends on the machine
+that was recorded on, so the times between them are stretched or compressed, by one factor a run,
+until the CPU is asked for LOADS of its time on average, up to the last arrival. Each load is one
+scenario. Processes arrive when they were created, whatever the replay does to those before them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from statistics import fmean
+
+from workers.problems import process_manager_policy
+from workers.problems.cpu import RoundRobin, SchedulerPolicy, replay, shortest_remaining_first
+from workers.problems.material import (
+    filled_source,
+    held_out,
+    recorded_workloads,
+    recording,
+    table_parameter,
+)
+from workers.problems.problem import ProblemError, Score, check_values
+
+PROCESSES = 500
+LOADS = (0.7, 0.9)
+BASELINE_QUANTUM_US = 10_000
+PROGRAMS = ("compile", "search", "tests", "mixed")
+WORKLOADS = recorded_workloads(PROGRAMS)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One load on one recorded run: microseconds by process, in the order of arrival.
+
+    Baseline and bound are mean response times in seconds.
+    """
+
+    name: str
+    arrivals_us: tuple[int, ...]
+    cpu_us: tuple[int, ...]
+    baseline: float
+    bound: float
+    baseline_slowdown: float
+
+
+def recorded_processes(text: str, count: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The first processes of a recording: (arrivals, CPU times), microseconds, CPU at least 1."""
+    rows = [line.split() for line in text.splitlines()[:count]]
+    return tuple(int(row[0]) for row in rows), tuple(max(1, int(row[1])) for row in rows)
+
+
+def at_load(arrivals_us: Sequence[int], cpu_us: Sequence[int], load: float) -> tuple[int, ...]:
+    """The arrivals moved by one factor, so that CPU time / time of the last arrival is `load`."""
+    factor = sum(cpu_us) / (load * arrivals_us[-1])
+    return tuple(round(arrival_us * factor) for arrival_us in arrivals_us)
+
+
+def mean_response_s(arrivals_us: Sequence[int], ends_us: Sequence[int]) -> float:
+    """The mean of end - arrival, in seconds."""
+    return (sum(ends_us) - sum(arrivals_us)) / len(ends_us) / 1e6
+
+
+def mean_slowdown(
+    arrivals_us: Sequence[int], cpu_us: Sequence[int], ends_us: Sequence[int]
+) -> float:
+    """The mean of (end - arrival) / CPU time; 1 is a process that never waits."""
+    return fmean(
+        (end_us - arrival_us) / needed_us
+        for arrival_us, needed_us, end_us in zip(arrivals_us, cpu_us, ends_us, strict=True)
+    )
+
+
+@cache
+def load_workload(workload: str) -> tuple[Scenario, ...]:
+    """The scenarios of the workload of that name; raises ProblemError if unknown."""
+    if workload not in WORKLOADS:
+        raise ProblemError(f"unknown workload {workload!r}")
+    runs = WORKLOADS[workload]
+    return tuple(scenario for run in runs for scenario in scenarios(run, PROCESSES // len(runs)))
+
+
+def scenarios(run: str, count: int) -> Iterator[Scenario]:
+    """The scenarios of the first processes of a recorded run."""
+    recorded_us, cpu_us = recorded_processes(recording(f"processes-{run}"), count)
+    for load in LOADS:
+        arrivals_us = at_load(recorded_us, cpu_us, load)
+        ends_us = replay(arrivals_us, cpu_us, RoundRobin(BASELINE_QUANTUM_US))
+        yield Scenario(
+            f"{run}/load {load}",
+            arrivals_us,
+            cpu_us,
+            mean_response_s(arrivals_us, ends_us),
+            mean_response_s(arrivals_us, shortest_remaining_first(arrivals_us, cpu_us)),
+            mean_slowdown(arrivals_us, cpu_us, ends_us),
+        )
+
+
+_parameter = partial(table_parameter, process_manager_policy.PARAMETERS)
+
+
+class CpuScheduler:
+    """The problem of the specialization `process_manager`; see `problem.Problem`."""
+
+    specialization = "process_manager"
+    name = "cpu_scheduler"
+    cost_unit = "s"
+    parameters = (
+        _parameter("levels", 1, 8, "integer"),
+        _parameter("first_quantum_ms", 0.5, 100.0, "log"),
+        _parameter("quantum_growth", 1.0, 16.0, "log"),
+        _parameter("allotment_quanta", 1, 8, "integer"),
+        _parameter("boost_ms", 50.0, 100_000.0, "log"),
+        _parameter("preempt_margin", 1, 8, "integer"),
+        _parameter("interrupted_first", 0, 1, "integer"),
+    )
+    training_workloads = PROGRAMS
+    held_out_workloads = held_out(PROGRAMS)
+
+    def evaluate(self, values: Mapping[str, float], workload: str) -> Score:
+        """The score of parameter values on a workload; costs are mean response times, seconds.
+
+        `beside` has `mean_slowdown` and `baseline_mean_slowdown`. Raises ProblemError for an
+        unknown workload and for missing, unknown or bad values.
+        """
+        checked = check_values(self.parameters, values)
+        return self.evaluate_policy(lambda: process_manager_policy.Policy(checked), workload)
+
+    def evaluate_policy(self, make_policy: Callable[[], SchedulerPolicy], workload: str) -> Score:
+        """The score of any policy, made anew for each scenario; see `evaluate`.
+
+        Raises ProblemError for an unknown workload and for a policy that breaks the rules.
+        """
+        costs = {}
+        slowdowns = []
+        scenarios = load_workload(workload)
+        for scenario in scenarios:
+            arrivals_us, cpu_us = scenario.arrivals_us, scenario.cpu_us
+            ends_us = replay(arrivals_us, cpu_us, make_policy())
+            achieved = mean_response_s(arrivals_us, ends_us)
+            costs[scenario.name] = achieved, scenario.baseline, scenario.bound
+            slowdowns.append(mean_slowdown(arrivals_us, cpu_us, ends_us))
+        baseline_slowdown = fmean(scenario.baseline_slowdown for scenario in scenarios)
+        return Score.from_costs(
+            costs,
+            {
+                "mean_slowdown": fmean(slowdowns),
+                "baseline_mean_slowdown": baseline_slowdown,
+            },
+        )
+
+    def component_source(self, values: Mapping[str, float]) -> str:
+        """The module `process_manager_policy` as text, with these values as its PARAMETERS."""
+        return filled_source("process_manager_policy", check_values(self.parameters, values))
