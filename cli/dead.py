@@ -17,8 +17,8 @@ from cli.options import (
     load_settings,
     open_fleet,
 )
-from cli.output import plain, say, say_json, show, table
-from cli.send import tell
+from cli.output import show, table
+from cli.send import order
 from coordinator.letters import read_letters
 
 app = typer.Typer(
@@ -70,8 +70,7 @@ def retry(
     Example: coord dead retry 1718000000000-0
     """
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
-        tell(fleet, "dead_retry", {"id": letter_id})
-    say_json({"retried": letter_id}) if json else say(f"handled {plain(letter_id)} again")
+        order(fleet, "dead_retry", {"id": letter_id}, "retried", letter_id, json)
 
 
 @app.command("drop")
@@ -87,5 +86,4 @@ def drop(
     Example: coord dead drop 1718000000000-0
     """
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
-        tell(fleet, "dead_drop", {"id": letter_id})
-    say_json({"dropped": letter_id}) if json else say(f"dropped {plain(letter_id)}")
+        order(fleet, "dead_drop", {"id": letter_id}, "dropped", letter_id, json)

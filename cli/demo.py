@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import redis
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -21,8 +23,9 @@ from cli.children import stop as stop_children
 from cli.launch import child_environment, serve_command
 from cli.measured import measure
 from cli.options import JsonOption, load_settings
-from cli.output import ExitCode, complain, console, percent, plain, say_json
+from cli.output import ExitCode, complain, console, percent, plain, say, say_json
 from cli.scratch import scratch_directory
+from cli.session_text import kind_of, outcome_of, workers_of
 from cli.signals import Interrupted, Signals
 from coordinator import embedded
 from coordinator.connection import connect
@@ -30,6 +33,7 @@ from coordinator.errors import CoordError
 from coordinator.history import Follower
 from coordinator.keys import Keys
 from coordinator.reads import Item, read_counts, read_records
+from coordinator.session_reads import read_sessions
 from coordinator.settings import Settings
 from coordinator.specializations import CAPABILITIES
 from coordinator.waiting import POLL_S
@@ -39,6 +43,15 @@ from workers.problems import find_problem
 READY_LIMIT_S = 30.0
 GRACE_S = 6.0
 BLOCK_MS = 200
+SESSIONS_MAX = 200
+TOGETHER_SHOWN = 12
+LONGEST_OUTCOME = 200
+SESSION_FIELDS = (
+    *("id", "type", "requirements", "initiator", "participants", "state", "reason"),
+    *("began_ms", "ended_ms", "component_id", "result"),
+)
+MISS_RATIO = "miss ratio"
+"""The cost unit that is a share, and shown in percent."""
 
 TrainersOption = Annotated[int, typer.Option("--trainers", "-t", min=1, max=64, help="How many.")]
 SecondsOption = Annotated[
@@ -55,8 +68,9 @@ def demo(
 ) -> None:
     """Show a whole fleet at work: a server, a coordinator and trainers, all real processes.
 
-    They learn from recorded traces and share what they learn; at the end the best of it is
-    evaluated again. Everything is in a temporary directory of its own; nothing is left behind.
+    They learn from recorded traces, share what they learn and work on it together; at the end the
+    best of it is evaluated again. Everything is in a temporary directory of its own; nothing is
+    left behind.
 
     Example: coord demo --trainers 12 --seconds 60
     """
@@ -80,6 +94,8 @@ def _measured(
         settings = load_settings(None, None, directory)
         found = Demo(directory, settings, trainers, signals, silent=silent).run(seconds)
         signals.check()
+        if not silent:
+            say("evaluating again what they shared …")
         return found | {"seconds": seconds} | measure(found.pop("patterns"))
 
 
@@ -103,7 +119,7 @@ class Demo:
         self._keys = Keys(settings.namespace)
         self._signals = signals
         self._trainers = {f"AI_Node_{i + 1}": word for i, word in enumerate(_cycled(count))}
-        self._board = Board(console(), list(self._trainers), silent=silent)
+        self._board = Board(console(), self._trainers, silent=silent)
         self._coordinator: list[Child] = []  # one, once it is started
         self._running: list[Child] = []  # the trainers that are started
 
@@ -132,7 +148,8 @@ class Demo:
                 command = trainer_command(ai, self._settings.namespace)
                 self._running.append(self._start(ai, command, own, url))
             self._board.say(f"{len(self._trainers)} trainers are starting")
-            self._follow(follower, seconds)
+            self._follow(connection, follower, seconds)
+            sessions = read_sessions(connection, self._keys, SESSIONS_MAX).items
             self._board.say("time is up: the trainers leave")
             self._stop(self._running)
             self._signals.check()
@@ -147,15 +164,17 @@ class Demo:
                 "messages_routed": counts["messages"],
                 "messages_by_type": counts["messages_by_type"],
                 "patterns": page.items,
+                "sessions": [{name: item[name] for name in SESSION_FIELDS} for item in sessions],
             }
 
-    def _follow(self, follower: Follower, seconds: float) -> None:
+    def _follow(self, connection: redis.Redis, follower: Follower, seconds: float) -> None:
         self._board.ends_in(seconds)
         ends_s = time.monotonic() + seconds
         while time.monotonic() < ends_s:
             self._check()
             for line in follower.read(BLOCK_MS):
                 self._board.take(line)
+            self._board.show_sessions(read_sessions(connection, self._keys, SESSIONS_MAX).items)
             self._board.redraw()
 
     def _start(self, name: str, command: list[str], own: dict[str, str], url: str) -> Child:
@@ -204,6 +223,7 @@ def print_summary(shown: Console, summary: dict[str, Any]) -> None:
         ),
         ("messages routed", f"{summary['messages_routed']} ({types})"),
         *((ai, _trainer_text(summary["trainers"].get(ai))) for ai in summary["trainer_ids"]),
+        *together_rows(summary["sessions"]),
         *_best_rows(summary["best"]),
     ]
     grid = Table.grid(padding=(0, 2))
@@ -213,17 +233,42 @@ def print_summary(shown: Console, summary: dict[str, Any]) -> None:
     shown.print(grid)
 
 
-def _best_rows(best: dict[str, Any] | None) -> list[tuple[str, str]]:
-    if best is None:
+def together_rows(sessions: list[Item]) -> list[tuple[str, str]]:
+    """Who worked with whom on what, and what those who did it say came out."""
+    states = Counter(item["state"] for item in sessions)
+    told = ", ".join(f"{count} {state}" for state, count in states.items())
+    rows = [("worked together", f"{told} when time was up" if told else "nobody")]
+    completed = [item for item in sessions if item["state"] == "completed"]
+    if completed:
+        rows.append(("", "what came out, as those who did it measured it:"))
+    for item in completed[:TOGETHER_SHOWN]:
+        text = f"{workers_of(item)} on {kind_of(item)}: {outcome_of(item)}"
+        rows.append(("", plain(text, LONGEST_OUTCOME)))
+    if len(completed) > TOGETHER_SHOWN:
+        rows.append(("", f"and {len(completed) - TOGETHER_SHOWN} more: --json has them all"))
+    return rows
+
+
+def _best_rows(best: dict[str, Item]) -> list[tuple[str, str]]:
+    """Of each problem by itself: the gaps of two problems cannot be compared."""
+    if not best:
         return [("best policy", "none was shared in this time: give it more --seconds")]
+    return [row for found in best.values() for row in _best_of(found)]
+
+
+def _best_of(best: Item) -> list[tuple[str, str]]:
     held_out = best["held_out"].values()
     mean = sum(score["gap_closed"] for score in held_out) / len(held_out)
     name = f"{best['pattern_id']} of {best['contributor']}"
     where = f"on the {len(held_out)} recordings that nobody trained on"
+    score = score_text(best["measured"], best["cost_unit"])
     return [
-        ("best policy", f"{name}: the best over all training recordings, evaluated here again"),
+        (
+            f"best {best['problem']}",
+            f"{name}: the best pattern over all training recordings, evaluated here again",
+        ),
         ("", f"{where}: {percent(mean)} of the gap closed on average"),
-        ("", f"on {best['workload']} of them: {score_text(best['measured'])}"),
+        ("", f"on {best['workload']} of them: {score}"),
     ]
 
 
@@ -245,15 +290,22 @@ def _trainer_text(found: dict[str, Any] | None) -> str:
     if best:
         gap = percent(best["measured"]["gap_closed"])
         text += f"; the one that did best in training: {gap} on {best['workload']}"
+        text += f" of {best['problem']}"
     return text
 
 
-def score_text(score: dict[str, float]) -> str:
+def score_text(score: dict[str, float], cost_unit: str) -> str:
     """A score in words: what was gained over the baseline, and what is left to the bound."""
-    gain = score["baseline"] - score["achieved"]
-    left = score["achieved"] - score["bound"]
+    is_share = cost_unit == MISS_RATIO
+    scale, unit = (100, "points") if is_share else (1, cost_unit)
+
+    def cost(name: str) -> str:
+        return percent(score[name]) if is_share else f"{score[name]:.3g} {unit}"
+
+    gained = (score["baseline"] - score["achieved"]) * scale
+    left = (score["achieved"] - score["bound"]) * scale
     return (
-        f"cost {percent(score['achieved'])}; baseline {percent(score['baseline'])}"
-        f" ({gain * 100:+.1f} points gained), bound {percent(score['bound'])}"
-        f" ({left * 100:.1f} points left): {percent(score['gap_closed'])} of the gap closed"
+        f"cost {cost('achieved')}; baseline {cost('baseline')}"
+        f" ({gained:+.3g} {unit} gained), bound {cost('bound')}"
+        f" ({left:.3g} {unit} left): {percent(score['gap_closed'])} of the gap closed"
     )

@@ -14,13 +14,16 @@ import typer
 from typer.core import TyperGroup
 
 from cli import (
+    ask,
     dead,
     demo,
     doctor,
     records,
     send,
     serve,
+    sessions,
     status,
+    steer,
     tail,
     trainer,
     up,
@@ -96,6 +99,14 @@ app.command("status")(status.status)
 app.command("ais")(records.ais)
 app.command("patterns")(records.patterns)
 app.command("components")(records.components)
+app.command("sessions")(sessions.sessions)
+app.command("session")(sessions.session)
+app.command("request-feature")(ask.request_feature)
+app.command("collaborate")(ask.collaborate)
+app.command("cancel")(steer.cancel)
+app.command("retry")(steer.retry)
+app.command("kick")(steer.kick)
+app.command("drain")(steer.drain)
 app.command("tail")(tail.tail)
 app.command("send")(send.send)
 app.command("retract")(send.retract)

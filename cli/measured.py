@@ -12,21 +12,28 @@ from workers.problems import Problem, ProblemError, Score, find_problem
 
 
 def measure(patterns: list[Item]) -> dict[str, Any]:
-    """The best pattern of each contributor and of all, evaluated again.
+    """The best pattern of each contributor and of each specialization, evaluated again.
 
     ``patterns`` are items as ``coordinator.reads`` gives them. A contributor's own claims choose
-    which of its patterns is looked at. The best of all is the best over the training workloads:
-    chosen by the held-out scores, those would be no measure of it any more.
+    which of its patterns is looked at. The best of a specialization is the best over the training
+    workloads: chosen by the held-out scores, those would be no measure of it any more.
     """
     by_contributor: defaultdict[str, list[Item]] = defaultdict(list)
     for item in sorted(patterns, key=lambda item: str(item["timestamp"])):
         by_contributor[item["contributor"]].append(item)
     trainers = {ai: _trainer(items) for ai, items in sorted(by_contributor.items())}
-    bests = [found["best"] | {"contributor": ai} for ai, found in trainers.items() if found["best"]]
-    best = max(bests, key=lambda found: float(found["trained_gap_closed"]), default=None)
-    if best is not None:
-        best |= _on_all_held_out(next(p for p in patterns if p["id"] == best["pattern_id"]))
-    return {"trainers": trainers, "best": best}
+    best: dict[str, Item] = {}
+    for ai, trainer in trainers.items():
+        found = trainer["best"]
+        if found and _trained(found) > _trained(best.get(found["specialization"])):
+            best[found["specialization"]] = found | {"contributor": ai}
+    for found in best.values():
+        found |= _on_all_held_out(next(p for p in patterns if p["id"] == found["pattern_id"]))
+    return {"trainers": trainers, "best": dict(sorted(best.items()))}
+
+
+def _trained(found: Item | None) -> float:
+    return float(found["trained_gap_closed"]) if found else float("-inf")
 
 
 def _trainer(items: list[Item]) -> dict[str, Any]:
@@ -52,6 +59,8 @@ def _again(item: Item) -> dict[str, Any] | None:
     return {
         "pattern_id": item["id"],
         "specialization": item["specialization"],
+        "problem": problem.name,
+        "cost_unit": problem.cost_unit,
         "workload": workload,
         "claimed_gap_closed": claimed_gap(item),
         "trained_gap_closed": fmean(one.gap_closed for one in trained if one),

@@ -49,6 +49,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 LimitOption = Annotated[
     int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many.")
 ]
+WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Again every second.")]
+AiOption = Annotated[
+    str | None, typer.Option("--ai", metavar="AI", help="Only what concerns this AI.")
+]
+SessionArgument = Annotated[
+    str, typer.Argument(metavar="SESSION", help="Its id, or as much of it as tells it from others.")
+]
 AiArgument = Annotated[str, typer.Argument(metavar="AI_ID", help=f"{ID_RULE}.")]
 
 _OPTIONS = {"redis_url": "--redis", "namespace": "--namespace", "state_dir": "--state-dir"}

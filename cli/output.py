@@ -106,7 +106,10 @@ def console() -> Console:
     return shown
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], limit: int = CELL_MAX
+) -> Table:
+    """A table whose cells are cut to ``limit``."""
     shown = Table(
         title=Text(plain(title), style="bold"),
         title_justify="left",
@@ -117,8 +120,16 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     for column in columns:
         shown.add_column(Text(column), overflow="fold")
     for row in rows:
-        shown.add_row(*(Text(cell(value)) for value in row))
+        shown.add_row(*(Text(cell(value, limit)) for value in row))
     return shown
+
+
+def facts(rows: Iterable[tuple[str, object]]) -> Table:
+    """Names and what they stand for, a line each."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        grid.add_row(Text(name, style="bold"), Text(plain(value)))
+    return grid
 
 
 def say(text: str) -> None:

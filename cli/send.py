@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json as json_module
-import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from cli.given import json_in, json_of
 from cli.options import (
     JsonOption,
     NamespaceOption,
@@ -78,11 +76,7 @@ def retract(
     Example: coord retract p1
     """
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
-        tell(fleet, "retract", {"id": record_id})
-    if json:
-        say_json({"retracted": record_id})
-    else:
-        say(f"retracted {plain(record_id)}")
+        order(fleet, "retract", {"id": record_id}, "retracted", record_id, json)
 
 
 def tell(
@@ -105,20 +99,27 @@ def tell(
     )
 
 
+def order(
+    fleet: OpenFleet,
+    message_type: str,
+    payload: dict[str, Any],
+    done: str,
+    subject: str,
+    as_json: bool,
+) -> None:
+    """Have something done in the operator's name, and say once it is: ``done`` is the word for it,
+    ``subject`` what it was done to. Raises Refused, NotAnswered, BadMessage."""
+    tell(fleet, message_type, payload)
+    if as_json:
+        say_json({done: subject})
+    else:
+        say(f"{done} {plain(subject)}")
+
+
 def _object(text: str) -> dict[str, Any]:
     """The JSON object that --payload gives, or a usage error."""
-    source = "--payload"
-    try:
-        if text == "-":
-            source, text = "the input", sys.stdin.read()
-        elif text.startswith("@"):
-            source = plain(text[1:])
-            text = Path(text[1:]).read_text("utf-8")
-        value = json_module.loads(text)
-    except OSError as error:
-        raise typer.BadParameter(f"{source} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise typer.BadParameter(f"{source} is not JSON: {plain(error)}") from None
+    from_file = text == "-" or text.startswith("@")
+    value = json_in(text.removeprefix("@")) if from_file else json_of(text, "--payload")
     if not isinstance(value, dict):
-        raise typer.BadParameter(f'{source} must be a JSON object, such as {{"id": "p1"}}')
+        raise typer.BadParameter('--payload must be a JSON object, such as {"id": "p1"}')
     return value

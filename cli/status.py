@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext, suppress
-from typing import Annotated, Any
+from typing import Any
 
-import redis as redis_py
 import typer
 from rich.console import Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -19,17 +16,17 @@ from cli.options import (
     OpenFleet,
     RedisOption,
     StateDirOption,
+    WatchOption,
     load_settings,
     open_fleet,
 )
-from cli.output import ExitCode, age, complain, console, plain, say_json, size, table
-from coordinator.connection import unusable
+from cli.output import ExitCode, age, complain, console, facts, say_json, size, table
+from cli.watch import watch as watch_it
 from coordinator.status import read_status
 
 SHOWN_AIS = 50
-EVERY_S = 1.0
+"""So many AIs are shown, and so many queues and workers."""
 
-WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Again every second.")]
 Item = dict[str, Any]
 
 
@@ -49,8 +46,7 @@ def status(
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
         limit = None if json else SHOWN_AIS
         if watch:
-            with suppress(KeyboardInterrupt):
-                _watch(fleet, limit, json)
+            watch_it(fleet, lambda: _read(fleet, limit), _page, json)
             return
         found = _read(fleet, limit)
     if json:
@@ -69,29 +65,6 @@ def _read(fleet: OpenFleet, limit: int | None) -> Item:
     return found
 
 
-def _watch(fleet: OpenFleet, limit: int | None, as_json: bool) -> None:
-    """Survives an outage of the server: says so, and goes on when it is back."""
-    shown = console()
-    live = Live(console=shown, auto_refresh=False, screen=False)
-    is_live = shown.is_terminal and not as_json
-    with live if is_live else nullcontext():
-        while True:
-            page: Any
-            try:
-                found = _read(fleet, limit)
-                page = found if as_json else _page(found)
-            except redis_py.RedisError as error:
-                text = plain(unusable(fleet.where, error).detail)
-                page = {"error": text} if as_json else Text(text, style="red")
-            if as_json:
-                say_json(page, one_line=True)
-            elif is_live:
-                live.update(page, refresh=True)
-            else:
-                shown.print(page)
-            time.sleep(EVERY_S)
-
-
 def _page(found: Item) -> Group:
     parts: list[Any] = [_summary(found)]
     if found["ais"]:
@@ -102,6 +75,12 @@ def _page(found: Item) -> Group:
             parts.append(Text(f"and {more} more: `coord status --json` lists them all"))
         elif more > 0:
             parts.append(Text(f"{more} more are not heard from, and go when their leases end"))
+    for title, table_of in (("queues", _queue_table), ("workers", _worker_table)):
+        rows = found[title]
+        if rows:
+            parts += [Text(), table_of(rows[:SHOWN_AIS])]
+        if len(rows) > SHOWN_AIS:
+            parts.append(Text(f"and {len(rows) - SHOWN_AIS} more {title}: see --json"))
     return Group(*parts)
 
 
@@ -128,13 +107,16 @@ def _summary(found: Item) -> Table:
             f"{found['shared_patterns']} patterns, {found['shared_components']} components,"
             f" {found['collective_features']} features, {found['performance_reports']} reports",
         ),
+        (
+            "together",
+            f"{found['active_collaborations']} collaborations and"
+            f" {found['open_feature_requests']} feature requests are open",
+        ),
+        ("their units", ", ".join(f"{count} {state}" for state, count in found["units"].items())),
     ]
     if leads["dead_letters"]:
         rows.append(("dead letters", f"{leads['dead_letters']}: see `coord dead list`"))
-    grid = Table.grid(padding=(0, 2))
-    for name, value in rows:
-        grid.add_row(Text(name, style="bold"), Text(plain(value)))
-    return grid
+    return facts(rows)
 
 
 def _persistence(server: Item) -> str:
@@ -155,3 +137,22 @@ def _ai_table(ais: list[Item]) -> Table:
         for ai in ais
     ]
     return table("", ("AI", "specialization", "status", "load", "heartbeat"), rows)
+
+
+def _queue_table(queues: list[Item]) -> Table:
+    columns = ("waiting", "started", "failed")
+    rows = [(queue["name"], *(queue[column] for column in columns)) for queue in queues]
+    return table("", ("queue", *columns), rows)
+
+
+def _worker_table(workers: list[Item]) -> Table:
+    rows = [
+        (
+            worker["name"],
+            worker["state"],
+            worker["current_job"],
+            f"{age(worker['heartbeat_age_ms'])} ago",
+        )
+        for worker in workers
+    ]
+    return table("", ("worker", "state", "job", "heartbeat"), rows)

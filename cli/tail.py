@@ -10,6 +10,7 @@ import redis as redis_py
 import typer
 
 from cli.options import (
+    AiOption,
     JsonOption,
     NamespaceOption,
     OpenFleet,
@@ -32,9 +33,6 @@ FromOption = Annotated[
     typer.Option(
         "--from", metavar="N", min=0, help="Begin at this number of the log, not at its end."
     ),
-]
-AiOption = Annotated[
-    str | None, typer.Option("--ai", metavar="AI", help="Only what concerns this AI.")
 ]
 TypeOption = Annotated[
     str | None, typer.Option("--type", metavar="T", help="Only this message type or event.")

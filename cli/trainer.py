@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Annotated
 
 import typer
@@ -17,7 +19,7 @@ from cli.options import (
     check_ai_id,
     load_settings,
 )
-from cli.output import show
+from cli.output import ExitCode, complain, show
 from coordinator.connection import resolve_url
 from workers.lines import METRICS
 from workers.worker import run_trainer
@@ -32,6 +34,16 @@ OwnSpecializationOption = Annotated[
         show_default="COORD_SPECIALIZATION, else general",
     ),
 ]
+TrainerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--trainer",
+        metavar="MODULE:CLASS",
+        help="Train by a class of your own that has `async def run_comprehensive_demo(self)`."
+        " It may lie in the current directory; it is imported once to look, once to train.",
+        show_default="COORD_TRAINER, else by the specialization",
+    ),
+]
 MinutesOption = Annotated[
     float | None,
     typer.Option("--minutes", "-m", metavar="M", min=0, help="How long; else until Ctrl-C."),
@@ -41,6 +53,7 @@ MinutesOption = Annotated[
 def trainer(
     ai_id: AiArgument,
     specialization: OwnSpecializationOption = None,
+    trainer: TrainerOption = None,
     minutes: MinutesOption = None,
     json: JsonOption = False,
     redis: RedisOption = None,
@@ -54,7 +67,10 @@ def trainer(
     Example: coord trainer AI_Node_1 --specialization file_system --minutes 2
     """
     ai_id = check_ai_id(ai_id)
-    settings = load_settings(redis, namespace, state_dir, specialization=specialization)
+    own = {"specialization": specialization, "trainer": trainer}
+    settings = load_settings(redis, namespace, state_dir, **own)
+    if settings.trainer:
+        _check_trainer(ai_id, settings.trainer)
     metrics = run_trainer(ai_id, resolve_url(settings), settings, minutes)
     shown = {name: metrics.get(name, 0) for name in METRICS} | metrics
 
@@ -63,3 +79,14 @@ def trainer(
             console.print(Text(f"{name:<26}{value}"))
 
     show({"ai_id": ai_id} | shown, json, render)
+
+
+def _check_trainer(ai_id: str, reference: str) -> None:
+    """Exit with one line if there is no such class: before anything is joined, and in a process
+    that finds it as training will."""
+    check = [sys.executable, "-m", "workers.own_training", "--check", ai_id, reference]
+    done = subprocess.run(check, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        how = f"--trainer {reference}: importing it ended with exit code {done.returncode}"
+        complain(done.stdout.strip() or how)
+        raise typer.Exit(ExitCode.USAGE)

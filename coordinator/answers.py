@@ -13,6 +13,7 @@ from coordinator.keys import KINDS, Kind
 from coordinator.messages import encode_push, one_line, to_json
 from coordinator.payloads import Query, parse_payload
 from coordinator.reads import Page, read_ais, read_benchmarks, read_counts, read_records
+from coordinator.session_reads import read_sessions, read_units_page
 
 KIND_OF: dict[str, Kind] = {f"{kind}s": kind for kind in KINDS}
 FILTERS = {
@@ -21,8 +22,12 @@ FILTERS = {
     "components": {"specialization"},
     "features": {"specialization"},
     "benchmarks": {"component_id"},
+    "sessions": {"state", "type", "ai"},
+    "units": {"session_id"},
     "counts": set[str](),
 }
+
+NEEDED_FILTERS = {"benchmarks": "component_id", "units": "session_id"}
 
 
 def query(message: Incoming, context: Context) -> list[Effect]:
@@ -40,10 +45,11 @@ def check_query(asked: Query) -> None:
             rule = f"known are {', '.join(sorted(known))}" if known else "it takes none"
             field = f"payload.filter.{one_line(name, 100)}"
             raise BadMessage("bad_payload", f"{field} is no filter of {asked.what}; {rule}", field)
-    if asked.what == "benchmarks" and "component_id" not in asked.filter:
+    needed = NEEDED_FILTERS.get(asked.what)
+    if needed is not None and needed not in asked.filter:
         raise BadMessage(
             "bad_payload",
-            "payload.filter.component_id is missing; benchmarks are those of one component",
+            f"payload.filter.{needed} is missing; {asked.what} are those of one {needed[:-3]}",
             "payload.filter",
         )
 
@@ -92,6 +98,10 @@ def read_page(connection: redis.Redis, asked: Query, context: Context) -> Page:
         reports = read_benchmarks(connection, keys, [component_id], asked.limit)
         items = reports.get(component_id, [])
         return Page(items, None, len(items))
+    if asked.what == "sessions":
+        return read_sessions(connection, keys, asked.limit, wanted, asked.cursor)
+    if asked.what == "units":
+        return read_units_page(connection, keys, wanted["session_id"], asked.limit, asked.cursor)
     if asked.what == "ais":
         return read_ais(
             connection,

@@ -101,6 +101,8 @@ class AsyncClient:
         self._rejoining: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._failure: CoordError | None = None
+        self.sync: dict[str, Any] = {}
+        """The payload of the last training_sync; empty before the first."""
 
     async def __aenter__(self) -> AsyncClient:
         await self.connect()
@@ -294,6 +296,7 @@ class AsyncClient:
         sync = None
         while sync is None:
             sync = await self._say_hello(hello)
+        self.sync = sync
         self._lease_s = sync["lease_s"]
         self._reader.start(sync)
         await self._reader.catch_up_if_possible()
@@ -342,8 +345,10 @@ class AsyncClient:
             self._outbox.release()
 
     def _note_refusal(self, payload: dict[str, Any]) -> None:
-        """Keep it for ``confirm``; a query's is raised where it was asked."""
-        if payload["in_reply_to"] not in self._asked:
+        """Keep it for ``confirm``; a query's is raised where it was asked. Who is kicked is out."""
+        if payload["code"] == "kicked":
+            self._fail(refusal(payload))
+        elif payload["in_reply_to"] not in self._asked:
             self._refusals.append(refusal(payload))
             del self._refusals[MAX_REMEMBERED:]
 

@@ -11,7 +11,7 @@ from typing import cast
 
 import redis
 
-from coordinator import registry
+from coordinator import registry, sessions
 from coordinator.answers import answer, answer_failed
 from coordinator.clock import Clock, Ids
 from coordinator.context import Context, Incoming
@@ -21,6 +21,7 @@ from coordinator.effects import Answer, Effect, Write
 from coordinator.errors import BadMessage, LeaseLost
 from coordinator.fleet import Fleet
 from coordinator.ingress import Entry, Ingress
+from coordinator.job_watch import JobWatch
 from coordinator.keys import Keys
 from coordinator.lease import Lease
 from coordinator.messages import parse_envelope
@@ -77,6 +78,7 @@ class Coordinator:
         self._ingress = Ingress(connection, self._keys, settings, clock)
         self._fleet = Fleet()
         self._questions = Questions()
+        self._job_watch = JobWatch()
         self._trouble = ""
         self._singles = 0
         self._last_step_s = 0.0
@@ -171,14 +173,14 @@ class Coordinator:
     def _load(self) -> None:
         now_s = self._clock.elapsed_s()
         run_id = self._run_id()
-        grace_until_s = now_s + self._settings.lease_s
-        self._fleet = read_fleet(self._redis, self._keys, grace_until_s)
+        self._fleet = read_fleet(self._redis, self._keys, now_s, self._settings)
+        self._job_watch = JobWatch()
         self._ingress.reset()
         self._questions.clear()
         begin = new_epoch(self._fleet, run_id, self._ids, self._keys)
         if begin:
             commit(self._redis, self._lease, begin)
-        self._no_expiry_before_s = grace_until_s
+        self._no_expiry_before_s = now_s + self._settings.lease_s
         self._last_step_s = now_s
         self.active = True
 
@@ -232,7 +234,7 @@ class Coordinator:
                 fleet.last_numbers[source] = int(number) if number and number.isdigit() else 0
         people = {entry.door for entry in entries}
         people |= {m.envelope.target_ai or m.door for m in parsed if isinstance(m, Incoming)}
-        fleet.inboxes.prefetch(people)
+        fleet.members.prefetch(people)
 
     def _commit_batch(self, pending: list[tuple[Entry, Incoming | BadMessage]]) -> None:
         if not pending:
@@ -378,6 +380,8 @@ class Coordinator:
         if context.elapsed_s >= self._no_expiry_before_s:
             for ai in ended_leases(self._fleet, self._ingress, context.elapsed_s):
                 batch.add(registry.expire(ai, context))
+        batch.add(self._job_watch.look(self._redis, self._fleet, self._ingress, context))
+        batch.add(sessions.overdue(context))
         trim = trims(self._redis, self._keys, self._fleet, self._settings, context.now_ms)
         batch.add([Write(command) for command in trim])
         if self._redis.hget(self._keys.fleet, "epoch") != self._fleet.epoch.encode():

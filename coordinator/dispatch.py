@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import redis
 
-from coordinator import knowledge, registry
+from coordinator import collaborations, features, knowledge, registry, steering
 from coordinator.answers import query
 from coordinator.context import Context, Incoming
 from coordinator.effects import Deliver, Effect, Event, Write
@@ -29,12 +29,13 @@ class Route(NamedTuple):
     """How a message type is handled, and who may send it.
 
     One with a ``read`` is handled in a batch of its own, so that what was read is still true when
-    it is written.
+    it is written. What ``anybody`` behind a door may send needs no registration.
     """
 
     handle: Handle
     read: Read | None = None
     sender: Literal["ai", "operator", "both"] = "both"
+    anybody: bool = False
 
 
 def dead_drop(message: Incoming, context: Context) -> list[Effect]:
@@ -86,14 +87,24 @@ def _read_letter(connection: redis.Redis, keys: Keys, _: Settings, message: Inco
 
 
 ROUTES: dict[str, Route] = {
-    "hello": Route(registry.hello, _read_showcase, sender="ai"),
+    "hello": Route(registry.hello, _read_showcase, sender="ai", anybody=True),
     "heartbeat": Route(registry.heartbeat, sender="ai"),
     "goodbye": Route(registry.goodbye, sender="ai"),
     "pattern_share": Route(knowledge.pattern_share),
     "code_share": Route(knowledge.code_share),
     "os_component_share": Route(knowledge.os_component_share),
     "performance_report": Route(knowledge.performance_report),
+    "feature_request": Route(features.feature_request),
+    "feature_response": Route(features.feature_response, sender="ai"),
+    "collaboration_request": Route(collaborations.collaboration_request),
+    "collaboration_response": Route(collaborations.collaboration_response, sender="ai"),
+    "workspace_update": Route(collaborations.workspace_update, sender="ai"),
+    "work_result": Route(collaborations.work_result, sender="ai", anybody=True),
     "query": Route(query),
+    "cancel": Route(steering.cancel),
+    "retry": Route(steering.retry, steering.read_failed, sender="operator"),
+    "kick": Route(registry.kick, sender="operator"),
+    "drain": Route(registry.drain, sender="operator"),
     "retract": Route(knowledge.retract, _read_homes, sender="operator"),
     "dead_drop": Route(dead_drop, _read_letter, sender="operator"),
     "dead_retry": Route(dead_retry, _read_letter, sender="operator"),
@@ -191,14 +202,14 @@ def _check_sender(message: Incoming, context: Context) -> None:
         raise BadMessage(
             "forbidden", f"message_type {message_type!r} is the operator's alone", "message_type"
         )
-    if message_type == "hello":
+    if ROUTES[message_type].anybody:
         return
     present = context.fleet.ais.get(sender)
     if present is None:
         raise BadMessage(
             "rejoin", f"{sender} is not registered, or its lease has ended; say hello first"
         )
-    if present.instance != message.instance:
+    if not _counts_as(present.instance, message.instance):
         raise BadMessage(
             "superseded",
             f"{sender} is held by instance {present.instance}, and this message came from "
@@ -206,11 +217,16 @@ def _check_sender(message: Incoming, context: Context) -> None:
         )
 
 
+def _counts_as(present: str, instance: str) -> bool:
+    """A work-horse's instance is its agent's, with unit and attempt behind it."""
+    return instance == present or instance.startswith(f"{present}/")
+
+
 def _check_target(message: Incoming, context: Context) -> None:
     target = message.envelope.target_ai
     if not target or target == OPERATOR:
         return
-    if not context.fleet.inboxes[target].is_member:
+    if not context.fleet.members[target].has_joined:
         raise BadMessage(
             "unknown_target",
             f"target_ai {target!r} names no AI that ever joined this fleet; "

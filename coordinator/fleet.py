@@ -1,16 +1,18 @@
-"""What the only writer keeps in memory: live AIs, and the last number of everything numbered."""
+"""What the only writer keeps in memory: live AIs, open work, the last number of all numbered."""
 
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from coordinator.work import Session, Unit
+
 MAX_EPOCHS = 64
 MAX_INSTANCES = 20_000
-MAX_AWAY_INBOXES = 10_000
+MAX_AWAY_MEMBERS = 10_000
 
 
 class Begin(NamedTuple):
@@ -35,34 +37,39 @@ class Numbered:
 
 
 @dataclass(slots=True)
-class Inbox(Numbered):
-    """``begins`` tells where those epochs began in which it was written to, oldest first.
+class Member(Numbered):
+    """What of an AI outlives its connection; the numbers and bytes are those of its inbox.
 
-    ``is_member`` says that its AI once joined, so that others may write to it while it is away;
-    ``checked_bytes`` is what ``total_bytes`` was when retention last looked.
+    ``begins`` tells where those epochs began in which the inbox was written to, oldest first.
+    ``has_joined`` says that it once did, so that others may write to it while it is away;
+    ``checked_bytes`` is what ``total_bytes`` was when retention last looked. The units are those
+    it brought to an end, and those it failed. One that ``is_draining`` is given no more work.
     """
 
     begins: list[Begin] = field(default_factory=list)
-    is_member: bool = False
+    has_joined: bool = False
     checked_bytes: int = 0
+    units_completed: int = 0
+    units_failed: int = 0
+    is_draining: bool = False
 
 
-LoadInboxes = Callable[[Iterable[str]], dict[str, Inbox]]
+LoadMembers = Callable[[Iterable[str]], dict[str, Member]]
 
 
-def _open_inboxes(ais: Iterable[str]) -> dict[str, Inbox]:
-    return {ai: Inbox() for ai in ais}
+def _new_members(ais: Iterable[str]) -> dict[str, Member]:
+    return {ai: Member() for ai in ais}
 
 
-class Inboxes(dict[str, Inbox]):
-    """Inboxes by AI. One that is not in memory is loaded where it is needed, so that a number is
+class Members(dict[str, Member]):
+    """Members by AI. One that is not in memory is loaded where it is needed, so that a number is
     never guessed; ``prefetch`` loads many at once."""
 
-    def __init__(self, load: LoadInboxes = _open_inboxes) -> None:
+    def __init__(self, load: LoadMembers = _new_members) -> None:
         super().__init__()
         self._load = load
 
-    def __missing__(self, ai: str) -> Inbox:
+    def __missing__(self, ai: str) -> Member:
         self.prefetch([ai])
         return self[ai]
 
@@ -89,10 +96,20 @@ class Ai:
     status: str = "ready"
     load: float = 0.0
 
+    @property
+    def skills(self) -> list[str]:
+        """The kinds of units that its worker can run."""
+        skills: list[str] = self.profile.get("skills", [])
+        return skills
+
 
 @dataclass
 class Fleet:
-    """Everything the coordinator holds of a fleet; all of it can be read from Redis again."""
+    """Everything the coordinator holds of a fleet; all of it can be read from Redis again.
+
+    ``sessions`` are the open ones, ``units`` all of theirs, ``assigned`` how many units each AI
+    has now.
+    """
 
     epoch: str = ""
     run_id: str = ""
@@ -100,8 +117,11 @@ class Fleet:
     log: Numbered = field(default_factory=Numbered)
     events: Numbered = field(default_factory=Numbered)
     ais: dict[str, Ai] = field(default_factory=dict)
-    inboxes: Inboxes = field(default_factory=Inboxes)
+    members: Members = field(default_factory=Members)
     last_numbers: OrderedDict[tuple[str, str], int] = field(default_factory=OrderedDict)
+    sessions: dict[str, Session] = field(default_factory=dict)
+    units: dict[str, Unit] = field(default_factory=dict)
+    assigned: Counter[str] = field(default_factory=Counter)
 
     def take_number(self, door: str, instance: str, n: int) -> bool:
         """Take message ``n`` of that instance; False for a repeat, which was taken before."""
@@ -110,13 +130,17 @@ class Fleet:
         self.last_numbers[door, instance] = n
         return True
 
+    def units_of(self, session: Session) -> list[Unit]:
+        """In the order of the plan."""
+        return [self.units[unit_id] for unit_id in session.units]
+
     def forget_surplus(self) -> None:
         """Keep memory bounded: what is dropped here is read from Redis again when it is needed."""
         while len(self.last_numbers) > MAX_INSTANCES:
             self.last_numbers.popitem(last=False)
-        if len(self.inboxes) > len(self.ais) + MAX_AWAY_INBOXES:
-            for ai in self.inboxes.keys() - self.ais.keys():
-                del self.inboxes[ai]
+        if len(self.members) > len(self.ais) + MAX_AWAY_MEMBERS:
+            for ai in self.members.keys() - self.ais.keys():
+                del self.members[ai]
 
 
 def encode_begins(begins: list[Begin]) -> str:

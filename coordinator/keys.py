@@ -16,7 +16,8 @@ key                                   type    holds
 <ns>:dead                             STREAM  messages that broke a handler
 <ns>:ai:<ai>                          HASH    live registry record; expires with its heartbeats
 <ns>:leases                           ZSET    live AI -> when its lease ends, ms
-<ns>:member:<ai>                      HASH    what outlives a connection: profile, inbox numbers
+<ns>:member:<ai>                      HASH    what outlives a connection: profile, inbox numbers,
+                                              units brought to an end, draining
 <ns>:capability:<c>                   SET     live AIs that have it
 <ns>:specialization:<s>               SET     live AIs of it
 <ns>:pattern|component|feature:<id>   HASH    record (JSON), specialization, contributor, timestamp,
@@ -24,6 +25,11 @@ key                                   type    holds
 <ns>:patterns|components|features     ZSET    id -> when it was last shared, ms
 <ns>:patterns:<s> (and so on)         ZSET    the same, of one specialization
 <ns>:benchmarks:<component>           STREAM  performance reports
+<ns>:sessions                         ZSET    session -> when it ended, ms; inf while it is open
+<ns>:session:<id>                     HASH    session (JSON); expires once it has ended, as do
+<ns>:unit:<id>                        HASH    ... unit (JSON), attempt, output
+<ns>:workspace:<session>              HASH    ... key -> value, version, by, ms (JSON)
+<ns>:artifact:<ai>:<sha256>           STRING  what is too large for a message; expires
 ====================================  ======  =====================================================
 
 Channels: ``<ns>:broadcast`` and ``<ns>:to:<ai>``. RQ queues: ``<ns>.ai.<ai>``.
@@ -61,6 +67,7 @@ class Keys:
         self.events = f"{namespace}:events"
         self.dead = f"{namespace}:dead"
         self.leases = f"{namespace}:leases"
+        self.sessions = f"{namespace}:sessions"
         self.broadcast_channel = f"{namespace}:broadcast"
 
     def ingress(self, door: str) -> str:
@@ -93,6 +100,18 @@ class Keys:
 
     def benchmarks(self, component_id: str) -> str:
         return f"{self.namespace}:benchmarks:{component_id}"
+
+    def session(self, session_id: str) -> str:
+        return f"{self.namespace}:session:{session_id}"
+
+    def unit(self, unit_id: str) -> str:
+        return f"{self.namespace}:unit:{unit_id}"
+
+    def workspace(self, session_id: str) -> str:
+        return f"{self.namespace}:workspace:{session_id}"
+
+    def artifact(self, ai: str, sha256: str) -> str:
+        return f"{self.namespace}:artifact:{ai}:{sha256}"
 
     def channel(self, ai: str) -> str:
         return f"{self.namespace}:to:{ai}"

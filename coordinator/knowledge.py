@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from coordinator.clock import iso
+from coordinator import collaborations, features
 from coordinator.context import Context, Incoming, pass_on
 from coordinator.effects import Effect, Event, Note, Write
 from coordinator.errors import BadMessage
@@ -19,6 +19,7 @@ from coordinator.payloads import (
     Retract,
     parse_payload,
 )
+from coordinator.records import store
 
 
 def pattern_share(message: Incoming, context: Context) -> list[Effect]:
@@ -32,8 +33,15 @@ def code_share(message: Incoming, context: Context) -> list[Effect]:
 
 
 def os_component_share(message: Incoming, context: Context) -> list[Effect]:
-    """Store and pass on a feature's component."""
-    return _share("feature", ComponentShare, message, context)
+    """Store and pass on a feature's component; it may fulfil requests, or complete a session."""
+    shared = _share("feature", ComponentShare, message, context)
+    share = parse_payload(ComponentShare, message.envelope.payload)
+    component = message.envelope.payload["component"]
+    return [
+        *shared,
+        *collaborations.component_shared(message, share, component, context),
+        *features.component_shared(message, share, component, context),
+    ]
 
 
 def performance_report(message: Incoming, context: Context) -> list[Effect]:
@@ -95,31 +103,13 @@ def _share(kind: Kind, model: type[Payload], message: Incoming, context: Context
     parse_payload(model, payload)
     record: dict[str, Any] = payload[field]
     if record.get("id") is None:
-        record = {**record, "id": context.ids.new()}
-        payload = {**payload, field: record}
+        record["id"] = context.ids.new()
     specialization = record.get("specialization") or _specialization_of(message, context)
-    writes = _store(kind, record, specialization, message.sender, context)
+    writes = store(kind, record, specialization, [message.sender], context)
     text = f"{message.sender} shared {kind} {record['id']} ({specialization})"
-    return [*writes, *pass_on(message, payload), Note(text)]
+    return [*writes, *pass_on(message), Note(text)]
 
 
 def _specialization_of(message: Incoming, context: Context) -> str:
     ai = context.fleet.ais.get(message.sender)
     return ai.specialization if ai else "general"
-
-
-def _store(
-    kind: Kind, record: dict[str, Any], specialization: str, contributor: str, context: Context
-) -> list[Effect]:
-    keys = context.keys
-    record_id = record["id"]
-    key = keys.record(kind, record_id)
-    latest = ("record", to_json(record), "specialization", specialization)
-    return [
-        Write(("HSET", key, *latest, f"in:{specialization}", 1)),
-        Write(("HSETNX", key, "contributor", contributor)),
-        Write(("HSETNX", key, "timestamp", iso(context.now_ms))),
-        Write(("HINCRBY", key, "revision", 1)),
-        Write(("ZADD", keys.records(kind), context.now_ms, record_id)),
-        Write(("ZADD", keys.records(kind, specialization), context.now_ms, record_id)),
-    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ import redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
+from coordinator.clock import Clock
 from coordinator.errors import ServerUnusable
 
 log = logging.getLogger("coord.client")
@@ -18,6 +20,7 @@ T = TypeVar("T")
 
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 5.0
+LONGEST_SLEEP_S = 1.0
 
 OUTAGES = (
     redis.ConnectionError,
@@ -38,7 +41,7 @@ async def through_outages(
 
     async def note(error: Exception) -> None:
         check()
-        if not _is_outage(error):
+        if not is_outage(error):
             raise ServerUnusable(f"the server refuses what {ai_id} needs: {error}") from None
         log.info("%s: waiting for the server: %s", ai_id, error)
 
@@ -51,7 +54,21 @@ async def through_outages(
     return await retry.call_with_retry(action, note)
 
 
-def _is_outage(error: Exception) -> bool:
+def sit_out(action: Callable[[], T], until_s: float, clock: Clock) -> T:
+    """Try ``action`` until the server takes it; from ``until_s`` on (of ``clock.elapsed_s``), or
+    when no waiting can cure it, its error is raised."""
+    wait_s = FIRST_WAIT_S
+    while True:
+        try:
+            return action()
+        except redis.RedisError as error:
+            if not is_outage(error) or clock.elapsed_s() >= until_s:
+                raise
+        time.sleep(wait_s)
+        wait_s = min(wait_s * 2, LONGEST_SLEEP_S)
+
+
+def is_outage(error: Exception) -> bool:
     """Whether it may end by itself, or by what its operator does about it.
 
     A refused login comes as a ConnectionError that it is the cause of.

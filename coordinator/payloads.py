@@ -16,8 +16,12 @@ from coordinator.messages import (
     describe,
 )
 
+MAX_PARTICIPANTS = 16
+MAX_UNITS = 256
+
 Word = Annotated[str, Field(pattern=WORD_PATTERN)]
 RecordId = Annotated[str, Field(pattern=RECORD_ID_PATTERN)]
+SessionId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class Payload(BaseModel):
@@ -30,12 +34,16 @@ P = TypeVar("P", bound=Payload)
 
 
 class Hello(Payload):
-    """An AI introduces itself; ``cursor`` is how far it has read, if it was here before."""
+    """An AI introduces itself; ``cursor`` is how far it has read, if it was here before.
+
+    ``skills`` are the kinds of units that its worker runs; one without a worker has none.
+    """
 
     specialization: Word = "general"
     capabilities: list[Word] = Field(default_factory=list, max_length=64)
     version: Any = None
     features_supported: list[str] = Field(default_factory=list, max_length=64)
+    skills: list[Word] = Field(default_factory=list, max_length=64)
     collaboration_ready: bool = True
     cursor: Cursor | None = None
 
@@ -111,10 +119,88 @@ class PerformanceReport(Payload):
     performance: dict[str, FiniteFloat] = Field(min_length=1, max_length=256)
 
 
+class PlannedUnit(Payload):
+    """A unit of an initiator's own plan; ``needs`` names units that stand before it.
+
+    ``participant`` is whose turn it is: 0 the initiator, then the others as they said yes.
+    """
+
+    name: Word
+    kind: Word
+    needs: list[Word] = Field(default_factory=list, max_length=256)
+    inputs: dict[str, Any] = Field(default_factory=dict)
+    participant: int | None = Field(None, ge=0, lt=MAX_PARTICIPANTS)
+    limit_s: FiniteFloat | None = Field(None, ge=1, le=86_400)
+    tries: int | None = Field(None, ge=1, le=20)
+
+
+class CollaborationRequest(Payload):
+    """Work for several. ``participants`` is how many are looked for, the sender included; with a
+    ``plan`` the units are these, without one those of the type."""
+
+    type: Literal["feature_development", "cross_specialization", "performance_optimization"]
+    target_ai: str = Field("", max_length=64)
+    description: str = Field("", max_length=2000)
+    expertise_offered: list[str] = Field(default_factory=list, max_length=64)
+    seeking_expertise: list[str] = Field(default_factory=list, max_length=64)
+    requirements: dict[str, Any] = Field(default_factory=dict)
+    participants: int = Field(2, ge=1, le=MAX_PARTICIPANTS)
+    plan: list[PlannedUnit] | None = Field(None, min_length=1, max_length=MAX_UNITS)
+
+
+class CollaborationResponse(Payload):
+    """Yes or no to a collaboration, with the reason for a no."""
+
+    session_id: SessionId
+    accept: bool
+    reason: str = Field("", max_length=500)
+
+
+class FeatureRequest(Payload):
+    """Somebody lacks a feature."""
+
+    feature: RecordId
+    requirements: dict[str, Any] = Field(default_factory=dict)
+
+
+class FeatureResponse(Payload):
+    """What an AI says to a feature that it was assigned: only a no needs to be said."""
+
+    request_id: SessionId
+    accept: bool
+    reason: str = Field("", max_length=500)
+
+
+class WorkspaceUpdate(Payload):
+    """A value for all participants; ``expected_version`` is what it must be a change of, 0 for a
+    key that is not there yet."""
+
+    session_id: SessionId
+    key: Word
+    value: Any
+    expected_version: int | None = Field(None, ge=0)
+
+
+class WorkResult(Payload):
+    """How an attempt at a unit goes (``running``) or ended. ``output`` is what it made,
+    ``workspace`` what it puts into the shared workspace by that, ``reason`` why it failed."""
+
+    session_id: SessionId
+    unit_id: str = Field(max_length=64)
+    attempt: int = Field(ge=1)
+    outcome: Literal["running", "completed", "failed"]
+    progress: FiniteFloat = Field(0.0, ge=0, le=1)
+    output: dict[str, Any] = Field(default_factory=dict)
+    workspace: dict[Word, Any] = Field(default_factory=dict, max_length=64)
+    reason: str = Field("", max_length=500)
+
+
 class Query(Payload):
     """A question; ``cursor`` is that of the page before."""
 
-    what: Literal["ais", "patterns", "components", "features", "benchmarks", "counts"]
+    what: Literal[
+        "ais", "patterns", "components", "features", "benchmarks", "sessions", "units", "counts"
+    ]
     filter: dict[str, str] = Field(default_factory=dict, max_length=8)
     limit: int = Field(20, ge=1, le=100)
     cursor: str | None = Field(None, max_length=128)
@@ -130,6 +216,26 @@ class DeadLetter(Payload):
     """An operator has a dead letter tried again, or dropped. ``id`` is its stream id."""
 
     id: str = Field(pattern=LETTER_ID_PATTERN)
+
+
+class Steer(Payload):
+    """An operator kicks or drains an AI."""
+
+    ai: Id
+    reason: str = Field("", max_length=500)
+
+
+class Cancel(Payload):
+    """An operator, or who asked for it, ends a session."""
+
+    session_id: SessionId
+    reason: str = Field("", max_length=500)
+
+
+class Retry(Payload):
+    """An operator has a failed unit tried again, and its session goes on."""
+
+    unit_id: str = Field(min_length=1, max_length=64)
 
 
 def parse_payload(model: type[P], payload: dict[str, Any]) -> P:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from coordinator import jobs, sessions
 from coordinator.clock import iso
 from coordinator.context import Context, Incoming
 from coordinator.effects import Broadcast, Deliver, Effect, Event, Write
 from coordinator.errors import BadMessage
 from coordinator.fleet import Ai
 from coordinator.messages import encode_message, to_json
-from coordinator.payloads import Goodbye, Heartbeat, Hello, parse_payload
+from coordinator.payloads import Goodbye, Heartbeat, Hello, Steer, parse_payload
 from coordinator.specializations import capabilities_of
 from coordinator.sync import training_sync
 
@@ -32,6 +33,8 @@ def hello(message: Incoming, context: Context) -> list[Effect]:
     ai = _register(message, payload, context, present)
     if present is not None and present.profile == ai.profile:
         return [*_write_record(ai, context), sync]
+    if present is None:
+        context.fleet.members[ai.id].is_draining = False
     text = f"{ai.id} joined ({ai.specialization}; {len(ai.capabilities)} capabilities)"
     data = {"instance": ai.instance, "specialization": ai.specialization}
     forget = _forget_sets(present, context) if present is not None else []
@@ -42,6 +45,7 @@ def hello(message: Incoming, context: Context) -> list[Effect]:
         introduction,
         Event("joined", ai.id, text, data),
         sync,
+        *sessions.ai_came(context),
     ]
 
 
@@ -68,14 +72,36 @@ def goodbye(message: Incoming, context: Context) -> list[Effect]:
 def expire(ai: Ai, context: Context) -> list[Effect]:
     """A lease has ended: the AI is gone, and the others are told in its name."""
     reason = f"no heartbeat for {context.settings.lease_s:g} s"
-    farewell = encode_message(
-        context.ids.new(),
-        ai.id,
-        "goodbye",
-        iso(context.now_ms),
-        {"reason": reason, "expired": True},
-    )
-    return [*_remove(ai, context, reason), Broadcast(farewell, exclude=(ai.id,))]
+    return [
+        *_remove(ai, context, reason),
+        _farewell(ai, {"reason": reason, "expired": True}, context),
+    ]
+
+
+def kick(message: Incoming, context: Context) -> list[Effect]:
+    """An operator shows an AI the door: that instance is told, and is not to come back."""
+    payload = parse_payload(Steer, message.envelope.payload)
+    ai = _live(payload.ai, context)
+    reason = payload.reason or "kicked by the operator"
+    detail = f"{ai.id} was removed from the fleet: {reason}"
+    told = {"in_reply_to": None, "code": "kicked", "detail": detail}
+    return [
+        Deliver(ai.id, context.hub_message("error", told, ai.id), instance=ai.instance),
+        *_remove(ai, context, reason),
+        _farewell(ai, {"reason": reason}, context),
+    ]
+
+
+def drain(message: Incoming, context: Context) -> list[Effect]:
+    """An operator has an AI finish its units, and take no new ones as long as it stays."""
+    ai = _live(parse_payload(Steer, message.envelope.payload).ai, context)
+    context.fleet.members[ai.id].is_draining = True
+    open_units = context.fleet.assigned[ai.id]
+    text = f"{ai.id} is being drained; {open_units} units are left"
+    return [
+        Write(("HSET", context.keys.member(ai.id), "draining", 1)),
+        Event("draining", ai.id, text, {"units": open_units}),
+    ]
 
 
 def stored_profile(ai: Ai) -> dict[str, Any]:
@@ -97,6 +123,23 @@ def _announce(message: Incoming, payload: dict[str, Any]) -> Broadcast:
 def _without_cursor(message: Incoming) -> dict[str, Any]:
     """How far the sender has read is between it and the coordinator."""
     return {k: v for k, v in message.envelope.payload.items() if k != "cursor"}
+
+
+def _farewell(ai: Ai, payload: dict[str, Any], context: Context) -> Broadcast:
+    """A goodbye in the name of one that cannot say it."""
+    farewell = encode_message(context.ids.new(), ai.id, "goodbye", iso(context.now_ms), payload)
+    return Broadcast(farewell, exclude=(ai.id,))
+
+
+def _live(ai_id: str, context: Context) -> Ai:
+    ai = context.fleet.ais.get(ai_id)
+    if ai is None:
+        raise BadMessage(
+            "not_found",
+            f"payload.ai {ai_id!r} is nobody who is there; `coord ais` lists them",
+            "payload.ai",
+        )
+    return ai
 
 
 def _id_taken(holder: Ai) -> BadMessage:
@@ -127,7 +170,7 @@ def _register(message: Incoming, payload: Hello, context: Context, present: Ai |
     )
     _extend_lease(ai, context)
     context.fleet.ais[ai.id] = ai
-    context.fleet.inboxes[ai.id].is_member = True
+    context.fleet.members[ai.id].has_joined = True
     return ai
 
 
@@ -138,6 +181,7 @@ def _extend_lease(ai: Ai, context: Context) -> None:
 
 
 def _remove(ai: Ai, context: Context, reason: str) -> list[Effect]:
+    """It is gone from the fleet, and what it had to do goes to others."""
     del context.fleet.ais[ai.id]
     keys = context.keys
     keep_ms = int(context.settings.inbox_keep_s * 1000)
@@ -146,15 +190,19 @@ def _remove(ai: Ai, context: Context, reason: str) -> list[Effect]:
         Write(("ZREM", keys.leases, ai.id)),
         *_forget_sets(ai, context),
         Write(("PEXPIRE", keys.inbox(ai.id), keep_ms)),
+        jobs.unlist(ai.id, keys),
         Event("left", ai.id, f"{ai.id} left: {reason}", {"reason": reason}),
+        *sessions.ai_left(ai.id, context),
     ]
 
 
 def _write_record(ai: Ai, context: Context) -> list[Effect]:
     keys = context.keys
+    is_draining = context.fleet.members[ai.id].is_draining
     return [
         *_write_presence(ai, context),
         Write(("HSET", keys.member(ai.id), "profile", to_json(stored_profile(ai)))),
+        *([] if is_draining else [Write(("HDEL", keys.member(ai.id), "draining"))]),
         Write(("PERSIST", keys.inbox(ai.id))),
         Write(("PERSIST", keys.member(ai.id))),
     ]

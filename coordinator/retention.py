@@ -25,11 +25,12 @@ class Rule(NamedTuple):
 def trims(
     connection: redis.Redis, keys: Keys, fleet: Fleet, settings: Settings, now_ms: int
 ) -> list[tuple[Any, ...]]:
-    """The commands that trim the log, the events, and every inbox that grew by much."""
+    """The commands that trim the log, the events, every inbox that grew by much, and the list of
+    sessions."""
     history = Rule(settings.log_keep, settings.log_keep_s, settings.log_max_bytes)
     mail = Rule(settings.inbox_keep, 0, settings.inbox_max_bytes)
     due = [(keys.log, fleet.log, history), (keys.events, fleet.events, history)]
-    for ai, inbox in fleet.inboxes.items():
+    for ai, inbox in fleet.members.items():
         if inbox.total_bytes - inbox.checked_bytes > settings.inbox_max_bytes // 8:
             inbox.checked_bytes = inbox.total_bytes
             due.append((keys.inbox(ai), inbox, mail))
@@ -38,6 +39,9 @@ def trims(
         cut = last_droppable(connection, key, stream, rule, now_ms)
         if cut:
             commands.append(("XTRIM", key, "MINID", f"{cut + 1}-0"))
+    ended = ("-inf", now_ms - int(settings.session_keep_s * 1000))
+    if connection.zcount(keys.sessions, *ended):
+        commands.append(("ZREMRANGEBYSCORE", keys.sessions, *ended))
     return commands
 
 

@@ -44,6 +44,11 @@ class Settings(BaseSettings):
         pattern=WORD_PATTERN,
         description="What a trainer that is started by `rq worker` is good at.",
     )
+    trainer: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description="A trainer class of your own, `package.module:Class`.",
+    )
     lease_s: float = Field(
         15, ge=0.5, le=3600, description="An AI is gone this long after its last heartbeat."
     )
@@ -88,4 +93,37 @@ class Settings(BaseSettings):
     dead_keep: int = Field(1000, ge=1, le=MAX_KEEP, description="Dead letters kept.")
     sync_keep: int = Field(
         25, ge=1, le=1000, description="Newest records of each kind in a training_sync."
+    )
+    collaboration_wait_s: float = Field(
+        10, ge=0.5, le=3600, description="A collaboration looks for partners this long."
+    )
+    sessions_per_ai: int = Field(
+        3, ge=1, le=100, description="Most collaborations that one AI takes part in at a time."
+    )
+    sessions_max: int = Field(
+        1000, ge=1, le=100_000, description="Most open collaborations and feature requests."
+    )
+    session_max_s: float = Field(
+        3600, ge=1, le=MAX_KEEP_S, description="A collaboration that takes longer has failed."
+    )
+    session_keep_s: float = Field(
+        3600, ge=1, le=MAX_KEEP_S, description="Sessions and units are kept this long afterwards."
+    )
+    workspace_max_bytes: int = Field(
+        4 * 1024 * 1024, ge=1024, le=MAX_BYTES, description="Largest workspace of a session."
+    )
+    unit_limit_s: float = Field(
+        300, ge=1, le=86_400, description="A unit that runs longer has failed, unless it says more."
+    )
+    unit_tries: int = Field(
+        3, ge=1, le=20, description="A unit that failed this often fails its session."
+    )
+    unit_wait_s: float = Field(
+        60, ge=0.5, le=86_400, description="A unit waits this long for somebody who can run it."
+    )
+    feature_assignees: int = Field(
+        1, ge=1, le=16, description="How many of the capable a feature is assigned to at once."
+    )
+    feature_wait_s: float = Field(
+        600, ge=0.5, le=MAX_KEEP_S, description="A feature request expires after this long."
     )

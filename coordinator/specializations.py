@@ -1,4 +1,4 @@
-"""The eight built-in specializations: what each can do, and whom each looks for."""
+"""The eight built-in specializations: what each can do, whom each looks for, what it is asked."""
 
 from __future__ import annotations
 
@@ -29,6 +29,17 @@ SEEKS: dict[str, tuple[str, ...]] = {
     "performance": ("optimization", "benchmarking", "file_system", "process_manager"),
 }
 
+FEATURES: dict[str, str] = {
+    "memory_allocator": "performance",
+    "file_cache": "file_system",
+    "process_scheduler": "process_manager",
+    "network_stack": "networking",
+    "graphics_driver": "graphics",
+    "audio_mixer": "audio",
+    "security_module": "security",
+}
+"""The features that clients ask for by name, and whose problem each is."""
+
 
 def capabilities_of(specialization: str) -> list[str]:
     """What an AI of ``specialization`` can do when it does not say so itself."""
@@ -39,3 +50,17 @@ def fits(seeker: str, specialization: str, capabilities: list[str]) -> bool:
     """Whether an AI is a partner that one of specialization ``seeker`` looks for."""
     sought = SEEKS.get(seeker, ())
     return specialization in sought or any(word in sought for word in capabilities)
+
+
+def can_develop(feature: str, specialization: str, capabilities: list[str]) -> bool:
+    """Whether an AI is capable of ``feature``: it is its specialization's, or the two have a whole
+    word in common (split at spaces and ``_``), the base capabilities aside."""
+    if FEATURES.get(feature) == specialization:
+        return True
+    wanted = _words(feature)
+    own = (word for word in capabilities if word not in BASE_CAPABILITIES)
+    return any(wanted & _words(capability) for capability in own)
+
+
+def _words(name: str) -> set[str]:
+    return set(name.lower().replace("_", " ").split())

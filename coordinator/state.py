@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar, cast
 
 import redis
 
@@ -14,22 +14,34 @@ from coordinator.fleet import (
     Ai,
     Begin,
     Fleet,
-    Inbox,
-    Inboxes,
+    Member,
+    Members,
     Numbered,
     decode_begins,
     encode_begins,
     fleet_of,
 )
+from coordinator.jobs import dequeue
 from coordinator.keys import SCHEMA_VERSION, Keys
-from coordinator.messages import stream_number
+from coordinator.messages import stream_number, to_json
+from coordinator.payloads import MAX_UNITS
+from coordinator.plans import PLANS
+from coordinator.settings import Settings
 from coordinator.transaction import is_of_the_data, stream_fields
+from coordinator.work import ASSIGNED_STATES, Session, Unit
 
 log = logging.getLogger("coord")
 
+T = TypeVar("T")
 
-def read_fleet(connection: redis.Redis, keys: Keys, lease_ends_s: float) -> Fleet:
-    """The fleet as Redis has it. Every live AI is given a lease until ``lease_ends_s``."""
+MEMBER_FIELDS = (
+    *("inbox_n", "inbox_bytes", "inbox_begins", "profile"),
+    *("units_completed", "units_failed", "draining"),
+)
+
+
+def read_fleet(connection: redis.Redis, keys: Keys, now_s: float, settings: Settings) -> Fleet:
+    """The fleet as Redis has it. Leases and deadlines begin anew at ``now_s``."""
     stored = cast("dict[bytes, bytes]", connection.hgetall(keys.fleet))
     fleet = Fleet(
         epoch=stored.get(b"epoch", b"").decode(),
@@ -38,10 +50,112 @@ def read_fleet(connection: redis.Redis, keys: Keys, lease_ends_s: float) -> Flee
         log=_read_numbered(connection, keys.log, stored, b"log"),
         events=_read_numbered(connection, keys.events, stored, b"events"),
     )
-    fleet.ais = _read_ais(connection, keys, lease_ends_s)
-    fleet.inboxes = Inboxes(lambda ais: read_inboxes(connection, keys, ais))
-    fleet.inboxes.prefetch(fleet.ais)
+    fleet.ais = _read_ais(connection, keys, now_s + settings.lease_s)
+    fleet.members = Members(lambda ais: read_members(connection, keys, ais))
+    fleet.members.prefetch(fleet.ais)
+    _read_work(connection, keys, fleet, now_s, settings)
     return fleet
+
+
+def _read_work(
+    connection: redis.Redis, keys: Keys, fleet: Fleet, now_s: float, settings: Settings
+) -> None:
+    """The open sessions and their units. What cannot be read is given up."""
+    ids = _open_sessions(connection, keys)
+    stored = _read_field(connection, [keys.session(name) for name in ids], "session")
+    sessions = {
+        name: _parsed(Session.from_json, text) for name, text in zip(ids, stored, strict=True)
+    }
+    unit_ids = [unit_id for session in sessions.values() if session for unit_id in session.units]
+    stored = _read_field(connection, [keys.unit(unit_id) for unit_id in unit_ids], "unit")
+    units = {
+        unit_id: _parsed(Unit.from_json, text)
+        for unit_id, text in zip(unit_ids, stored, strict=True)
+    }
+    for name, session in sessions.items():
+        work = [units[unit_id] for unit_id in session.units] if session else []
+        if session is None or not _is_sound(name, session, work):
+            _give_up(connection, keys, name, work)
+            continue
+        session.deadline_s = now_s + _allowed_s(session, settings)
+        fleet.sessions[name] = session
+        fleet.units |= {unit.id: unit for unit in work if unit}
+    for unit in fleet.units.values():
+        if unit.assignee:
+            fleet.assigned[unit.assignee] += 1
+        if unit.state == "waiting" and all(fleet.units[n].state == "completed" for n in unit.needs):
+            unit.unowned_since_s = now_s
+
+
+def _open_sessions(connection: redis.Redis, keys: Keys) -> list[str]:
+    try:
+        ids = cast("list[bytes]", connection.zrangebyscore(keys.sessions, "+inf", "+inf"))
+    except redis.ResponseError as error:
+        if not is_of_the_data(error):
+            raise
+        log.warning("removed what was no list of sessions: %s", keys.sessions)
+        connection.delete(keys.sessions)
+        return []
+    return [name.decode(errors="replace") for name in ids]
+
+
+def _read_field(connection: redis.Redis, names: list[str], field: str) -> list[bytes | None]:
+    """That field of the hashes of these names; None where there is none."""
+    with connection.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.hget(name, field)
+        replies = pipe.execute(raise_on_error=False) if names else []
+    for reply in replies:
+        if isinstance(reply, redis.RedisError) and not is_of_the_data(reply):
+            raise reply
+    return [reply if isinstance(reply, bytes) else None for reply in replies]
+
+
+def _parsed(parse: Callable[[bytes], T], stored: bytes | None) -> T | None:
+    """None for what nobody can read, or write again."""
+    try:
+        to_json(json.loads(stored or b""))
+        return parse(stored or b"")
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_sound(name: str, session: Session, work: Sequence[Unit | None]) -> bool:
+    """Whether a session and its units fit each other; strangers may have written them."""
+    ids = set(session.units)
+    return (
+        (session.id, session.is_open, len(ids)) == (name, True, len(work))
+        and (session.type in PLANS)
+        and all(
+            unit is not None
+            and unit.session_id == name
+            and unit.id in ids
+            and ids.issuperset(unit.needs)
+            and (unit.state not in ASSIGNED_STATES or unit.attempts != [])
+            for unit in work
+        )
+    )
+
+
+def _give_up(connection: redis.Redis, keys: Keys, name: str, work: Sequence[Unit | None]) -> None:
+    """Remove a session, all that can be its units, and the jobs that are known."""
+    log.warning("gave up a session whose records cannot be read: %s", name)
+    units = [keys.unit(f"{name}-{n}") for n in range(1, MAX_UNITS + 1)]
+    with connection.pipeline(transaction=False) as pipe:
+        pipe.zrem(keys.sessions, name)
+        pipe.delete(keys.session(name), keys.workspace(name), *units)
+        for unit in work:
+            if unit is not None and unit.assignee:
+                for write in dequeue(unit, unit.assignee, keys):
+                    pipe.execute_command(*write.command)
+        pipe.execute(raise_on_error=False)
+
+
+def _allowed_s(session: Session, settings: Settings) -> float:
+    """How long it may take from now: a coordinator that begins gives everybody time anew."""
+    if session.is_feature:
+        return settings.feature_wait_s
+    return settings.collaboration_wait_s if session.state == "pending" else settings.session_max_s
 
 
 def _read_ais(connection: redis.Redis, keys: Keys, lease_ends_s: float) -> dict[str, Ai]:
@@ -88,19 +202,19 @@ def fleet_record(fleet: Fleet, keys: Keys) -> tuple[Any, ...]:
     return ("HSET", keys.fleet, *values, "run_id", fleet.run_id, *stream_fields(fleet))
 
 
-def read_inboxes(connection: redis.Redis, keys: Keys, ais: Iterable[str]) -> dict[str, Inbox]:
-    """The inboxes of ``ais``, also of those that never had one.
+def read_members(connection: redis.Redis, keys: Keys, ais: Iterable[str]) -> dict[str, Member]:
+    """The members ``ais``, also those that never joined.
 
-    The last number is the higher of what its member record and the stream itself say: the record
-    outlives the stream, and the stream refuses anything lower.
+    An inbox's last number is the higher of what its member record and the stream itself say: the
+    record outlives the stream, and the stream refuses anything lower.
     """
     ids = list(ais)
     with connection.pipeline(transaction=False) as pipe:
         for ai in ids:
-            pipe.hmget(keys.member(ai), "inbox_n", "inbox_bytes", "inbox_begins", "profile")
+            pipe.hmget(keys.member(ai), *MEMBER_FIELDS)
             pipe.xinfo_stream(keys.inbox(ai))
         replies = pipe.execute(raise_on_error=False) if ids else []
-    inboxes = {}
+    members = {}
     for ai, member, info in zip(ids, replies[::2], replies[1::2], strict=True):
         if isinstance(info, redis.ResponseError) and "WRONGTYPE" in str(info):
             log.warning("removed what was no inbox: %s", keys.inbox(ai))
@@ -109,15 +223,18 @@ def read_inboxes(connection: redis.Redis, keys: Keys, ais: Iterable[str]) -> dic
         for reply in (member, info):
             if isinstance(reply, Exception) and not _is_missing(reply):
                 raise reply
-        n, total_bytes, begins, profile = member
+        n, total_bytes, begins, profile, completed, failed, draining = member
         generated = 0 if not isinstance(info, dict) else stream_number(info["last-generated-id"])
-        inboxes[ai] = Inbox(
+        members[ai] = Member(
             n=max(int(n or 0), generated),
             total_bytes=int(total_bytes or 0),
             begins=decode_begins(begins),
-            is_member=profile is not None,
+            has_joined=profile is not None,
+            units_completed=int(completed or 0),
+            units_failed=int(failed or 0),
+            is_draining=draining is not None,
         )
-    return inboxes
+    return members
 
 
 def _read_numbered(

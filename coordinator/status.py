@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any, cast
 
 import redis
+from rq import Queue
+from rq.registry import FailedJobRegistry, StartedJobRegistry
+from rq.utils import utcparse
+from rq.worker_registration import REDIS_WORKER_KEYS
 
 from coordinator.keys import Keys
 from coordinator.lease import holder_name
 from coordinator.messages import stream_number
 from coordinator.reads import read_ais, read_counts
+from coordinator.session_reads import read_work
 from coordinator.streams import last_number
 
 STANDBY_SEEN_MS = 5_000
@@ -24,8 +29,10 @@ def read_status(
     """All of a fleet's state that fits on a page; ``ais`` holds the records of ``ais_limit`` AIs,
     of all if it is None.
 
-    Costs a handful of round trips, however many AIs there are.
+    Costs a handful of round trips, however many AIs and sessions there are. Of units those of open
+    sessions are counted.
     """
+    work = read_work(connection, keys)
     counts = read_counts(connection, keys)
     ids = cast("list[bytes]", connection.zrange(keys.leases, 0, -1))
     page = read_ais(connection, keys, len(ids) if ais_limit is None else ais_limit)
@@ -36,13 +43,75 @@ def read_status(
         "shared_patterns": counts["patterns"],
         "shared_components": counts["components"],
         "collective_features": counts["features"],
-        "active_collaborations": 0,
+        "active_collaborations": work["sessions"]["pending"] + work["sessions"]["active"],
+        "open_feature_requests": work["sessions"]["features"],
+        "units": work["units"],
         "performance_reports": counts["messages_by_type"].get("performance_report", 0),
         "messages_by_type": counts["messages_by_type"],
         "coordinator": _read_coordinator(connection, keys, now_ms),
         "server": _read_server(connection),
         "ais": [item | {"heartbeat_age_ms": now_ms - item["heartbeat_ms"]} for item in page.items],
+        **_read_rq(connection, keys, now_ms),
     }
+
+
+def _read_rq(connection: redis.Redis, keys: Keys, now_ms: int) -> Item:
+    """RQ's ``queues`` of this fleet, with how many jobs are where, and the ``workers`` on them."""
+    with connection.pipeline(transaction=False) as pipe:
+        pipe.smembers(Queue.redis_queues_keys)
+        pipe.smembers(REDIS_WORKER_KEYS)
+        queue_keys, worker_keys = pipe.execute()
+    workers = _read_workers(connection, keys, sorted(worker_keys), now_ms)
+    named = {_last_part(key) for key in queue_keys}
+    named |= {queue for worker in workers for queue in worker["queues"]}
+    ours = sorted(name for name in named if name.startswith(keys.queue("")))
+    return {"queues": _read_queues(connection, ours), "workers": workers}
+
+
+def _read_queues(connection: redis.Redis, names: list[str]) -> list[Item]:
+    with connection.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.llen(Queue.redis_queue_namespace_prefix + name)
+            pipe.zcard(StartedJobRegistry.key_template.format(name))
+            pipe.zcard(FailedJobRegistry.key_template.format(name))
+        counts = iter(pipe.execute() if names else [])
+    return [
+        {"name": name, "waiting": next(counts), "started": next(counts), "failed": next(counts)}
+        for name in names
+    ]
+
+
+def _read_workers(
+    connection: redis.Redis, keys: Keys, worker_keys: list[bytes], now_ms: int
+) -> list[Item]:
+    """This fleet's among RQ's workers; one whose record has expired is there no more."""
+    with connection.pipeline(transaction=False) as pipe:
+        for key in worker_keys:
+            pipe.hmget(key, "queues", "state", "current_job", "last_heartbeat")
+        replies = pipe.execute() if worker_keys else []
+    workers = []
+    for key, reply in zip(worker_keys, replies, strict=True):
+        queues, state, job, heartbeat = (
+            (value or b"").decode("utf-8", "replace") for value in reply
+        )
+        if queues.startswith(keys.queue("")) and heartbeat:
+            heartbeat_ms = int(utcparse(heartbeat).timestamp() * 1000)
+            workers.append(
+                {
+                    "name": _last_part(key),
+                    "queues": queues.split(","),
+                    "state": state,
+                    "current_job": job or None,
+                    "heartbeat_ms": heartbeat_ms,
+                    "heartbeat_age_ms": now_ms - heartbeat_ms,
+                }
+            )
+    return workers
+
+
+def _last_part(key: bytes) -> str:
+    """The name of a queue or worker, from RQ's key of it."""
+    return key.decode("utf-8", "replace").split(":", 2)[-1]
 
 
 def _read_coordinator(connection: redis.Redis, keys: Keys, now_ms: int) -> Item:

@@ -29,7 +29,7 @@ def training_sync(message: Incoming, seen: Cursor | None, context: Context) -> s
         SYNC_MAP[kind]: _bounded(page.items) for kind, page in showcase.pages.items()
     }
     base["performance_benchmarks"] = _bounded_reports(showcase.benchmarks)
-    inbox = fleet.inboxes[message.sender]
+    inbox = fleet.members[message.sender]
     others = [ai for ai in fleet.ais.values() if ai.id != message.sender]
     payload: dict[str, Any] = {
         "in_reply_to": message.envelope.message_id,

@@ -14,7 +14,7 @@ from redis.exceptions import ExecAbortError, NoPermissionError
 
 from coordinator.effects import Answer, Broadcast, Deliver, Effect, Event, Note, Write
 from coordinator.errors import LeaseLost
-from coordinator.fleet import Begin, Fleet, Inbox, Numbered, encode_begins
+from coordinator.fleet import Begin, Fleet, Member, Numbered, encode_begins
 from coordinator.keys import Keys
 from coordinator.lease import Lease
 from coordinator.messages import encode_push, one_line, to_json
@@ -132,7 +132,7 @@ class Batch:
         self._commands: list[Command] = []
         self._taken: defaultdict[str, list[bytes]] = defaultdict(list)
         self._numbers: dict[tuple[str, str], int] = {}
-        self._inboxes: dict[str, Inbox] = {}
+        self._inboxes: dict[str, Member] = {}
         self._types: Counter[str] = Counter()
         self._numbered = False
         self.notes: list[str] = []
@@ -194,7 +194,7 @@ class Batch:
             )
             if ai not in self._fleet.ais:
                 commands.append(("PEXPIRE", keys.inbox(ai), keep_ms))
-            if not inbox.is_member:
+            if not inbox.has_joined:
                 commands.append(("PEXPIRE", keys.member(ai), keep_ms))
         if self._numbered:
             commands.append(("HSET", keys.fleet, *stream_fields(self._fleet)))
@@ -216,7 +216,7 @@ class Batch:
 
     def _deliver(self, effect: Deliver) -> None:
         keys, fleet = self._keys, self._fleet
-        inbox = fleet.inboxes[effect.ai]
+        inbox = fleet.members[effect.ai]
         if not inbox.begins or inbox.begins[-1].epoch != fleet.epoch:
             inbox.begins.append(Begin(fleet.epoch, inbox.n))
         self._inboxes[effect.ai] = inbox

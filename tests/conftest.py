@@ -3,6 +3,9 @@
 ``redis``        an empty server's client, for each of fakeredis, valkey, redis (``server_kind``)
 ``real_url``     the URL of an empty real server, for tests of processes; ``real_redis`` is a client
 ``start_server`` a real server of the test's own (``real_kind``), to kill, pause or configure
+``fleet``        a fleet on a real server that keeps its data, for processes; one for a module
+``start``        starts trainers of that fleet, which have the skills of tests/skills_for_tests.py
+``ai``           an id that no other test uses
 ``state_dir``    a state directory with a short path; its embedded server ends with the test
 
 The shared servers are emptied before each test. A test that changes a server's configuration or
@@ -14,6 +17,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +28,11 @@ import pytest
 from redis import Redis
 
 from coordinator import embedded
+from tests.clients import RealFleet
 from tests.servers import KINDS, REAL_KINDS, REDIS_SERVER, Kind, RealKind, TestServer
+from tests.skills_for_tests import install
+from tests.trainers import LEASE_S, Start, started_trainers
+from tests.units import Gates
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +123,38 @@ def state_dir() -> Iterator[Path]:
     directory.chmod(0o700)
     embedded.stop(directory)
     shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[TestServer]:
+    """A server of a module's own, whose data outlive it."""
+    with TestServer("valkey", "--appendonly", "yes") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def fleet(server: TestServer) -> Iterator[RealFleet]:
+    with RealFleet(server.url, lease_s=LEASE_S) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def ai() -> str:
+    """A name of this test's own: what others left behind is not in its way."""
+    return f"AI_{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def start(fleet: RealFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    paths = [str(install(tmp_path / "skills")), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    with started_trainers(fleet, tmp_path) as start:
+        yield start
+
+
+@pytest.fixture
+def gates(tmp_path: Path) -> Gates:
+    return Gates(tmp_path)
 
 
 # -- the count of tests per server -----------------------------------------------------------------

@@ -11,6 +11,7 @@ import redis
 
 from coordinator.clock import iso
 from coordinator.coordinator import Coordinator
+from coordinator.jobs import job_id
 from coordinator.keys import Keys
 from coordinator.settings import Settings
 
@@ -117,6 +118,45 @@ class FleetUnderTest:
             self.say(ai, "hello", payload)
             self.run()
 
+    def ask(self, ai: str, **payload: Any) -> str:
+        """Have ``ai`` ask for a collaboration; the session's id."""
+        self.say(ai, "collaboration_request", {"type": "feature_development", **payload})
+        self.run()
+        return str(self.told(ai, "collaboration_update")[-1]["session_id"])
+
+    def answer(self, ai: str, session_id: str, accept: bool = True, **payload: Any) -> None:
+        """Have ``ai`` say yes or no to a collaboration."""
+        answer = {"session_id": session_id, "accept": accept, **payload}
+        self.say(ai, "collaboration_response", answer)
+        self.run()
+
+    def collaborate(self, initiator: str, *others: str, **payload: Any) -> str:
+        """A collaboration that ``others`` said yes to, and which so begins; the session's id."""
+        session_id = self.ask(initiator, participants=1 + len(others), **payload)
+        for ai in others:
+            self.answer(ai, session_id)
+        return session_id
+
+    def request_feature(self, ai: str, feature: str, **requirements: Any) -> str:
+        """Have ``ai`` ask for a feature; the request's id."""
+        payload = {"feature": feature, "requirements": requirements}
+        self.say(ai, "feature_request", payload)
+        self.run()
+        return str(self.told(ai, "feature_update")[-1]["request_id"])
+
+    def report(self, unit_id: str, outcome: str = "completed", **payload: Any) -> None:
+        """Have whoever has the unit say how its present attempt goes, or ended."""
+        unit = self.unit(unit_id)
+        attempt = {"session_id": unit["session_id"], "unit_id": unit_id}
+        attempt |= {"attempt": len(unit["attempts"]), "outcome": outcome}
+        self.say(unit["attempts"][-1]["ai"], "work_result", {**attempt, **payload})
+        self.run()
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time go by, and the coordinator do what that brings."""
+        self.clock.advance(seconds)
+        self.run()
+
     # -- the coordinator -------------------------------------------------------------------------
 
     def run(self) -> int:
@@ -186,6 +226,34 @@ class FleetUnderTest:
         """Ids in an index, oldest first."""
         index = self.keys.records(kind, specialization)
         return [member.decode() for member in cast("list[bytes]", self.redis.zrange(index, 0, -1))]
+
+    def session(self, session_id: str) -> dict[str, Any]:
+        """The stored record of a session."""
+        stored = cast(bytes, self.redis.hget(self.keys.session(session_id), "session"))
+        return cast("dict[str, Any]", json.loads(stored))
+
+    def unit(self, unit_id: str) -> dict[str, Any]:
+        """The stored record of a unit."""
+        stored = cast(bytes, self.redis.hget(self.keys.unit(unit_id), "unit"))
+        return cast("dict[str, Any]", json.loads(stored))
+
+    def queue(self, ai: str) -> list[str]:
+        """The ids of the jobs in an AI's queue."""
+        name = f"rq:queue:{self.keys.queue(ai)}"
+        return [job.decode() for job in cast("list[bytes]", self.redis.lrange(name, 0, -1))]
+
+    def job(self, unit_id: str) -> str:
+        """The id of the job of a unit's present attempt."""
+        attempts = self.unit(unit_id)["attempts"]
+        return job_id(attempts[-1]["ai"], unit_id, len(attempts))
+
+    def excluded(self) -> str:
+        """Whom the last broadcast is not meant for."""
+        return self.stream(self.keys.log)[-1][1]["exclude"]
+
+    def told(self, ai: str, message_type: str) -> list[dict[str, Any]]:
+        """The payloads of the messages of that type in an inbox."""
+        return [m["payload"] for m in self.inbox(ai) if m["message_type"] == message_type]
 
     def live(self) -> list[str]:
         names = cast("list[bytes]", self.redis.zrange(self.keys.leases, 0, -1))
@@ -286,6 +354,8 @@ def _value(connection: redis.Redis, key: bytes) -> Any:
             return _text_of(reader.hgetall(key))
         case b"set":
             return {member.decode() for member in reader.smembers(key)}
+        case b"list":
+            return [member.decode() for member in reader.lrange(key, 0, -1)]
         case b"zset":
             return {member.decode(): score for member, score in reader.zscan_iter(key)}
         case b"stream":

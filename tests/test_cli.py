@@ -30,7 +30,9 @@ KEYS = Keys()
 HOSTILE = "x\x1b[2J\n12:00:00  log 9  hub -> all\x9b31m\u202e\r\x00"
 COMMANDS = [
     *("demo", "serve", "stop", "up", "down", "trainer", "status", "ais", "patterns"),
-    *("components", "tail", "send", "retract", "doctor", "dead list", "dead retry", "dead drop"),
+    *("components", "sessions", "session", "request-feature", "collaborate", "cancel", "retry"),
+    *("kick", "drain", "tail", "send", "retract", "doctor", "dead list", "dead retry"),
+    "dead drop",
 ]
 
 
@@ -146,7 +148,8 @@ def test_a_bad_setting_is_named(
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "ais", "patterns", "components", "tail", "dead list"]
+    "command",
+    ["status", "ais", "patterns", "components", "sessions", "session x", "tail", "dead list"],
 )
 def test_no_server_and_an_unreachable_one_end_with_3(
     coord: Callable[..., Result], command: str, tmp_path: Path

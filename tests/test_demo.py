@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -14,8 +15,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from cli import children
+from cli.board import Board
+from cli.demo import TOGETHER_SHOWN, score_text, together_rows
 from cli.measured import measure
 from cli.output import ExitCode
 from cli.scratch import scratch_directory
@@ -103,14 +107,17 @@ def test_a_demo_ends_with_what_it_measured(demo: Callable[..., Demo]) -> None:
     assert found["patterns_shared"] == sum(t["patterns"] for t in found["trainers"].values()) > 0
     assert found["components_shared"] > 0
     assert found["messages_by_type"]["hello"] == found["messages_by_type"]["goodbye"] == 2
-    best = found["best"]
-    problem = find_problem(best["specialization"])
-    assert problem is not None
-    assert set(best["held_out"]) == set(problem.held_out_workloads)
-    score = best["measured"]
-    assert best["measured"] == best["held_out"][best["workload"]]
-    assert score["bound"] < score["achieved"] < score["baseline"]
-    assert 0 < best["trained_gap_closed"] < 1
+    assert set(found["best"]) == {"file_system", "process_manager"}
+    for specialization, best in found["best"].items():
+        problem = find_problem(specialization)
+        assert problem is not None
+        assert best["cost_unit"] == problem.cost_unit
+        assert set(best["held_out"]) == set(problem.held_out_workloads)
+        score = best["measured"]
+        assert best["measured"] == best["held_out"][best["workload"]]
+        assert score["bound"] < score["achieved"]
+        assert 0 < best["trained_gap_closed"] < 1
+    assert all(session["participants"] for session in found["sessions"])
 
 
 def test_a_demo_tells_what_happens_line_by_line(demo: Callable[..., Demo]) -> None:
@@ -120,7 +127,8 @@ def test_a_demo_tells_what_happens_line_by_line(demo: Callable[..., Demo]) -> No
     code, out, _ = one.end()
     assert code == ExitCode.OK
     assert "What the fleet achieved, measured" in out
-    assert "best policy" in out
+    assert "worked together" in out
+    assert "best buffer_cache" in out
     assert "\x1b" not in out
 
 
@@ -216,10 +224,110 @@ def test_claims_are_measured_again_and_nonsense_is_passed_over() -> None:
     empty = item("empty", "high", {})
     bare = item("bare", 0.5, None) | {"pattern": {}}
     found = measure([boast, empty, bare])
-    assert found["best"]["contributor"] == "boaster"
-    assert found["best"]["claimed_gap_closed"] == 99.0
+    best = found["best"]["file_system"]
+    assert best["contributor"] == "boaster"
+    assert best["claimed_gap_closed"] == 99.0
     score = problem.evaluate(values, workload)
-    assert found["best"]["measured"]["gap_closed"] == score.gap_closed < 1
+    assert best["measured"]["gap_closed"] == score.gap_closed < 1
     assert found["trainers"]["empty"]["best"] is None
     assert found["trainers"]["bare"]["best"] is None
-    assert measure([]) == {"trainers": {}, "best": None}
+    assert measure([]) == {"trainers": {}, "best": {}}
+
+
+def test_each_problem_has_a_best_of_its_own() -> None:
+    def item(specialization: str) -> dict[str, object]:
+        problem = find_problem(specialization)
+        assert problem is not None
+        data = {
+            "parameters": {parameter.name: parameter.default for parameter in problem.parameters},
+            "held_out": {"workload": problem.held_out_workloads[0]},
+        }
+        return {
+            "id": specialization,
+            "specialization": specialization,
+            "contributor": f"AI_{specialization}",
+            "timestamp": "2026-01-01T00:00:00",
+            "pattern": {"data": data},
+        }
+
+    best = measure([item("file_system"), item("process_manager")])["best"]
+    assert {name: found["pattern_id"] for name, found in best.items()} == {
+        "file_system": "file_system",
+        "process_manager": "process_manager",
+    }
+    assert (best["file_system"]["cost_unit"], best["process_manager"]["cost_unit"]) == (
+        "miss ratio",
+        "s",
+    )
+
+
+def test_a_score_is_told_in_the_unit_of_its_cost() -> None:
+    score = {"gap_closed": 0.5, "achieved": 0.75, "baseline": 1.0, "bound": 0.5}
+    assert score_text(score, "miss ratio") == (
+        "cost 75.0%; baseline 100.0% (+25 points gained), bound 50.0% (25 points left):"
+        " 50.0% of the gap closed"
+    )
+    assert score_text(score, "s") == (
+        "cost 0.75 s; baseline 1 s (+0.25 s gained), bound 0.5 s (0.25 s left):"
+        " 50.0% of the gap closed"
+    )
+
+
+def session(state: str, progress: float = 0.0, **more: object) -> dict[str, object]:
+    return {
+        "id": "s1",
+        "type": "cross_specialization",
+        "initiator": "AI_1",
+        "participants": ["AI_1", "AI_2"],
+        "units": ["a", "b", "c", "d"],
+        "state": state,
+        "progress": progress,
+        "reason": "",
+        "component_id": None,
+        "result": None,
+        **more,
+    }
+
+
+COURSE = [
+    session("pending"),
+    session("active"),
+    session("active"),
+    session("active", 0.75),
+    session("completed", 1.0, result={"text": "twice as fast\x1b[2J"}),
+]
+
+
+def test_sessions_are_told_line_by_line() -> None:
+    shown = Console(record=True, width=200, file=io.StringIO())
+    with Board(shown, {"AI_1": "file_system"}, silent=False) as board:
+        for item in COURSE:
+            board.show_sessions([item])
+    assert [line[10:] for line in shown.export_text().splitlines()] == [
+        "session s1 cross_specialization: AI_1 looks for partners",
+        "session s1 cross_specialization of AI_1, AI_2: 0/4 units",
+        "session s1 cross_specialization of AI_1, AI_2: 3/4 units",
+        "session s1 cross_specialization of AI_1, AI_2 completed: twice as fast\\x1b[2J",
+    ]
+
+
+def test_on_a_terminal_sessions_have_bars() -> None:
+    shown = Console(width=200, file=io.StringIO(), force_terminal=True, color_system=None)
+    with Board(shown, {"AI_1": "file_system"}, silent=False) as board:
+        for item in COURSE[:4]:
+            board.show_sessions([item])
+            board.redraw()
+        page = Console(record=True, width=200, file=io.StringIO())
+        page.print(board.page())
+    text = page.export_text()
+    assert "3/4 units" in text
+    assert "━" in text
+
+
+def test_the_summary_tells_who_worked_together_on_what() -> None:
+    sessions = [*COURSE[-1:], session("failed", reason="r")]
+    rows = together_rows(sessions)
+    assert rows[0] == ("worked together", "1 completed, 1 failed when time was up")
+    assert rows[2:] == [("", "AI_1, AI_2 on cross_specialization: twice as fast\\x1b[2J")]
+    assert together_rows([]) == [("worked together", "nobody")]
+    assert "and 3 more" in together_rows(COURSE[-1:] * (TOGETHER_SHOWN + 3))[-1][1]

@@ -26,7 +26,7 @@ from coordinator import errors as errors_module
 from coordinator.dispatch import ROUTES
 from coordinator.keys import Keys
 from coordinator.messages import HUB, OPERATOR, Envelope, decode_push
-from tests.fleet import FleetUnderTest
+from tests.fleet import FleetUnderTest, Pushes
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
@@ -34,7 +34,10 @@ PROTOCOL = REPOSITORY / "docs" / "protocol.md"
 EXAMPLE = REPOSITORY / "examples" / "own_trainer.py"
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("**/*.md")])
 LIMIT_S = 20.0
-OF_THE_HUB = {"training_sync", "query_result", "error"}
+OF_THE_HUB = {
+    *("training_sync", "query_result", "error"),
+    *("feature_response", "feature_update", "collaboration_update"),
+}
 
 
 def blocks(document: Path, language: str) -> list[str]:
@@ -206,13 +209,29 @@ def fleet_with_dead_letters(redis: Redis) -> FleetUnderTest:
     return fleet
 
 
+SESSION_IDS = list(
+    dict.fromkeys(re.findall(r"\b[0-9a-f]{12}\b", json.dumps([m["payload"] for m in SENT])))
+)
+
+
+def in_this_fleet(message: dict[str, Any], fleet: FleetUnderTest) -> str:
+    """The example with the ids of this fleet: its n-th session is the n-th in the document."""
+    opened = [e["data"]["session_id"] for e in fleet.events() if e["kind"] == "session_opened"]
+    text = json.dumps(message)
+    for written, session_id in zip(SESSION_IDS, opened, strict=False):
+        text = text.replace(written, session_id)
+    return text
+
+
 def test_every_example_is_accepted(redis: Redis) -> None:
     fleet = fleet_with_dead_letters(redis)
     for n, message in enumerate(SENT, 1):
         sender = message["sender_id"]
         if message["message_type"] == "dead_retry":
             fleet.say("AI_Node_1", "hello", n=1000)  # it has said goodbye
-        fleet.write(sender, json.dumps(message), instance=f"{sender}.1", n=100 + n)
+        if message["message_type"] == "retry":
+            fleet.pass_time(61)  # nobody has the skills, and the session fails
+        fleet.write(sender, in_this_fleet(message, fleet), instance=f"{sender}.1", n=100 + n)
         fleet.run()
         refused = [event for event in fleet.events() if event["kind"] == "refused"]
         assert refused == [], message["message_type"]
@@ -225,23 +244,30 @@ def test_the_answers_have_the_fields_that_the_coordinator_sends(redis: Redis) ->
     fleet = FleetUnderTest(redis)
     fleet.join("AI_Node_2", specialization="security")
     fleet.say("AI_Node_2", "pattern_share", {"pattern": {"id": "p0", "type": "note", "data": {}}})
-    pushes = redis.pubsub(ignore_subscribe_messages=True)
-    pushes.subscribe(fleet.keys.channel("AI_Node_1"))
-    hello, pattern_share = (
+    pushes = Pushes(redis, fleet.keys)
+    hello, pattern_share, feature_request, collaboration_request = (
         next(example for example in SENT if example["message_type"] == message_type)
-        for message_type in ("hello", "pattern_share")
+        for message_type in (
+            "hello",
+            "pattern_share",
+            "feature_request",
+            "collaboration_request",
+        )
     )
     query = pattern_share | {"message_type": "query", "payload": {"what": "ais"}}
-    for n, message in enumerate((hello, query, pattern_share | {"payload": {}}), 1):
+    refused = pattern_share | {"payload": {}}
+    messages = (hello, query, refused, feature_request, collaboration_request)
+    for n, message in enumerate(messages, 1):
         fleet.write("AI_Node_1", json.dumps(message), instance="i", n=n)
         fleet.run()
-    sent: dict[str, Any] = {}
-    while len(sent) < 3:
-        raw = pushes.get_message(timeout=LIMIT_S)
-        if raw is not None:
-            push = decode_push(raw["data"])
-            sent[push.message["message_type"]] = push.message
+    fleet.say("AI_Node_2", "feature_request", feature_request["payload"])
+    session_id = fleet.told("AI_Node_1", "collaboration_update")[-1]["session_id"]
+    fleet.answer("AI_Node_2", session_id)
+    fleet.report(f"{session_id}-1", "running")
+    channel = fleet.keys.channel("AI_Node_1")
+    told = [push["message"] for name, push in pushes.all() if name == channel]
     pushes.close()
+    sent = {message["message_type"]: message for message in told if message["sender_id"] == HUB}
     assert sent.keys() == ANSWERS.keys() == OF_THE_HUB
     for message_type, message in sent.items():
         assert shape(ANSWERS[message_type]) == shape(message)

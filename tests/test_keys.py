@@ -32,6 +32,11 @@ def test_the_literal_keys() -> None:
         "components": keys.records("component"),
         "features of": keys.records("feature", "audio"),
         "benchmarks": keys.benchmarks("c"),
+        "sessions": keys.sessions,
+        "session": keys.session("s"),
+        "unit": keys.unit("s-1"),
+        "workspace": keys.workspace("s"),
+        "artifact": keys.artifact("AI_1", "ab12"),
         "channel": keys.channel("AI_1"),
         "queue": keys.queue("AI_1"),
     } == {
@@ -59,6 +64,11 @@ def test_the_literal_keys() -> None:
         "components": "coord:components",
         "features of": "coord:features:audio",
         "benchmarks": "coord:benchmarks:c",
+        "sessions": "coord:sessions",
+        "session": "coord:session:s",
+        "unit": "coord:unit:s-1",
+        "workspace": "coord:workspace:s",
+        "artifact": "coord:artifact:AI_1:ab12",
         "channel": "coord:to:AI_1",
         "queue": "coord.ai.AI_1",
     }

@@ -162,3 +162,70 @@ def test_the_loop_survives_what_nobody_foresaw(
     monkeypatch.setattr(fleet.coordinator, "step", failing)
     fleet.coordinator.run(stop)
     assert "not active: KeyError: 'a fault of ours' (test_meddling.py" in caplog.text
+
+
+# -- sessions, units and jobs ----------------------------------------------------------------------
+
+PLAN = [{"name": "u", "kind": "k", "participant": 1}]
+
+
+@pytest.fixture
+def working(redis: Redis) -> FleetUnderTest:
+    """Two sessions, each with a unit that ``b`` has."""
+    fleet = FleetUnderTest(redis, lease_s=3600)
+    fleet.join("a", "b", skills=["k"])
+    for _ in range(2):
+        fleet.collaborate("a", "b", plan=PLAN)
+    return fleet
+
+
+@pytest.mark.parametrize("harm", ["deleted", "retyped", "junk", "of another", "a surrogate"])
+@pytest.mark.parametrize("kind", ["session", "unit"])
+def test_a_session_whose_records_somebody_harmed_is_given_up(
+    working: FleetUnderTest, kind: str, harm: str
+) -> None:
+    harmed, other = working.coordinator._fleet.sessions
+    key, unread = {
+        "session": (f"coord:session:{harmed}", f"coord:session:{other}"),
+        "unit": (f"coord:unit:{harmed}-1", f"coord:unit:{other}-1"),
+    }[kind]
+    stored = json.dumps(json.loads(working.redis.hget(key, kind)) | {"kind": "\ud800"})  # type: ignore[arg-type]
+    written = {"junk": "{}", "of another": working.redis.hget(unread, kind), "a surrogate": stored}
+    working.redis.delete(key)
+    if harm == "retyped":
+        working.redis.set(key, "x")
+    elif harm != "deleted":
+        working.redis.hset(key, kind, written[harm])
+    working.replace_coordinator("coordinator-2")
+    assert list(working.coordinator._fleet.sessions) == [other]
+    assert working.coordinator._fleet.assigned == {"b": 1}
+    assert not working.redis.exists(f"coord:session:{harmed}", f"coord:unit:{harmed}-1")
+    assert_works(working)
+    working.report(f"{other}-1")
+    assert working.session(other)["state"] == "completed"
+
+
+@pytest.mark.parametrize("harm", ["deleted", "retyped"])
+def test_a_list_of_sessions_that_somebody_harmed(working: FleetUnderTest, harm: str) -> None:
+    working.redis.delete("coord:sessions")
+    if harm == "retyped":
+        working.redis.set("coord:sessions", "x")
+    working.replace_coordinator("coordinator-2")
+    working.pass_time(2)
+    working.ask("a")
+    assert_works(working)
+
+
+@pytest.mark.parametrize("key", ["coord:session:{s}", "coord:unit:{s}-1", "rq:queue:coord.ai.b"])
+def test_a_key_that_is_retyped_while_it_is_used(real_redis: Redis, key: str) -> None:
+    """What is then committed is torn; the coordinator reads afresh and goes on."""
+    fleet = FleetUnderTest(real_redis, lease_s=3600)
+    fleet.join("a", "b", skills=["k"])
+    s = fleet.collaborate("a", "b", plan=PLAN)
+    fleet.redis.delete(key.format(s=s))
+    fleet.redis.set(key.format(s=s), "x")
+    fleet.say("operator", "cancel", {"session_id": s})
+    fleet.run()
+    fleet.pass_time(2)
+    assert fleet.coordinator._fleet.sessions == {}
+    assert_works(fleet)

@@ -9,9 +9,14 @@ import pytest
 
 from coordinator.errors import BadMessage
 from coordinator.payloads import (
+    Cancel,
     CodeShare,
+    CollaborationRequest,
+    CollaborationResponse,
     ComponentShare,
     DeadLetter,
+    FeatureRequest,
+    FeatureResponse,
     Goodbye,
     Heartbeat,
     Hello,
@@ -20,9 +25,15 @@ from coordinator.payloads import (
     PerformanceReport,
     Query,
     Retract,
+    Retry,
+    Steer,
+    WorkResult,
+    WorkspaceUpdate,
     parse_payload,
 )
 
+TYPE = "feature_development"
+RESULT = {"session_id": "s", "unit_id": "s-1", "attempt": 1, "outcome": "completed"}
 CURSOR = {"epoch": "e", "log": 1, "inbox": 2}
 
 
@@ -44,6 +55,18 @@ CURSOR = {"epoch": "e", "log": 1, "inbox": 2}
         (Query, {"what": "patterns", "filter": {"specialization": "audio"}, "limit": 100}),
         (Retract, {"id": "p"}),
         (DeadLetter, {"id": "1750000000000-0"}),
+        (CollaborationRequest, {"type": TYPE}),
+        (CollaborationRequest, {"type": TYPE, "target_ai": "AI_1", "participants": 16, "own": 1}),
+        (CollaborationRequest, {"type": TYPE, "plan": [{"name": "a", "kind": "k", "limit_s": 1}]}),
+        (CollaborationResponse, {"session_id": "s", "accept": False, "reason": "busy"}),
+        (FeatureRequest, {"feature": "file cache (.*)", "requirements": {"x": [1]}}),
+        (FeatureResponse, {"request_id": "s", "accept": True}),
+        (WorkspaceUpdate, {"session_id": "s", "key": "k", "value": None, "expected_version": 0}),
+        (WorkResult, RESULT),
+        (WorkResult, RESULT | {"progress": 1, "output": {"a": 1}, "workspace": {"k": [1]}}),
+        (Steer, {"ai": "AI_1", "reason": "r"}),
+        (Cancel, {"session_id": "s"}),
+        (Retry, {"unit_id": "s-1"}),
     ],
 )
 def test_good_ones(model: type[Payload], payload: dict[str, Any]) -> None:
@@ -132,6 +155,34 @@ def test_unknown_fields_are_kept() -> None:
         (Query, {"what": "ais", "limit": 101}, "limit", "less than or equal to 100"),
         (Query, {"what": "ais", "filter": {"specialization": 1}}, "filter.specialization", ""),
         (Query, {"what": "ais", "cursor": "x" * 129}, "cursor", "at most 128"),
+        (CollaborationRequest, {"type": "other"}, "type", "'feature_development'"),
+        (CollaborationRequest, {"type": TYPE, "participants": 17}, "participants", "equal to 16"),
+        (CollaborationRequest, {"type": TYPE, "participants": 0}, "participants", "equal to 1"),
+        (CollaborationRequest, {"type": TYPE, "plan": []}, "plan", "at least 1"),
+        (
+            CollaborationRequest,
+            {"type": TYPE, "plan": [{"name": "a b", "kind": "k"}]},
+            "plan.0.name",
+            "is not a word",
+        ),
+        (
+            CollaborationRequest,
+            {"type": TYPE, "plan": [{"name": "a", "kind": "k", "tries": 21}]},
+            "plan.0.tries",
+            "less than or equal to 20",
+        ),
+        (CollaborationResponse, {"session_id": "s", "accept": 1}, "accept", "valid boolean"),
+        (CollaborationResponse, {"session_id": "", "accept": True}, "session_id", "at least 1"),
+        (FeatureRequest, {"feature": ""}, "feature", "1 to 128"),
+        (FeatureRequest, {"feature": "a\nb"}, "feature", "1 to 128"),
+        (FeatureRequest, {"feature": "f", "requirements": []}, "requirements", "dictionary"),
+        (WorkspaceUpdate, {"session_id": "s", "key": "k"}, "value", "is missing"),
+        (WorkspaceUpdate, {"session_id": "s", "key": "k k", "value": 1}, "key", "is not a word"),
+        (WorkResult, RESULT | {"attempt": 0}, "attempt", "greater than or equal to 1"),
+        (WorkResult, RESULT | {"outcome": "lost"}, "outcome", "'running'"),
+        (WorkResult, RESULT | {"progress": 1.5}, "progress", "less than or equal to 1"),
+        (WorkResult, RESULT | {"progress": math.nan}, "progress", "finite"),
+        (Steer, {"ai": "a b"}, "ai", "is not an id"),
         (Retract, {}, "id", "is missing"),
         (DeadLetter, {"id": "+"}, "id", "such as 1750000000000-0"),
         (DeadLetter, {"id": "1"}, "id", ""),

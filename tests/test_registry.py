@@ -60,6 +60,7 @@ def test_hello_registers(fleet: FleetUnderTest) -> None:
             "specialization": "audio",
             "capabilities": [],
             "features_supported": [],
+            "skills": [],
             "collaboration_ready": True,
             "version": "2",
             "own": [1],

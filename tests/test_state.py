@@ -38,10 +38,10 @@ def memory(fleet: FleetUnderTest) -> dict[str, Any]:
     ais = copy.deepcopy(held.ais)
     for ai in ais.values():
         ai.lease_ends_s = 0
-    inboxes = {who: copy.deepcopy(held.inboxes[who]) for who in ("a", "b", "c", "operator")}
-    for inbox in inboxes.values():
-        inbox.checked_bytes = 0
-    copied = {"ais": ais, "inboxes": inboxes, "last_numbers": None}
+    members = {who: copy.deepcopy(held.members[who]) for who in ("a", "b", "c", "operator")}
+    for member in members.values():
+        member.checked_bytes = 0
+    copied = {"ais": ais, "members": members, "last_numbers": None}
     return {name: copy.copy(value) for name, value in vars(held).items()} | copied
 
 
@@ -98,7 +98,7 @@ def test_the_same_run_of_the_server_is_the_same_epoch(fleet: FleetUnderTest) -> 
 
 def test_another_run_of_the_server_begins_an_epoch(fleet: FleetUnderTest) -> None:
     before = fleet.coordinator._fleet.epoch
-    log_n, inbox_n = fleet.coordinator._fleet.log.n, fleet.coordinator._fleet.inboxes["a"].n
+    log_n, inbox_n = fleet.coordinator._fleet.log.n, fleet.coordinator._fleet.members["a"].n
     fleet.run_id = "run-2"
     fleet.replace_coordinator("coordinator-2")
     after = fleet.coordinator._fleet.epoch
@@ -113,7 +113,7 @@ def test_another_run_of_the_server_begins_an_epoch(fleet: FleetUnderTest) -> Non
     }
     fleet.say("b", "pattern_share", {"pattern": {"id": "q"}}, "a")
     fleet.run()
-    assert fleet.coordinator._fleet.inboxes["a"].begins == [
+    assert fleet.coordinator._fleet.members["a"].begins == [
         Begin(before, 0),
         Begin(after, inbox_n),
     ]

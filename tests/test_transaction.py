@@ -11,7 +11,7 @@ from redis import Redis
 
 from coordinator.effects import Answer, Broadcast, Deliver, Event, Note, Write
 from coordinator.errors import LeaseLost
-from coordinator.fleet import Ai, Begin, Fleet, Inbox, Numbered
+from coordinator.fleet import Ai, Begin, Fleet, Member, Numbered
 from coordinator.keys import Keys
 from coordinator.lease import Lease
 from coordinator.payloads import Query
@@ -32,9 +32,9 @@ def fleet() -> Fleet:
         log=Numbered(10, 1000),
         events=Numbered(20, 2000),
         ais={"a": here},
-        inboxes={
-            "a": Inbox(30, 3000, [Begin("e1", 4)], is_member=True),
-            "b": Inbox(0, 0, [], is_member=True),
+        members={
+            "a": Member(30, 3000, [Begin("e1", 4)], has_joined=True),
+            "b": Member(0, 0, [], has_joined=True),
         },
     )
 
@@ -106,7 +106,7 @@ def test_a_delivery_to_one_who_is_there(batch: Batch, fleet: Fleet) -> None:
             *("inbox_begins", '[["e1",4],["e2",30]]'),
         ),
     ]
-    assert fleet.inboxes["a"] == Inbox(32, 3053, [Begin("e1", 4), Begin("e2", 30)], True)
+    assert fleet.members["a"] == Member(32, 3053, [Begin("e1", 4), Begin("e2", 30)], True)
 
 
 def test_the_inbox_of_one_who_is_away_expires(batch: Batch) -> None:

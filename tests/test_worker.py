@@ -4,50 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
-import uuid
-from collections.abc import Iterator
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
-from rq.job import Job, JobStatus
+from rq import Queue
+from rq.job import JobStatus
+from rq.results import Result
 from rq.serializers import JSONSerializer
 
 from coordinator.connection import connect
+from coordinator.jobs import ENTRY_FUNCTION
 from coordinator.settings import Settings
 from tests.clients import RealFleet
-from tests.servers import TestServer, python_environment, wait_for
-from tests.trainers import LEASE_S, Start, instance, is_gone, put_job, started_trainers
+from tests.servers import python_environment, wait_for
+from tests.trainers import Start, instance, is_gone, put_job
 from workers.worker import TrainerWorker, run_trainer, url_of
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[TestServer]:
-    with TestServer("valkey", "--appendonly", "yes") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def fleet(server: TestServer) -> Iterator[RealFleet]:
-    with RealFleet(server.url, lease_s=LEASE_S) as fleet:
-        yield fleet
-
-
-@pytest.fixture
-def ai() -> str:
-    """A name of this test's own: what others left behind is not in its way."""
-    return f"AI_{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def start(fleet: RealFleet, tmp_path: Path) -> Iterator[Start]:
-    with started_trainers(fleet, tmp_path) as start:
-        yield start
-
 
 # -- its life --------------------------------------------------------------------------------------
 
@@ -100,46 +78,55 @@ def test_told_to_stop_it_says_goodbye_and_nothing_is_left(
 # -- jobs ------------------------------------------------------------------------------------------
 
 
-def test_what_a_job_hash_names_is_not_run(
+def test_what_somebody_puts_on_the_queue_is_not_run_and_is_reported(
     fleet: RealFleet, start: Start, ai: str, tmp_path: Path
 ) -> None:
-    start(ai)
+    trainer = start(ai)
     wait_for(lambda: instance(fleet, ai))
     mark = tmp_path / "mark"
     touch = ["os.system", None, [f"touch {mark}"], {}]
+    unit = [ENTRY_FUNCTION, None, ["s-1", 1], {}]
     hooks = [{"url": f"unix://{mark}", "job_status": "failed"}]
-    job = put_job(
-        fleet,
-        ai,
-        touch,
-        failure_callback_name="os.getpid",
-        success_callback_name="os.getpid",
-        stopped_callback_name="os.getpid",
-        webhooks=json.dumps(hooks),
-    )
-    wait_for(lambda: job.get_status(refresh=True) == JobStatus.FAILED)
-    latest = wait_for(job.latest_result)
-    assert "os.system is not a function that trainers run" in latest.exc_string
-    assert not mark.exists()
-
-
-def test_a_restored_job_has_no_callbacks_and_no_webhooks(redis: Any) -> None:
-    from_outside = {
-        b"data": json.dumps(["os.system", None, ["true"], {}]).encode(),
-        b"created_at": b"2025-06-04T00:00:00.000000Z",
-        b"success_callback_name": b"os.getpid",
-        b"failure_callback_name": b"os.getpid",
-        b"stopped_callback_name": b"os.getpid",
-        b"webhooks": json.dumps([{"url": "http://x/", "job_status": "finished"}]).encode(),
+    jobs = {
+        "os.system is not a function that trainers run": put_job(fleet, ai, touch),
+        "it has a callback": put_job(fleet, ai, unit, failure_callback_name="os.getpid"),
+        "it has webhooks": put_job(fleet, ai, unit, webhooks=json.dumps(hooks)),
+        "its data are not JSON": put_job(fleet, ai, pickle.dumps(Toucher(mark))),
+        "takes the id of a unit": put_job(fleet, ai, [ENTRY_FUNCTION, None, [1, 1], {}]),
+        "its record cannot be read": put_job(fleet, ai, unit, timeout="long"),
     }
-    plain = Job("one", connection=redis, serializer=JSONSerializer)
-    plain.restore(from_outside)
-    assert plain.success_callback is not None  # RQ itself takes them
-    assert plain.webhooks != []
-    job = TrainerWorker.job_class("one", connection=redis, serializer=JSONSerializer)
-    job.restore(from_outside)
-    assert job.webhooks == []
-    assert (job.success_callback, job.failure_callback, job.stopped_callback) == (None, None, None)
+    for reason, job in jobs.items():
+        wait_for(lambda job=job: job.id in job.failed_job_registry, what=f"{job.id} to be refused")
+        latest = Result.fetch_latest(job, serializer=JSONSerializer)
+        assert reason in latest.exc_string
+        assert latest.exc_string.isprintable()
+        assert f"job {job.id} is not run: {latest.exc_string}" in trainer.said()
+    assert not mark.exists()
+    assert "Traceback" not in trainer.said()
+    assert not fleet.redis.llen(Queue(fleet.keys.queue(ai), fleet.redis).intermediate_queue_key)
+
+
+class Toucher:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self._mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self._mark}",)
+
+
+def test_what_was_begun_and_not_ended_counts_as_failed_at_the_next_start(
+    fleet: RealFleet, start: Start, ai: str
+) -> None:
+    job = put_job(fleet, ai, [ENTRY_FUNCTION, None, ["s-1", 1], {}])
+    queue = Queue(fleet.keys.queue(ai), fleet.redis, serializer=JSONSerializer)
+    queue.remove(job)
+    fleet.redis.hset(job.key, "status", "started")
+    fleet.redis.zadd(queue.started_job_registry.key, {f"{job.id}:x": time.time() + 3600})
+    start(ai)
+    wait_for(lambda: job.get_status(refresh=True) == JobStatus.FAILED, what="it to be failed")
+    assert not fleet.redis.zcard(queue.started_job_registry.key)
 
 
 # -- starting it -----------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from tests.clients import RealFleet
 from tests.servers import python_environment, wait_for
 from workers.launch import trainer_command, trainer_environment
 
-LEASE_S = 3.0
+LEASE_S = 2.0
 
 
 class Trainer:
@@ -40,6 +40,11 @@ class Trainer:
     @property
     def agent(self) -> int:
         return wait_for(lambda: child_of(self.process.pid, "workers.agent"), what="an agent")
+
+    @property
+    def processes(self) -> tuple[int, int]:
+        """The worker and its agent."""
+        return self.process.pid, self.agent
 
     @property
     def training(self) -> int:
@@ -99,13 +104,13 @@ def patterns_of(fleet: RealFleet, ai: str) -> int:
 
 
 def put_job(fleet: RealFleet, ai: str, data: Any, **fields: Any) -> Job:
-    """A job written by hand, as somebody would who may write to Redis."""
+    """A job written by hand (``data`` as JSON, or as the bytes that it is), as somebody would who
+    may write to Redis."""
     queue = Queue(fleet.keys.queue(ai), connection=fleet.redis, serializer=JSONSerializer)
     job = Job.create("os.getpid", connection=fleet.redis, serializer=JSONSerializer)
     job.origin = queue.name
-    queue.enqueue_job(job)
-    queue.remove(job)
-    encoded = {"data": json.dumps(data).encode(), **fields}
-    fleet.redis.hset(job.key, mapping=encoded)
+    job.save()
+    encoded = data if isinstance(data, bytes) else json.dumps(data).encode()
+    fleet.redis.hset(job.key, mapping={"data": encoded, "status": "queued", **fields})
     queue.push_job_id(job.id)
     return job

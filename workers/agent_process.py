@@ -7,11 +7,13 @@ import select
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 from coordinator.processes import tied_to_parent
-from workers.lines import read_line
+from workers.lines import ALIVE, read_line
 
 LOOK_EVERY_S = 2.0
+PING_EVERY_S = 1.0
 STOP_LIMIT_S = 10.0
 
 
@@ -22,14 +24,17 @@ class AgentProcess:
         command = [sys.executable, "-m", "workers.agent", ai_id]
         self._process = subprocess.Popen(
             tied_to_parent(command),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **environment},
         )
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
+        os.set_blocking(self._process.stdin.fileno(), False)
         os.set_blocking(self._process.stdout.fileno(), False)
+        self._pinged_s = 0.0
         self._unread = b""
-        self.has_joined = False
+        self.instance = ""
         self.metrics: dict[str, int] = {}
 
     @property
@@ -38,10 +43,21 @@ class AgentProcess:
 
     def wait_until_joined(self) -> bool:
         """Wait for the fleet's word; False when it refused, or the agent ended."""
-        while not self.has_joined:
+        while not self.instance:
+            self.ping()
             if not self._read(wait_s=LOOK_EVERY_S) and self.exit_code is not None:
                 return False
         return True
+
+    def ping(self) -> None:
+        """Tell it now and then that its worker is there; one that is stopped or gone misses it."""
+        now_s = time.monotonic()
+        if now_s - self._pinged_s < PING_EVERY_S:
+            return
+        self._pinged_s = now_s
+        assert self._process.stdin is not None
+        with suppress(BlockingIOError, BrokenPipeError):
+            os.write(self._process.stdin.fileno(), ALIVE)
 
     def take_news(self) -> None:
         """Read what the agent has told, without waiting."""
@@ -70,6 +86,6 @@ class AgentProcess:
         *lines, self._unread = (self._unread + data).split(b"\n")
         for line in lines:
             news = read_line(line)
-            self.has_joined = self.has_joined or "joined" in news
+            self.instance = news.get("joined", self.instance)
             self.metrics = news.get("metrics", self.metrics)
         return bool(data)

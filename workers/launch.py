@@ -17,9 +17,10 @@ def trainer_command(ai_id: str, namespace: str) -> list[str]:
 
 def trainer_environment(url: str, settings: Settings) -> dict[str, str]:
     """What its environment must hold beside what every process has."""
-    return {
+    environment = {
         "RQ_REDIS_URL": url,
         "COORD_NAMESPACE": settings.namespace,
         "COORD_SPECIALIZATION": settings.specialization,
         "COORD_LEASE_S": f"{settings.lease_s:g}",
     }
+    return environment | ({"COORD_TRAINER": settings.trainer} if settings.trainer else {})

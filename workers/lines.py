@@ -8,6 +8,9 @@ from typing import Any, TextIO
 REFUSED_EXIT = 3
 """The fleet does not take this AI: starting again would not help."""
 
+ALIVE = b"\n"
+"""What a worker says to its agent again and again."""
+
 METRICS = (
     "patterns_generated",
     "components_created",

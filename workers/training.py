@@ -27,6 +27,8 @@ log = logging.getLogger("coord.trainer")
 
 ROUND_EVALUATIONS = 120
 MAX_CANDIDATES = 20
+NICENESS = 10
+"""Training fills the time that units leave: somebody waits for those."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,7 @@ def main() -> None:
     parser.add_argument("specialization")
     parser.add_argument("run")
     arguments = parser.parse_args()
+    os.nice(NICENESS)
     problem = find_problem(arguments.specialization)
     if problem is None:
         raise SystemExit(f"there is nothing to train for {arguments.specialization!r} yet")

@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import logging
+import math
+import os
 import signal
+import sys
 import time
 from collections import Counter
-from typing import Any
+from contextlib import suppress
+from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
 
 import redis
+from redis.backoff import NoBackoff
 from redis.client import PubSub
+from redis.retry import Retry
 from rq import Queue, Worker
 from rq.exceptions import StopRequested
 from rq.job import Job
+from rq.registry import clean_registries
 from rq.serializers import JSONSerializer
+from rq.utils import now
+from rq.worker_registration import clean_worker_registry
 
 from coordinator.connection import connect
 from coordinator.keys import Keys
 from coordinator.messages import ID_RULE, is_ai_id
 from coordinator.settings import Settings
 from workers.agent_process import AgentProcess
-from workers.job import TrainerJob
+from workers.entry import run_unit
+from workers.job import Host, TrainerJob, TrainerQueue
 from workers.launch import trainer_environment
 from workers.lines import REFUSED_EXIT
+from workers.skills.registry import load_skills
 
 log = logging.getLogger("rq.worker")
 
 HEARTBEAT_S = 2
+CLEAN_EVERY_S = 5
+ANSWER_LIMIT_S = 5
+"""Longer than a dequeue waits; short enough that an agent hears of us when the server is frozen."""
 OUTAGE_WAIT_S = 1.0
+LOADED_BEFORE_FORKING = (run_unit,)
+"""What work-horses need, numpy and all: imported once, by the process that forks them."""
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 
 class TrainerWorker(Worker):
@@ -54,11 +75,13 @@ class TrainerWorker(Worker):
         self.settings = settings or Settings()
         self._ends_s = None if minutes is None else time.monotonic() + minutes * 60
         queue_name = _own_queue(queues, name, self.settings)
-        options |= {"serializer": JSONSerializer, "job_class": TrainerJob, "queue_class": Queue}
+        options |= {"serializer": JSONSerializer, "job_class": TrainerJob}
+        options |= {"queue_class": TrainerQueue, "maintenance_interval": CLEAN_EVERY_S}
         options |= {"worker_ttl": 10 * HEARTBEAT_S, "job_monitoring_interval": HEARTBEAT_S}
         options.pop("default_worker_ttl", None)
         super().__init__([queue_name], name, **options)
         self._agent: AgentProcess | None = None
+        self._instance = ""
         self._finished: Counter[str] = Counter()
         self._is_refused = False
 
@@ -79,6 +102,8 @@ class TrainerWorker(Worker):
         SystemExit when the fleet does not take us; the agent has said why.
         """
         self._install_signal_handlers()
+        load_skills()
+        gc.freeze()  # or the first collection in a work-horse copies all that was loaded
         try:
             self._agent = self._start_agent()
             if not self._agent.wait_until_joined():
@@ -92,15 +117,97 @@ class TrainerWorker(Worker):
             raise SystemExit(1)
         return worked
 
-    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        super().heartbeat(timeout, pipeline)
-        self._look_after_agent()
-        if self._ends_s is not None and time.monotonic() >= self._ends_s:
-            self._stop_now_or_after_job()
+    # -- jobs --------------------------------------------------------------------------------------
+
+    def execute_job(self, job: TrainerJob, queue: Queue) -> None:  # type: ignore[override]
+        """Run what runs a unit; refuse all else."""
+        try:
+            if job.refusal:
+                self._refuse(job, queue)
+            else:
+                super().execute_job(job, queue)
+        except redis.RedisError as error:
+            self.log.warning("Worker %s: job %s: %s", self.name, job.id, error)
+
+    def main_work_horse(self, job: TrainerJob, queue: Queue) -> NoReturn:  # type: ignore[override]
+        """As a forked process: it ends with its worker, and knows whose work it does."""
+        if sys.platform == "linux":
+            _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != self.pid:
+            os._exit(1)  # it ended before prctl, which then sends nothing
+        job.host = Host(self.name, self.settings, self._instance)
+        super().main_work_horse(job, queue)
+        os._exit(0)
+
+    def _refuse(self, job: TrainerJob, queue: Queue) -> None:
+        self.log.warning("Worker %s: job %s is not run: %s", self.name, job.id, job.refusal)
+        self.handle_job_failure(job, queue, exc_string=job.refusal)
+        self.connection.lrem(queue.intermediate_queue_key, 0, job.id)
 
     def get_heartbeat_ttl(self, job: Job) -> int:
         """Seconds after which a job whose worker went silent counts as abandoned."""
         return 3 * HEARTBEAT_S
+
+    def clean_registries(self) -> None:
+        """Fail the jobs that were begun and not ended: nobody else works on this queue, and no
+        work-horse of ours runs while this does. RQ itself would wait, and look every 10 minutes."""
+        for queue in self.queues:
+            queue.started_job_registry.cleanup(math.inf)
+            clean_registries(queue)
+            clean_worker_registry(queue)
+            queue.intermediate_queue.cleanup(self, queue)
+        self.last_cleaned_at = now()  # type: ignore[assignment]
+
+    # -- what RQ notes of a worker, for people to see: an outage is no reason to end for -----------
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        if self._is_horse:
+            super().heartbeat(timeout, pipeline)
+            return
+        self._look_after_agent()
+        with suppress(redis.RedisError):
+            super().heartbeat(timeout, pipeline)
+        if self._ends_s is not None and time.monotonic() >= self._ends_s:
+            self._stop_now_or_after_job()
+
+    def maintain_heartbeats(self, job: Job) -> None:
+        with suppress(redis.RedisError):
+            super().maintain_heartbeats(job)
+
+    def set_current_job_working_time(
+        self, current_job_working_time: float, pipeline: Any = None
+    ) -> None:
+        self._look_after_agent()
+        with suppress(redis.RedisError):
+            super().set_current_job_working_time(current_job_working_time, pipeline)
+
+    def set_state(self, state: str, pipeline: Any = None) -> None:
+        with suppress(redis.RedisError):
+            super().set_state(state, pipeline)
+
+    def set_shutdown_requested_date(self) -> None:
+        with suppress(redis.RedisError):
+            super().set_shutdown_requested_date()
+
+    def check_for_suspension(self, burst: bool) -> None:
+        with suppress(redis.RedisError):
+            super().check_for_suspension(burst)
+
+    def run_maintenance_tasks(self) -> None:
+        with suppress(redis.RedisError):
+            super().run_maintenance_tasks()
+
+    # -- the server --------------------------------------------------------------------------------
+
+    @property
+    def connection_timeout(self) -> int:
+        return ANSWER_LIMIT_S
+
+    def _set_connection(self, connection: redis.Redis) -> redis.Redis:
+        """One that neither waits long nor sends anything twice by itself."""
+        connection.connection_pool.connection_kwargs["socket_timeout"] = self.connection_timeout
+        connection.set_retry(Retry(NoBackoff(), 0))
+        return connection
 
     def register_birth(self) -> None:
         self.connection.delete(self.key)
@@ -141,26 +248,30 @@ class TrainerWorker(Worker):
 
     def _wait_for_server(self) -> None:
         while not self.is_stopping:
-            try:
+            self._look_after_agent()
+            signal.sigtimedwait([], OUTAGE_WAIT_S)
+            with suppress(redis.RedisError):
                 self.connection.ping()
                 return
-            except redis.RedisError:
-                self._look_after_agent()
-                signal.sigtimedwait([], OUTAGE_WAIT_S)
 
     def _stop_now_or_after_job(self) -> None:
         self._stop_requested = True
         if self.horse_pid == 0:
             raise StopRequested
 
+    # -- the agent ---------------------------------------------------------------------------------
+
     def _start_agent(self) -> AgentProcess:
         return AgentProcess(self.name, trainer_environment(url_of(self.connection), self.settings))
 
     def _look_after_agent(self) -> None:
-        """Take its news; start another one when it died, end when the fleet refused it."""
+        """Tell it that we are there, and take its news; start another one when it died, end when
+        the fleet refused it."""
         if self._agent is None or self._is_horse:
             return
+        self._agent.ping()
         self._agent.take_news()
+        self._instance = self._agent.instance or self._instance
         exit_code = self._agent.exit_code
         if exit_code is None:
             return

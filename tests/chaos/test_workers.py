@@ -7,9 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import uuid
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,39 +15,13 @@ from rq.job import JobStatus
 from tests.clients import RealFleet
 from tests.servers import TestServer, python_environment, wait_for
 from tests.trainers import (
-    LEASE_S,
     Start,
     instance,
     is_gone,
     patterns_of,
     put_job,
-    started_trainers,
 )
 from workers.lines import METRICS
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[TestServer]:
-    with TestServer("valkey", "--appendonly", "yes") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def fleet(server: TestServer) -> Iterator[RealFleet]:
-    with RealFleet(server.url, lease_s=LEASE_S) as fleet:
-        yield fleet
-
-
-@pytest.fixture
-def ai() -> str:
-    """A name of this test's own: what others left behind is not in its way."""
-    return f"AI_{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def start(fleet: RealFleet, tmp_path: Path) -> Iterator[Start]:
-    with started_trainers(fleet, tmp_path) as start:
-        yield start
 
 
 def test_it_joins_learns_shares_and_is_whole_again_after_each_part_is_killed(

@@ -1,0 +1,37 @@
+"""Stored records of what is shared: patterns, components and features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from coordinator.clock import iso
+from coordinator.context import Context
+from coordinator.effects import Effect, Write
+from coordinator.keys import Kind
+from coordinator.messages import to_json
+
+
+def store(
+    kind: Kind,
+    record: dict[str, Any],
+    specialization: str,
+    contributors: Sequence[str],
+    context: Context,
+) -> list[Effect]:
+    """Store ``record`` under its id. The first contributor is kept, later shares count as
+    revisions; of several contributors all are named."""
+    keys = context.keys
+    record_id = record["id"]
+    key = keys.record(kind, record_id)
+    latest = ["record", to_json(record), "specialization", specialization]
+    if len(contributors) > 1:
+        latest += ["contributors", to_json(list(contributors))]
+    return [
+        Write(("HSET", key, *latest, f"in:{specialization}", 1)),
+        Write(("HSETNX", key, "contributor", contributors[0])),
+        Write(("HSETNX", key, "timestamp", iso(context.now_ms))),
+        Write(("HINCRBY", key, "revision", 1)),
+        Write(("ZADD", keys.records(kind), context.now_ms, record_id)),
+        Write(("ZADD", keys.records(kind, specialization), context.now_ms, record_id)),
+    ]

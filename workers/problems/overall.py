@@ -1,0 +1,53 @@
+"""A problem on all its workloads at once: what is good for one program alone is not enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from workers.problems.problem import Parameter, ProblemError, Score, Trainable
+
+TRAINING = "training"
+HELD_OUT = "held-out"
+
+
+class Overall:
+    """`problem` with two workloads: TRAINING and HELD_OUT, the means over all of its own."""
+
+    training_workloads = (TRAINING,)
+    held_out_workloads = (HELD_OUT,)
+
+    def __init__(self, problem: Trainable) -> None:
+        self._problem = problem
+
+    @property
+    def name(self) -> str:
+        return self._problem.name
+
+    @property
+    def cost_unit(self) -> str:
+        return self._problem.cost_unit
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return self._problem.parameters
+
+    def evaluate(self, values: Mapping[str, float], workload: str) -> Score:
+        """The mean of the scores on all training, or all held-out, workloads.
+
+        Raises ProblemError for another workload, and for bad values.
+        """
+        if workload == TRAINING:
+            return self._mean(values, self._problem.training_workloads)
+        if workload == HELD_OUT:
+            return self._mean(values, self._problem.held_out_workloads)
+        raise ProblemError(f"unknown workload {workload!r}: there are {TRAINING} and {HELD_OUT}")
+
+    def _mean(self, values: Mapping[str, float], workloads: Sequence[str]) -> Score:
+        scores = [self._problem.evaluate(values, workload) for workload in workloads]
+        return Score(
+            gap_closed=fmean(score.gap_closed for score in scores),
+            achieved=fmean(score.achieved for score in scores),
+            baseline=fmean(score.baseline for score in scores),
+            bound=fmean(score.bound for score in scores),
+        )

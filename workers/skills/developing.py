@@ -1,0 +1,120 @@
+"""Developing a feature: its design, its implementation, its measurement, or all three in one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coordinator.work import Unit
+from workers.problems import JointProblem, Problem
+from workers.problems.overall import TRAINING, Overall
+from workers.search import Found, search
+from workers.skills.policies import (
+    best_known,
+    component_of,
+    interface_of,
+    measure,
+    problem_for,
+    problem_of,
+    values_of,
+)
+from workers.skills.skill import Output, SkillError, UnitContext
+
+EVALUATIONS = 40
+
+
+class ProposeDesign:
+    """Says what is to be built: the parameters with their ranges, the interface, a start."""
+
+    capabilities = ()
+
+    def run(self, unit: Unit, context: UnitContext) -> Output:
+        problem = problem_for(unit.inputs, context.specialization)
+        values, gap_closed = best_known(problem, context.knowledge)
+        return {
+            "specialization": problem.specialization,
+            "ranges": [
+                {"name": p.name, "low": p.low, "high": p.high, "kind": p.kind}
+                for p in problem.parameters
+            ],
+            "interface": interface_of(problem.component_source(values)),
+            "parameters": values,
+            "gap_closed": gap_closed,
+        }
+
+
+class ImplementDesign:
+    """Searches the design's parameters from its start, and builds the component."""
+
+    capabilities = ()
+
+    def run(self, unit: Unit, context: UnitContext) -> Output:
+        design = single_output(context)
+        designed = str(design.get("specialization") or context.specialization)
+        problem = problem_for(unit.inputs, designed)
+        found = tune(problem, values_of(design, problem), unit, context)
+        component = component_of(problem, found.values, unit.inputs.get("feature"))
+        return {"component": component | {"interface": design.get("interface")}}
+
+
+class MeasureComponent:
+    """Measures a component on the recordings that nobody trained on."""
+
+    capabilities = ()
+
+    def run(self, unit: Unit, context: UnitContext) -> Output:
+        output = single_output(context)
+        component = output.get("component")
+        if not isinstance(component, dict):
+            raise SkillError("the unit before this one made no component that could be measured")
+        problem = problem_of(component)
+        before = output.get("before")
+        begun = values_of(before, problem) if isinstance(before, dict) else None
+        values = values_of(component, problem)
+        summary = measure(problem, values, begun)
+        built = component_of(problem, values, component.get("name"))  # what was measured, it is
+        return {"component": component | built | {"measured": summary}, "summary": summary}
+
+
+class DevelopFeature:
+    """A feature somebody asked for: design, implementation and measurement."""
+
+    capabilities = ()
+
+    def run(self, unit: Unit, context: UnitContext) -> Output:
+        problem = problem_for(unit.inputs, context.specialization)
+        values, _ = best_known(problem, context.knowledge)
+        found = tune(problem, values, unit, context)
+        component = component_of(problem, found.values, unit.inputs.get("feature"))
+        summary = measure(problem, found.values)
+        return {"component": component | {"measured": summary}, "summary": summary}
+
+
+def tune(
+    problem: Problem | JointProblem, start: dict[str, float], unit: Unit, context: UnitContext
+) -> Found:
+    """Search from ``start`` over all training recordings, telling how far it has come."""
+    evaluations = _evaluations(unit.inputs)
+    return search(
+        Overall(problem),
+        TRAINING,
+        evaluations,
+        seed=unit.attempt,
+        start=start,
+        on_progress=lambda found: context.progress(found.evaluations / evaluations),
+    )
+
+
+def _evaluations(inputs: dict[str, Any]) -> int:
+    """How many are wanted: a feature request has its requirements one level deeper."""
+    deeper = inputs.get("requirements")
+    asked = inputs if not isinstance(deeper, dict) else deeper | inputs
+    wanted = asked.get("evaluations")
+    return wanted if type(wanted) is int and wanted > 0 else EVALUATIONS
+
+
+def single_output(context: UnitContext) -> dict[str, Any]:
+    """The output of the one unit that this one needs. Raises SkillError."""
+    outputs = list(context.outputs.values())
+    if len(outputs) != 1:
+        raise SkillError(f"exactly one unit must come before this one, not {len(outputs)}")
+    return outputs[0]

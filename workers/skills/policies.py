@@ -1,0 +1,140 @@
+"""What the skills know of policies: whose problem a feature is, starts, and components."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from coordinator.reads import Item
+from coordinator.specializations import FEATURES
+from workers.problems import (
+    JointProblem,
+    Problem,
+    ProblemError,
+    find_joint_problem,
+    find_problem,
+)
+from workers.problems.overall import HELD_OUT, TRAINING, Overall
+from workers.problems.problem import check_values, defaults
+from workers.skills.skill import Knowledge, SkillError
+
+STARTS_TRIED = 5
+
+
+def problem_for(requirements: Mapping[str, Any], own_specialization: str) -> Problem:
+    """The problem that is meant: of the specialization named, of the feature's, or one's own.
+
+    Raises SkillError when there is nothing to train for it.
+    """
+    named = requirements.get("specialization")
+    feature = str(requirements.get("feature"))
+    specialization = str(named or FEATURES.get(feature) or own_specialization)
+    problem = find_problem(specialization)
+    if problem is None:
+        raise SkillError(f"there is nothing to train for {specialization!r} yet")
+    return problem
+
+
+def problem_of(component: Mapping[str, Any]) -> Problem | JointProblem:
+    """The problem that a component is a solution of. Raises SkillError."""
+    specializations = component.get("specializations")
+    if not isinstance(specializations, list):
+        return problem_for(component, "")
+    problem = find_joint_problem(*map(str, specializations)) if len(specializations) == 2 else None
+    if problem is None:
+        raise SkillError(f"there is no problem that {specializations} have a part in together")
+    return problem
+
+
+def best_known(problem: Problem, knowledge: Knowledge) -> tuple[dict[str, float], float]:
+    """The best of the defaults and of what the fleet shared, each measured here: the values, and
+    the gap they close in training."""
+    overall = Overall(problem)
+    candidates = [defaults(problem.parameters)]
+    for values in _shared_values(problem, knowledge.patterns(problem.specialization)):
+        if len(candidates) <= STARTS_TRIED:
+            candidates.append(values)
+    measured = [(overall.evaluate(values, TRAINING).gap_closed, values) for values in candidates]
+    gap_closed, values = max(measured, key=lambda pair: pair[0])
+    return values, gap_closed
+
+
+def _shared_values(problem: Problem, items: list[Item]) -> Iterator[dict[str, float]]:
+    """Parameter values in shared patterns of ``problem``, the highest claims first: what a claim
+    is good for is which to look at."""
+    shared = [item["pattern"].get("data") for item in items]
+    own = [d for d in shared if isinstance(d, dict) and d.get("problem") == problem.name]
+
+    def claim(data: dict[str, Any]) -> float:
+        gap = data.get("gap_closed")
+        return gap if isinstance(gap, int | float) else float("-inf")
+
+    for data in sorted(own, key=claim, reverse=True):
+        try:
+            yield check_values(problem.parameters, data["parameters"])
+        except (ProblemError, TypeError, KeyError, AttributeError):
+            continue
+
+
+def component_of(
+    problem: Problem | JointProblem, values: Mapping[str, float], name: object = None
+) -> dict[str, Any]:
+    """A component to share: the policy, or both, with these values as a module each."""
+    component: dict[str, Any] = {
+        "name": str(name or problem.name),
+        "problem": problem.name,
+        "language": "python",
+        "parameters": dict(values),
+    }
+    if isinstance(problem, JointProblem):
+        sources = problem.component_sources(values)
+        return component | {"specializations": list(sources), "implementation": sources}
+    source = problem.component_source(values)
+    return component | {"specialization": problem.specialization, "implementation": source}
+
+
+def values_of(component: Mapping[str, Any], problem: Problem | JointProblem) -> dict[str, float]:
+    """The parameter values in what another unit made. Raises SkillError."""
+    try:
+        return check_values(problem.parameters, component["parameters"])
+    except (ProblemError, TypeError, KeyError, AttributeError) as error:
+        raise SkillError(f"these are no parameters of {problem.name}: {error!r}") from None
+
+
+def interface_of(source: str) -> dict[str, list[str]]:
+    """The public methods of each class of a module, as they are called."""
+    return {
+        node.name: [
+            f"{method.name}({ast.unparse(method.args)})"
+            for method in node.body
+            if isinstance(method, ast.FunctionDef) and not method.name.startswith("_")
+        ]
+        for node in ast.parse(source).body
+        if isinstance(node, ast.ClassDef)
+    }
+
+
+def measure(
+    problem: Problem | JointProblem,
+    values: Mapping[str, float],
+    before: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """How good values are on the recordings nobody trained on, and how good those ``before`` were
+    (the defaults if None)."""
+    overall = Overall(problem)
+    after = overall.evaluate(values, HELD_OUT)
+    begun = overall.evaluate(before or defaults(problem.parameters), HELD_OUT)
+    gained = after.gap_closed - begun.gap_closed
+    what = "what was brought" if before else "the defaults"
+    text = f"{problem.name}: {after.gap_closed:.1%} of the gap closed on held-out recordings"
+    return {
+        "text": f"{text}, {gained * 100:+.1f} points over {what}",
+        "problem": problem.name,
+        "workload": HELD_OUT,
+        "gap_closed": after.gap_closed,
+        "before": begun.gap_closed,
+        "gained": gained,
+        "cost": after.achieved,
+        "cost_unit": problem.cost_unit,
+    }
