@@ -119,6 +119,15 @@ def test_a_late_yes_and_a_late_no(fleet: FleetUnderTest) -> None:
     assert changed(before, fleet.state()) == {"coord:instance:c/c.1", "coord:totals"}
 
 
+def test_a_joint_component_needs_one_of_each_specialization(fleet: FleetUnderTest) -> None:
+    fleet.join("d", specialization="process_manager")
+    s = fleet.ask("a", type="cross_specialization")
+    answer = {"session_id": s, "accept": True}
+    assert refused(fleet, "b", "collaboration_response", answer) == "session_full"
+    fleet.answer("d", s)
+    assert fleet.session(s)["participants"] == ["a", "d"]
+
+
 def test_a_feature_request_is_no_collaboration(fleet: FleetUnderTest) -> None:
     r = fleet.request_feature("a", "file_cache")
     answer = {"session_id": r, "accept": True}

@@ -78,3 +78,12 @@ def test_a_jobs_id_is_what_rq_allows_and_each_ai_has_its_own(ai: str) -> None:
 def test_the_same_unit_is_the_same_commands() -> None:
     unit = Unit("s-1", "s", "u", "k", None, [], {}, 60, 3, attempts=[Attempt("a", 0)])
     assert enqueue(unit, "a", Keys(), 5) == enqueue(unit, "a", Keys(), 5)
+
+
+def test_the_queue_of_who_left_is_no_longer_listed(redis: Redis) -> None:
+    fleet = FleetUnderTest(redis)
+    fleet.join("a", "b", skills=["k"])
+    fleet.collaborate("a", "b", plan=[{"name": "u", "kind": "k", "participant": 1}])
+    fleet.say("b", "goodbye")
+    fleet.run()
+    assert redis.smembers("rq:queues") == {b"rq:queue:coord.ai.a"}

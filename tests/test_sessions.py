@@ -169,6 +169,15 @@ def test_with_nobody_left_it_waits_and_then_fails(fleet: FleetUnderTest) -> None
     assert fleet.session(s)["reason"] == "nobody was there for 60 s to run u"
 
 
+def test_work_without_units_ends_when_the_last_has_left(fleet: FleetUnderTest) -> None:
+    fleet.join("old-1", "old-2")
+    s = fleet.collaborate("old-1", "old-2")
+    leave(fleet, "old-1")
+    assert fleet.session(s)["state"] == "active"
+    leave(fleet, "old-2")
+    assert fleet.session(s)["reason"] == "all who took part have left"
+
+
 @pytest.mark.parametrize("is_replaced", [False, True])
 def test_somebody_comes_and_takes_what_nobody_could(
     fleet: FleetUnderTest, is_replaced: bool
