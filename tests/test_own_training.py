@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from cli.output import ExitCode
-from tests.clients import in_loop
-from tests.servers import python_environment
+from tests.clients import RealFleet, in_loop
+from tests.servers import python_environment, wait_for
+from tests.trainers import Start, patterns_of
 from workers.lines import REFUSED_EXIT, read_line
 from workers.own_training import PAUSE_S, TrainerError, find_trainer, learned, make_trainer, train
 
@@ -275,8 +276,37 @@ def test_training_with_a_class_that_cannot_be_made_is_given_up(directory: Path) 
     command = [sys.executable, "-m", "workers.own_training", "AI_1", "own_module:Choosy"]
     environment = python_environment()
     done = subprocess.run(
-        command, cwd=directory, env=environment, text=True, capture_output=True, check=False
+        command,
+        cwd=directory,
+        env=environment,
+        text=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
     )
     assert done.returncode == REFUSED_EXIT
     assert "--trainer own_module:Choosy: TypeError" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+TALKATIVE = """\
+from coordinator.settings import Settings
+
+class Talkative:
+    async def run_comprehensive_demo(self):
+        room = Settings().message_max_bytes - len('{"id": "large", "data": ""}')
+        large = {"id": "large", "data": "x" * room}
+        return {"patterns_learned": [large, {"id": "bad", "type": 5}, {"id": "small"}]}
+"""
+
+
+def test_one_that_no_message_has_room_for_does_not_end_the_trainer(
+    fleet: RealFleet, ai: str, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "skills" / "talkative.py").write_text(TALKATIVE)
+    monkeypatch.setenv("COORD_TRAINER", "talkative:Talkative")
+    trainer = start(ai)
+    wait_for(lambda: patterns_of(fleet, ai), what=f"a pattern of {ai}")
+    wait_for(lambda: "payload.pattern.type" in trainer.said(), what="a refusal")
+    assert f"{ai}: not shared: " in trainer.said()
+    assert "Traceback" not in trainer.said()
+    assert trainer.process.poll() is None

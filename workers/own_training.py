@@ -173,8 +173,8 @@ def main() -> None:
         if arguments.check:
             find_trainer(arguments.trainer)
             return
-        threading.Thread(target=_drain_input, daemon=True).start()
         trainer = make_trainer(arguments.trainer)
+        threading.Thread(target=_drain_input, daemon=True).start()
         most_bytes = Settings().message_max_bytes
         asyncio.run(train(arguments.ai_id, trainer, lines, most_bytes))
     except TrainerError as error:

@@ -94,12 +94,15 @@ def component_of(
     return component | {"specialization": problem.specialization, "implementation": source}
 
 
-def values_of(component: Mapping[str, Any], problem: Problem | JointProblem) -> dict[str, float]:
+def values_of(made: Any, problem: Problem | JointProblem) -> dict[str, float]:
     """The parameter values in what another unit made. Raises SkillError."""
+    values = made.get("parameters") if isinstance(made, dict) else None
+    if not isinstance(values, dict):
+        raise SkillError(f"there are no parameters of {problem.name} in what another unit made")
     try:
-        return check_values(problem.parameters, component["parameters"])
-    except (ProblemError, TypeError, KeyError, AttributeError) as error:
-        raise SkillError(f"these are no parameters of {problem.name}: {error!r}") from None
+        return check_values(problem.parameters, values)
+    except ProblemError as error:
+        raise SkillError(f"these are no parameters of {problem.name}: {error.detail}") from None
 
 
 def interface_of(source: str) -> dict[str, list[str]]:
