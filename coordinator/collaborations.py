@@ -35,7 +35,6 @@ def collaboration_request(message: Incoming, context: Context) -> list[Effect]:
     target = _target(message, payload, context)
     if message.sender != OPERATOR:
         _check_room(message.sender, context)
-    others = [ai for ai in context.fleet.ais if ai != message.sender]
     session = Session(
         id=context.ids.new()[:ID_LENGTH],
         type=payload.type,
@@ -47,7 +46,6 @@ def collaboration_request(message: Incoming, context: Context) -> list[Effect]:
         created_ms=context.now_ms,
         in_reply_to=message.envelope.message_id,
         plan=None if payload.plan is None else [unit.model_dump() for unit in payload.plan],
-        asked=1 if target else len(others),
         participants=[] if message.sender == OPERATOR else [message.sender],
         deadline_s=context.elapsed_s + context.settings.collaboration_wait_s,
     )
@@ -282,9 +280,10 @@ def _decline(session: Session, ai: str, reason: str, context: Context) -> list[E
         session.declined[ai] = reason
     text = f"{ai} declines session {session.id}: {reason or 'no reason given'}"
     event = Event("session_refused", ai, text, {"session_id": session.id, "reason": reason})
-    is_over = session.refusals >= session.asked and len(session.participants) < 2
-    if is_over:
-        why = reason if session.target else "everybody who was asked said no"
+    others = len(context.fleet.ais.keys() - {session.initiator})
+    asked = 1 if session.target else others
+    if session.refusals >= asked and len(session.participants) < 2:
+        why = reason if session.target else "everybody who is there said no"
         return [event, *sessions.end(session, "declined", why, context)]
     return [event, sessions.write(session, context)]
 

@@ -87,11 +87,11 @@ class Session:
     """Work that several AIs agreed on, or a feature that one asked for (FEATURE_REQUEST).
 
     Of a collaboration ``participants`` are those who said yes, the initiator first; of a feature
-    request those it is assigned to. ``wanted`` is how many are looked for, ``asked`` how many
-    were asked, ``in_reply_to`` the request's message_id, ``refusals`` how many said no, of which
-    ``declined`` tells some with their reasons. ``plan`` is what the initiator wants done if not
-    what the type stands for, ``workspace`` the version and the bytes of each key of the shared
-    workspace. ``deadline_s`` is on the clock that never steps.
+    request those it is assigned to. ``wanted`` is how many are looked for, ``in_reply_to`` the
+    request's message_id, ``refusals`` how many said no, of which ``declined`` tells some with
+    their reasons. ``plan`` is what the initiator wants done if not what the type stands for,
+    ``workspace`` the version and the bytes of each key of the shared workspace. ``deadline_s`` is
+    on the clock that never steps.
     """
 
     id: str
@@ -105,7 +105,6 @@ class Session:
     in_reply_to: str
     plan: list[dict[str, Any]] | None = None
     state: SessionState = "pending"
-    asked: int = 0
     refusals: int = 0
     declined: dict[str, str] = field(default_factory=dict)
     participants: list[str] = field(default_factory=list)

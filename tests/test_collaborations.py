@@ -85,6 +85,16 @@ def test_all_decline(fleet: FleetUnderTest) -> None:
     assert fleet.session(s)["state"] == "declined"
 
 
+def test_a_no_of_somebody_who_came_later_speaks_for_itself_alone(redis: Redis) -> None:
+    fleet = FleetUnderTest(redis)
+    fleet.join("a")
+    s = fleet.ask("a")
+    fleet.join("b", "c")
+    fleet.answer("b", s, accept=False)
+    fleet.answer("c", s)
+    assert fleet.session(s)["state"] == "active"
+
+
 def test_yes_after_no(fleet: FleetUnderTest) -> None:
     s = fleet.ask("a", participants=3)
     fleet.answer("b", s, accept=False)

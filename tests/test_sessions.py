@@ -169,6 +169,12 @@ def test_with_nobody_left_it_waits_and_then_fails(fleet: FleetUnderTest) -> None
     assert fleet.session(s)["reason"] == "nobody was there for 60 s to run u"
 
 
+def test_who_leaves_does_not_end_what_nobody_has_joined_yet(fleet: FleetUnderTest) -> None:
+    s = fleet.ask("operator", participants=2)
+    leave(fleet, "c")
+    assert fleet.session(s)["state"] == "pending"
+
+
 def test_work_without_units_ends_when_the_last_has_left(fleet: FleetUnderTest) -> None:
     fleet.join("old-1", "old-2")
     s = fleet.collaborate("old-1", "old-2")
