@@ -147,7 +147,8 @@ def _without(ai: str, session: Session, context: Context) -> list[Effect]:
     if session.state == "pending" and ai in session.participants:
         session.participants.remove(ai)
         return [write(session, context)]
-    if not session.is_feature and not session.units and not _present(session, context):
+    has_begun = session.state == "active" and not session.is_feature
+    if has_begun and not session.units and not _present(session, context):
         return end(session, "failed", "all who took part have left", context)
     return _take_away(ai, session, context)
 
@@ -262,9 +263,12 @@ def _deadline(session: Session, context: Context) -> list[Effect]:
 
 
 def tell(session: Session, context: Context, unit: Unit | None = None) -> list[Effect]:
-    """Those who take part, and who asked for it, how it goes."""
+    """Those who take part, and who asked for it, how it goes; the assignees of a feature only how
+    it ended."""
     if session.is_feature:
-        return [Deliver(session.initiator, feature_update(session, context))]
+        assignees = [] if session.is_open else session.participants
+        listening = dict.fromkeys([session.initiator, *assignees])
+        return [Deliver(ai, feature_update(session, ai, context)) for ai in listening]
     payload: dict[str, Any] = {
         "session_id": session.id,
         "in_reply_to": session.in_reply_to,
@@ -286,8 +290,8 @@ def tell(session: Session, context: Context, unit: Unit | None = None) -> list[E
     ]
 
 
-def feature_update(session: Session, context: Context) -> str:
-    """How a feature request goes, for who asked."""
+def feature_update(session: Session, ai: str, context: Context) -> str:
+    """How a feature request goes, for who asked, or has it."""
     payload = {
         "request_id": session.id,
         "in_reply_to": session.in_reply_to,
@@ -299,7 +303,7 @@ def feature_update(session: Session, context: Context) -> str:
         "component_id": session.component_id,
         "result": session.result,
     }
-    return context.hub_message("feature_update", payload, session.initiator)
+    return context.hub_message("feature_update", payload, ai)
 
 
 # -- features ------------------------------------------------------------------------------------

@@ -132,6 +132,15 @@ def test_a_yes_needs_not_be_said(fleet: FleetUnderTest) -> None:
     assert fleet.session(r) == before
 
 
+def test_who_has_it_is_told_when_it_has_ended(fleet: FleetUnderTest) -> None:
+    r = fleet.request_feature("a", "file_cache")
+    assert fleet.told("b", "feature_update") == []
+    fleet.say("a", "cancel", {"session_id": r, "reason": "no need"})
+    fleet.run()
+    assert update(fleet, "b") == update(fleet)
+    assert update(fleet, "b")["status"] == "cancelled"
+
+
 @pytest.mark.parametrize("who", ["b", "n"])
 @pytest.mark.parametrize(
     ("target", "payload"),

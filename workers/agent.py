@@ -19,8 +19,9 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from coordinator import AsyncClient, CoordError, IdTaken, Settings
+from coordinator import AsyncClient, CoordError, IdTaken, Message, Settings
 from coordinator.errors import BadMessage
+from coordinator.messages import HUB
 from coordinator.processes import tied_to_parent
 from coordinator.specializations import capabilities_of
 from workers.lines import METRICS, REFUSED_EXIT, encode_line, read_line, write_line
@@ -149,7 +150,7 @@ class Agent:
             if message.message_type == "pattern_share":
                 await self._offer(payload["pattern"], message.sender_id)
             elif message.message_type == "os_component_share":
-                await self._offer(as_pattern(payload["component"]), message.sender_id)
+                await self._offer(as_pattern(payload["component"]), _makers(message))
             elif message.message_type == "error":
                 level = logging.INFO if payload["code"] in TOO_LATE else logging.WARNING
                 log.log(level, "%s: refused: %s", self._ai_id, payload["detail"])
@@ -227,6 +228,14 @@ class Agent:
             with contextlib.suppress(ProcessLookupError):
                 self._training.kill()
             await self._training.wait()
+
+
+def _makers(message: Message) -> str:
+    """Who made what a message shares: what came of a collaboration is of several."""
+    contributors = message.payload.get("contributors")
+    if message.sender_id == HUB and isinstance(contributors, list):
+        return ", ".join(map(str, contributors))
+    return message.sender_id
 
 
 def as_pattern(component: dict[str, Any]) -> dict[str, Any]:
