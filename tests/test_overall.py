@@ -6,7 +6,7 @@ import pytest
 
 from tests.test_trainer import Hill
 from workers.problems import ProblemError, Score
-from workers.problems.overall import HELD_OUT, TRAINING, Overall
+from workers.problems.overall import HELD_OUT, TRAINING, VALIDATION, Overall
 
 VALUES = {"x": 0.4, "y": 0.8}
 
@@ -17,6 +17,8 @@ class Slopes(Hill):
     costs = {  # noqa: RUF012
         "north": (2.0, 4.0, 0.0),
         "south": (3.0, 4.0, 2.0),
+        "north-development": (4.0, 4.0, 0.0),
+        "south-development": (3.0, 4.0, 2.0),
         "north-held-out": (1.0, 5.0, 1.0),
         "south-held-out": (6.0, 5.0, 1.0),
     }
@@ -27,7 +29,11 @@ class Slopes(Hill):
 
 @pytest.mark.parametrize(
     ("workload", "gap_closed", "achieved", "baseline", "bound"),
-    [(TRAINING, 0.5, 2.5, 4.0, 1.0), (HELD_OUT, 0.375, 3.5, 5.0, 1.0)],
+    [
+        (TRAINING, 0.5, 2.5, 4.0, 1.0),
+        (VALIDATION, 0.25, 3.5, 4.0, 1.0),
+        (HELD_OUT, 0.375, 3.5, 5.0, 1.0),
+    ],
 )
 def test_scores_are_the_means_over_the_workloads_of_that_kind(
     workload: str, gap_closed: float, achieved: float, baseline: float, bound: float

@@ -21,6 +21,7 @@ class Hill:
     cost_unit = "miles"
     parameters = (Parameter("x", 0.0, 1.0, 0.1), Parameter("y", 0.0, 1.0, 0.1))
     training_workloads = ("north", "south")
+    validation_workloads = ("north-development", "south-development")
     held_out_workloads = ("north-held-out", "south-held-out")
 
     def __init__(self) -> None:

@@ -29,6 +29,7 @@ from typing import Protocol
 
 from workers.problems import file_system_policy
 from workers.problems.material import (
+    development,
     filled_source,
     held_out,
     recorded_workloads,
@@ -213,6 +214,7 @@ class BufferCache:
         _parameter("frequency_weight", -0.5, 1.5),
     )
     training_workloads = PROGRAMS
+    validation_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
 
     def evaluate(self, values: Mapping[str, float], workload: str) -> Score:

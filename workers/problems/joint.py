@@ -46,7 +46,13 @@ from workers.problems.file_system import (
     lru_misses,
     policy_misses,
 )
-from workers.problems.material import filled_source, held_out, recorded_workloads, recording
+from workers.problems.material import (
+    development,
+    filled_source,
+    held_out,
+    recorded_workloads,
+    recording,
+)
 from workers.problems.problem import Parameter, ProblemError, Score, check_values
 from workers.problems.process_manager import BASELINE_QUANTUM_US, CpuScheduler, mean_response_s
 
@@ -275,6 +281,7 @@ class CacheAndScheduler:
         *prefixed(SCHEDULER, CpuScheduler.parameters),
     )
     training_workloads = PROGRAMS
+    validation_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
 
     def evaluate(self, values: Mapping[str, float], workload: str) -> Score:
@@ -356,6 +363,7 @@ class CacheAlone:
     cost_unit = "miss ratio"
     parameters = prefixed(CACHE, BufferCache.parameters)
     training_workloads = PROGRAMS
+    validation_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
 
     def evaluate(self, values: Mapping[str, float], workload: str) -> Score:
@@ -384,6 +392,7 @@ class SchedulerAlone:
     cost_unit = "s"
     parameters = prefixed(SCHEDULER, CpuScheduler.parameters)
     training_workloads = PROGRAMS
+    validation_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
 
     def evaluate(self, values: Mapping[str, float], workload: str) -> Score:

@@ -24,13 +24,19 @@ def recorded_workloads(programs: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
     compile               runs a and c: what a search sees
     compile-held-out      run d: what is reported, and no choice of ours was made on
-    compile-development   run b: what choices of ours (parameters, search settings) were tried on
+    compile-development   run b: what choices of ours (parameters, search settings) were tried on,
+                          and what the better of two candidates is chosen on
     """
     return {
         program + suffix: tuple(f"{program}-{run}" for run in runs)
         for program in programs
         for suffix, runs in _RUNS.items()
     }
+
+
+def development(programs: Sequence[str]) -> tuple[str, ...]:
+    """The names of the development workloads, in the order of the programs."""
+    return tuple(f"{program}-development" for program in programs)
 
 
 def held_out(programs: Sequence[str]) -> tuple[str, ...]:

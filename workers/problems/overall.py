@@ -8,13 +8,16 @@ from statistics import fmean
 from workers.problems.problem import Parameter, ProblemError, Score, Trainable
 
 TRAINING = "training"
+VALIDATION = "validation"
 HELD_OUT = "held-out"
 
 
 class Overall:
-    """`problem` with two workloads: TRAINING and HELD_OUT, the means over all of its own."""
+    """`problem` with three workloads: TRAINING, VALIDATION and HELD_OUT, the means over all of its
+    own."""
 
     training_workloads = (TRAINING,)
+    validation_workloads = (VALIDATION,)
     held_out_workloads = (HELD_OUT,)
 
     def __init__(self, problem: Trainable) -> None:
@@ -33,15 +36,18 @@ class Overall:
         return self._problem.parameters
 
     def evaluate(self, values: Mapping[str, float], workload: str) -> Score:
-        """The mean of the scores on all training, or all held-out, workloads.
+        """The mean of the scores on all workloads of that kind.
 
         Raises ProblemError for another workload, and for bad values.
         """
-        if workload == TRAINING:
-            return self._mean(values, self._problem.training_workloads)
-        if workload == HELD_OUT:
-            return self._mean(values, self._problem.held_out_workloads)
-        raise ProblemError(f"unknown workload {workload!r}: there are {TRAINING} and {HELD_OUT}")
+        kinds = {
+            TRAINING: self._problem.training_workloads,
+            VALIDATION: self._problem.validation_workloads,
+            HELD_OUT: self._problem.held_out_workloads,
+        }
+        if workload not in kinds:
+            raise ProblemError(f"unknown workload {workload!r}: there are {', '.join(kinds)}")
+        return self._mean(values, kinds[workload])
 
     def _mean(self, values: Mapping[str, float], workloads: Sequence[str]) -> Score:
         scores = [self._problem.evaluate(values, workload) for workload in workloads]

@@ -156,6 +156,11 @@ class Trainable(Protocol):
         """Names of the workloads to search on."""
 
     @property
+    def validation_workloads(self) -> tuple[str, ...]:
+        """Names of the workloads to choose between candidates on: neither searched on nor
+        reported."""
+
+    @property
     def held_out_workloads(self) -> tuple[str, ...]:
         """Names of the workloads to report on; the i-th belongs to the i-th training workload."""
 

@@ -25,6 +25,7 @@ from statistics import fmean
 from workers.problems import process_manager_policy
 from workers.problems.cpu import RoundRobin, SchedulerPolicy, replay, shortest_remaining_first
 from workers.problems.material import (
+    development,
     filled_source,
     held_out,
     recorded_workloads,
@@ -126,6 +127,7 @@ class CpuScheduler:
         _parameter("interrupted_first", 0, 1, "integer"),
     )
     training_workloads = PROGRAMS
+    validation_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
 
     def evaluate(self, values: Mapping[str, float], workload: str) -> Score:

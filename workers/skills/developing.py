@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 from coordinator.work import Unit
 from workers.problems import JointProblem, Problem
 from workers.problems.overall import TRAINING, Overall
-from workers.search import Found, search
+from workers.search import search
 from workers.skills.policies import (
     best_known,
+    better_of,
     component_of,
     interface_of,
     measure,
@@ -51,8 +53,8 @@ class ImplementDesign:
         design = single_output(context)
         designed = str(design.get("specialization") or context.specialization)
         problem = problem_for(unit.inputs, designed)
-        found = tune(problem, values_of(design, problem), unit, context)
-        component = component_of(problem, found.values, unit.inputs.get("feature"))
+        values = tune(problem, values_of(design, problem), unit, context)
+        component = component_of(problem, values, unit.inputs.get("feature"))
         return {"component": component | {"interface": design.get("interface")}}
 
 
@@ -82,26 +84,28 @@ class DevelopFeature:
 
     def run(self, unit: Unit, context: UnitContext) -> Output:
         problem = problem_for(unit.inputs, context.specialization)
-        values, _ = best_known(problem, context.knowledge)
-        found = tune(problem, values, unit, context)
-        component = component_of(problem, found.values, unit.inputs.get("feature"))
-        summary = measure(problem, found.values)
+        start, _ = best_known(problem, context.knowledge)
+        values = tune(problem, start, unit, context)
+        component = component_of(problem, values, unit.inputs.get("feature"))
+        summary = measure(problem, values)
         return {"component": component | {"measured": summary}, "summary": summary}
 
 
 def tune(
     problem: Problem | JointProblem, start: dict[str, float], unit: Unit, context: UnitContext
-) -> Found:
-    """Search from ``start`` over all training recordings, telling how far it has come."""
+) -> dict[str, float]:
+    """Search from ``start`` over all training recordings, telling how far it has come; the better
+    of the start and what was found."""
     evaluations = _evaluations(unit.inputs)
-    return search(
+    found = search(
         Overall(problem),
         TRAINING,
         evaluations,
-        seed=unit.attempt,
+        seed=zlib.crc32(f"{unit.id} {unit.attempt}".encode()),
         start=start,
         on_progress=lambda found: context.progress(found.evaluations / evaluations),
     )
+    return better_of(problem, start, found.values)
 
 
 def _evaluations(inputs: dict[str, Any]) -> int:

@@ -37,8 +37,8 @@ class TuneJointly:
         if problem is None:
             raise SkillError(f"no problem is known that {sorted(brought)} have a part in together")
         start = problem.joined({name: _values(part) for name, part in brought.items()})
-        found = tune(problem, start, unit, context)
-        return {"component": component_of(problem, found.values), "before": {"parameters": start}}
+        values = tune(problem, start, unit, context)
+        return {"component": component_of(problem, values), "before": {"parameters": start}}
 
 
 def _values(part: dict[str, Any]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from workers.problems import (
     find_joint_problem,
     find_problem,
 )
-from workers.problems.overall import HELD_OUT, TRAINING, Overall
+from workers.problems.overall import HELD_OUT, TRAINING, VALIDATION, Overall
 from workers.problems.problem import check_values, defaults
 from workers.skills.skill import Knowledge, SkillError
 
@@ -75,6 +75,16 @@ def _shared_values(problem: Problem, items: list[Item]) -> Iterator[dict[str, fl
             yield check_values(problem.parameters, data["parameters"])
         except (ProblemError, TypeError, KeyError, AttributeError):
             continue
+
+
+def better_of(
+    problem: Problem | JointProblem, start: dict[str, float], found: dict[str, float]
+) -> dict[str, float]:
+    """What a search found, if it is better than its start where the search did not look; else it
+    has learned its recordings by heart, and the start is kept."""
+    overall = Overall(problem)
+    begun, ended = (overall.evaluate(values, VALIDATION).gap_closed for values in (start, found))
+    return found if ended > begun else start
 
 
 def component_of(

@@ -10,7 +10,14 @@ from coordinator.work import Unit
 from workers.problems import Problem, ProblemError
 from workers.problems.overall import TRAINING, Overall
 from workers.problems.problem import from_unit
-from workers.skills.policies import best_known, component_of, measure, problem_for, values_of
+from workers.skills.policies import (
+    best_known,
+    better_of,
+    component_of,
+    measure,
+    problem_for,
+    values_of,
+)
 from workers.skills.skill import Output, SkillError, UnitContext, Workspace
 from workers.split_search import best_of, evaluate_share
 
@@ -59,8 +66,10 @@ class ConcludeSearch:
         with _recorded_by_others():
             rounds = _rounds(context.workspace, _whole(unit, "parts"))
             best = best_of(Overall(problem), rounds)
-            values, _ = _best_that_holds(problem, rounds)
-        summary = measure(problem, values, _start(problem, context.workspace))
+            found, _ = _best_that_holds(problem, rounds)
+        start = _start(problem, context.workspace)
+        values = better_of(problem, start, found)
+        summary = measure(problem, values, start)
         summary |= {"rounds": len(rounds), "evaluations": best.evaluations}
         component = component_of(problem, values) | {"measured": summary}
         return {"component": component, "summary": summary}
