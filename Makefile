@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types chaos bench docs lock clean
+.PHONY: help demo test check format lint types chaos soak bench docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | column -t -s '|'
@@ -40,9 +40,14 @@ docs: $(VENV)/ready ## do the links of the documents lead somewhere, and their e
 chaos: $(VENV)/ready ## the long fault runs
 	$(BIN)/pytest tests/chaos
 
+soak: $(VENV)/ready ## twelve trainers for ten minutes, killed and stopped at random
+	$(BIN)/python -m bench.soak
+
 bench: $(VENV)/ready ## the benchmarks; they print the tables of docs/benchmarks.md
 	$(BIN)/python -m bench.routing
 	$(BIN)/python -m bench.search
+	$(BIN)/python -m bench.units
+	$(BIN)/python -m bench.collaborate
 
 lock: $(VENV)/ready ## choose the newest versions of all dependencies anew
 	$(BIN)/pip install --quiet uv

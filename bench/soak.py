@@ -22,7 +22,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +63,7 @@ MOST_GROWTH = 1.25
 """Of a mean over the last quarter of a run to that over the quarter before."""
 
 END_STATES = frozenset({"completed", "failed", "cancelled", "declined", "expired"})
+OUTCOMES = ("completed", "failed", "lost", "cancelled")
 TYPES = ("performance_optimization", "feature_development", "cross_specialization")
 OF_ENDED_SESSIONS = ("coord:session", "coord:unit", "coord:workspace")
 KNOWLEDGE = re.compile(r"coord:(patterns?|components?|features?|benchmarks)\b")
@@ -81,13 +82,19 @@ class Outage(NamedTuple):
     taken_over_s: float
 
 
+class Gone(NamedTuple):
+    """An AI was harmed; all that it had, and was given since, must have been taken by then."""
+
+    since_s: float
+    overdue_s: float
+
+
 @dataclass
 class Owned:
-    """An attempt that lasts; ``overdue_s`` is when it must have ended, should its owner be gone."""
+    """An attempt that lasts."""
 
     ai: str
     began_s: float
-    overdue_s: float = math.inf
     is_told: bool = False
 
 
@@ -104,6 +111,7 @@ class Story:
     assigned_s: list[float] = field(default_factory=list)
     results: Counter[str] = field(default_factory=Counter)
     owned: dict[str, Owned] = field(default_factory=dict)
+    gone: dict[str, Gone] = field(default_factory=dict)
     unowned_since_s: dict[str, float] = field(default_factory=dict)
     outages: list[Outage] = field(default_factory=list)
     late_s: list[float] = field(default_factory=list)
@@ -130,6 +138,8 @@ class Story:
                     self.results[unit_id] += 1
                 elif kind != "unit_cancelled" and self.types[session_id] != FEATURE_REQUEST:
                     self.unowned_since_s[unit_id] = at_s
+            case "joined" if ai in self.gone and at_s > self.gone[ai].since_s:
+                del self.gone[ai]
             case "refused":
                 self.refusals[str(data.get("code"))] += 1
         state = kind.removeprefix("session_")
@@ -141,23 +151,10 @@ class Story:
             for unit_id in [one for one in self.unowned_since_s if one.startswith(session_id)]:
                 del self.unowned_since_s[unit_id]
 
-    def owner_gone(self, ai: str, gone_s: float, overdue_s: float) -> None:
-        """What that AI has must be somebody else's by then."""
-        for owned in self.owned.values():
-            if owned.ai == ai and owned.began_s <= gone_s:
-                owned.overdue_s = min(owned.overdue_s, overdue_s)
-
-    def owner_back(self, ai: str) -> None:
-        """It was not away for so long that it had to lose what it has."""
-        for owned in self.owned.values():
-            if owned.ai == ai:
-                owned.overdue_s = math.inf
-
     def look(self, now_s: float) -> None:
         """What should have happened by now and did not."""
         for unit_id, owned in self.owned.items():
-            overdue_s = self._postponed(owned.overdue_s)
-            if now_s > overdue_s + LOOK_EVERY_S * 5 and not owned.is_told:
+            if now_s > self._overdue_s(owned.ai) + LOOK_EVERY_S * 5 and not owned.is_told:
                 owned.is_told = True
                 self.faults.append(
                     f"unit {unit_id} stayed with {owned.ai}, which is gone, for longer than its "
@@ -171,11 +168,12 @@ class Story:
 
     def _give_up(self, unit_id: str, at_s: float) -> None:
         owned = self.owned.pop(unit_id, None)
-        if owned is not None and owned.overdue_s < math.inf:
-            self.late_s.append(at_s - self._postponed(owned.overdue_s) + SLACK_S)
+        if owned is not None and owned.ai in self.gone:
+            self.late_s.append(at_s - self._overdue_s(owned.ai) + SLACK_S)
 
-    def _postponed(self, overdue_s: float) -> float:
+    def _overdue_s(self, ai: str) -> float:
         """After a takeover nobody expires for a full lease, counted from it."""
+        overdue_s = self.gone[ai].overdue_s if ai in self.gone else math.inf
         for killed_s, taken_over_s in self.outages:
             if killed_s <= overdue_s:
                 overdue_s = max(overdue_s, taken_over_s + SETTINGS.lease_s + SLACK_S)
@@ -186,7 +184,7 @@ class Story:
 class Trainer:
     ai: str
     specialization: str
-    process: subprocess.Popen[bytes] | None
+    process: subprocess.Popen[bytes] | None = None
     is_stopped: bool = False
 
 
@@ -205,10 +203,13 @@ class Soak:
         self._coordinators = [fleet.start_coordinator() for _ in range(COORDINATORS)]
         self._leader = b""
         self._killed_s = 0.0
+        self._looked_s = time.time()
+        self.longest_pause_s = 0.0
         self.trainers = [
-            Trainer(f"AI_{n}", specialization, fleet.start_trainer(f"AI_{n}", specialization))
-            for n, specialization in zip(range(trainers), SPECIALIZATIONS * trainers, strict=False)
+            Trainer(f"AI_{n}", SPECIALIZATIONS[n % len(SPECIALIZATIONS)]) for n in range(trainers)
         ]
+        for trainer in self.trainers:
+            self._start(trainer)
         self._client = Client("Asker", fleet.url, settings=fleet.settings)
         self._client.connect()
 
@@ -235,6 +236,8 @@ class Soak:
 
     def look(self) -> None:
         """Read what happened, and judge it."""
+        looked_s, self._looked_s = self._looked_s, time.time()
+        self.longest_pause_s = max(self.longest_pause_s, self._looked_s - looked_s)
         leader: Any = self.redis.get(KEYS.leader) or b""
         if leader and self._leader and leader != self._leader and self._killed_s:
             self.story.outages[-1] = Outage(self._killed_s, time.time())
@@ -317,11 +320,7 @@ class Soak:
         trainer.process = None
         self._gone(trainer, self._lease_end_s(trainer.ai))
 
-        def start() -> None:
-            ai, specialization = trainer.ai, trainer.specialization
-            trainer.process = self.fleet.start_trainer(ai, specialization, wait=False)
-
-        self._later(AWAY_S, start)
+        self._later(AWAY_S, lambda: self._start(trainer))
         return True
 
     def _kill_horse(self) -> bool:
@@ -350,12 +349,7 @@ class Soak:
         pids = [trainer.process.pid]
         self._stop(trainer, pids)
         self._gone(trainer, time.time() + SILENT_S)
-
-        def go_on() -> None:
-            self._continue(trainer, pids)
-            self.story.owner_back(trainer.ai)
-
-        self._later(STOPPED_S, go_on)
+        self._later(STOPPED_S, lambda: self._continue(trainer, pids))
         return True
 
     def _kill_coordinator(self) -> bool:
@@ -385,9 +379,11 @@ class Soak:
         return ends_ms / 1000
 
     def _gone(self, trainer: Trainer, lease_ends_s: float) -> None:
-        """Whoever was being given work by then has it, too."""
-        self.look()
-        self.story.owner_gone(trainer.ai, time.time(), lease_ends_s + SLACK_S)
+        self.story.gone[trainer.ai] = Gone(time.time(), lease_ends_s + SLACK_S)
+
+    def _start(self, trainer: Trainer) -> None:
+        ai, specialization = trainer.ai, trainer.specialization
+        trainer.process = self.fleet.start_trainer(ai, specialization, wait=False)
 
     def _stop(self, trainer: Trainer, pids: Iterable[int]) -> None:
         trainer.is_stopped = True
@@ -396,7 +392,10 @@ class Soak:
                 os.kill(pid, signal.SIGSTOP)
 
     def _continue(self, trainer: Trainer, pids: Iterable[int]) -> None:
+        """What it still has then it may go on with."""
         trainer.is_stopped = False
+        self.look()
+        self.story.gone.pop(trainer.ai, None)
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
@@ -411,7 +410,8 @@ class Soak:
         fault = self.story.faults.append
         stored: Any = self.redis.hget(KEYS.session(session_id), "session")
         if stored is None:
-            fault(f"session {session_id} ended {state} and is not kept")
+            ago_s = time.time() - self.story.ended_s[session_id]
+            fault(f"session {session_id} ended {state} {ago_s:.1f} s ago and is not kept")
             return
         session = Session.from_json(stored)
         if session.state != state:
@@ -571,20 +571,25 @@ def _rss_mib(pid: int) -> float:
     return 0.0
 
 
+def counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+
+
 def print_summary(soak: Soak, keys: dict[str, list[int]]) -> None:
     story = soak.story
-    units = {name: story.kinds[f"unit_{name}"] for name in ("completed", "failed", "lost")}
+    attempts = {name: story.kinds[f"unit_{name}"] for name in OUTCOMES}
     rows: dict[str, object] = {
         "sessions opened": len(story.types),
-        **{f"... {state}": count for state, count in sorted(story.ends.items())},
-        "attempts at units": story.kinds["unit_assigned"],
-        **{f"... {name}": count for name, count in units.items()},
-        "harm done": ", ".join(f"{name} {n}" for name, n in sorted(soak.harms.items())),
+        "sessions ended": counted(story.ends),
+        "attempts begun": len(story.assigned_s),
+        "attempts ended": counted(attempts),
+        "harm done": counted(soak.harms),
         "takeovers": len(story.outages),
-        "attempts whose owner was harmed": len(story.late_s),
+        "attempts whose owner was gone": len(story.late_s),
         "... ended after the lease, worst, s": f"{max(story.late_s, default=0):.2f}",
         "longest a unit was nobody's, s": f"{story.longest_unowned_s:.2f}",
-        "messages refused": ", ".join(f"{code} {n}" for code, n in story.refusals.items()),
+        "messages refused": counted(story.refusals),
+        "longest between two looks, s": f"{soak.longest_pause_s:.1f}",
     }
     print("| | value |\n|---|---|")
     for name, value in rows.items():
