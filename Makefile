@@ -23,7 +23,7 @@ demo: $(VENV)/ready ## see four trainers find each other, learn and share (about
 test: $(VENV)/ready ## the whole suite: fakeredis, the embedded Valkey, Redis where installed
 	$(BIN)/pytest
 
-check: format lint types docs test ## all that must hold before a commit
+check: format lint types test ## all that must hold before a commit
 
 format: $(VENV)/ready ## is everything formatted?
 	$(BIN)/ruff format --check .
@@ -34,7 +34,7 @@ lint: $(VENV)/ready ## does the linter agree?
 types: $(VENV)/ready ## does the type checker agree?
 	$(BIN)/mypy
 
-docs: $(VENV)/ready ## do the links of the documents lead somewhere, and their examples run?
+docs: $(VENV)/ready ## of the tests, those of the documents: do links lead somewhere, and examples run?
 	$(BIN)/pytest tests/test_docs.py
 
 chaos: $(VENV)/ready ## the long fault runs
@@ -46,6 +46,8 @@ soak: $(VENV)/ready ## twelve trainers for ten minutes, killed and stopped at ra
 bench: $(VENV)/ready ## the benchmarks; they print the tables of docs/benchmarks.md
 	$(BIN)/python -m bench.routing
 	$(BIN)/python -m bench.search
+	$(BIN)/python -m bench.joint
+	$(BIN)/python -m bench.split_search
 	$(BIN)/python -m bench.units
 	$(BIN)/python -m bench.collaborate
 

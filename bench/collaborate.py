@@ -13,12 +13,15 @@ import argparse
 import json
 from typing import Any, NamedTuple
 
-from bench.machine import describe_machine
+from bench.machine import describe_machine, describe_server
+from bench.search import SEARCH_PACKAGES
 from bench.split_search import Reached, print_reached
 from bench.trainers import KEYS, BenchFleet, bench_fleet
 from bench.units import Boss
 from coordinator.work import Session
 from workers.split_search import SHARE
+
+PACKAGES = ("redis", "rq", *SEARCH_PACKAGES)
 
 
 class Round(NamedTuple):
@@ -75,7 +78,7 @@ def main() -> None:
                 session, rounds = search(fleet, boss, parts, {**wanted, "target": target})
                 took[parts].append(reached(session, rounds, target))
         boss.close()
-        print(f"Machine: {describe_machine(fleet.redis)}.\n")
+        print(f"Machine: {describe_machine(*PACKAGES)}; {describe_server(fleet.redis)}.\n")
     print(
         f"{arguments.specialization}, seeds 0..{arguments.seeds - 1}, up to {SHARE} points a "
         "participant and round; medians.\n"

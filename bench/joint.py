@@ -16,29 +16,31 @@ Prints Markdown, a table for each: gap closed of the joint problem, means over t
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice, product
 from statistics import mean
 
-from bench.search import machine, row
-from workers.problems.joint import (
-    CACHE,
-    SCHEDULER,
-    CacheAlone,
-    CacheAndScheduler,
-    SchedulerAlone,
-)
-from workers.problems.problem import Score, defaults
+from bench.alone import CacheAlone, SchedulerAlone
+from bench.machine import describe_machine
+from bench.search import SEARCH_PACKAGES, row
+from workers.problems.joint import CACHE, SCHEDULER, CacheAndScheduler
+from workers.problems.problem import Score, Trainable, defaults
 from workers.search import search, search_steps
 
 
 class Half:
     """One policy of the joint problem, whose cost counts, while the other has its defaults."""
 
+    problem = CacheAndScheduler()
+    cost_unit = problem.cost_unit
+    training_workloads = problem.training_workloads
+    validation_workloads = problem.validation_workloads
+    held_out_workloads = problem.held_out_workloads
+
     def __init__(self, prefix: str) -> None:
-        self.problem = CacheAndScheduler()
+        self.name = f"{prefix}{self.problem.name}"
         self.parameters = tuple(p for p in self.problem.parameters if p.name.startswith(prefix))
         self.others = defaults(self.problem.parameters)
 
@@ -46,7 +48,7 @@ class Half:
         return self.problem.evaluate({**self.others, **values}, workload)
 
 
-ALONE = {
+ALONE: dict[str, Callable[[], tuple[Trainable, Trainable]]] = {
     "own": lambda: (CacheAlone(), SchedulerAlone()),
     "joint": lambda: (Half(CACHE), Half(SCHEDULER)),
 }
@@ -107,7 +109,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
-    print(f"{machine()} Seeds 0..{arguments.seeds - 1}.")
+    print(f"Machine: {describe_machine(*SEARCH_PACKAGES)}. Seeds 0..{arguments.seeds - 1}.")
     for aim in arguments.aims:
         places = range(len(CacheAndScheduler.training_workloads))
         with ProcessPoolExecutor(arguments.processes) as pool:

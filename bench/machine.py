@@ -18,21 +18,30 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import redis
+from redis.connection import parse_url
 
 from coordinator import embedded
 from coordinator.connection import connect
 
+MESSAGING_PACKAGES = ("redis", "hiredis", "pydantic")
 SENT = re.compile(rb'"sent_ns":(\d+)')
 
 
-def describe_machine(connection: redis.Redis) -> str:
+def describe_machine(*packages: str) -> str:
+    """Processor, system, Python, and the versions of packages."""
+    cpuinfo = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    model = re.search(r"^model name\s*: (.*)$", cpuinfo, re.M)
+    processor = model[1] if model else platform.machine()
+    versions = [f"{name} {version(name)}" for name in packages]
+    system = f"{platform.system()} {platform.release().partition('-')[0]}"
+    python = f"Python {platform.python_version()}"
+    return ", ".join([f"{os.cpu_count()} x {processor}", system, python, *versions])
+
+
+def describe_server(connection: redis.Redis) -> str:
     info = connection.info("server")
-    server = f"Valkey {info['valkey_version']}" if "valkey_version" in info else "Redis"
-    packages = ", ".join(f"{name} {version(name)}" for name in ("redis", "hiredis", "pydantic"))
-    return (
-        f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
-        f"{server} over a Unix socket, {packages}"
-    )
+    valkey = info.get("valkey_version")
+    return f"Valkey {valkey}" if valkey else f"Redis {info['redis_version']}"
 
 
 @contextmanager
@@ -53,10 +62,10 @@ class Subscribers:
     under way (seconds, from the ``sent_ns`` in its payload on the same machine's clock).
     """
 
-    def __init__(self, socket_path: str, channel: str, count: int) -> None:
+    def __init__(self, url: str, channel: str, count: int) -> None:
         self._pipe, theirs = multiprocessing.Pipe()
         self._process = multiprocessing.get_context("spawn").Process(
-            target=_drain, args=(socket_path, channel, count, theirs), daemon=True
+            target=_drain, args=(url, channel, count, theirs), daemon=True
         )
         self._process.start()
         self._pipe.recv()
@@ -71,17 +80,14 @@ class Subscribers:
         self._process.join()
 
 
-def _drain(socket_path: str, channel: str, count: int, pipe: Connection) -> None:
+def _drain(url: str, channel: str, count: int, pipe: Connection) -> None:
     selector = selectors.DefaultSelector()
     selector.register(pipe, selectors.EVENT_READ)
     tails: dict[socket.socket, bytes] = {}
     for _ in range(count):
-        one = socket.socket(socket.AF_UNIX)
-        one.connect(socket_path)
-        one.sendall(f"SUBSCRIBE {channel}\r\n".encode())
-        one.recv(1000)
-        tails[one] = b""
-        selector.register(one, selectors.EVENT_READ)
+        subscriber = _subscribed(url, channel)
+        tails[subscriber] = b""
+        selector.register(subscriber, selectors.EVENT_READ)
     pipe.send("ready")
     latencies: list[float] = []
     while True:
@@ -100,6 +106,20 @@ def _drain(socket_path: str, channel: str, count: int, pipe: Connection) -> None
                 latencies.append((now_ns - int(found[1])) / 1e9)
                 end = found.end()
             tails[one] = data[max(end, len(data) - 64) :]
+
+
+def _subscribed(url: str, channel: str) -> socket.socket:
+    """A bare connection to the server's Unix socket, which is subscribed."""
+    named = parse_url(url)
+    one = socket.socket(socket.AF_UNIX)
+    one.connect(named["path"])
+    commands = [f"SUBSCRIBE {channel}"]
+    if "password" in named:
+        commands.insert(0, f"AUTH {named.get('username', 'default')} {named['password']}")
+    for command in commands:
+        one.sendall(f"{command}\r\n".encode())
+        one.recv(1000)
+    return one
 
 
 def percentile(values: list[float], share: float) -> float:

@@ -9,26 +9,31 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
 import redis
+from redis.client import Pipeline
 
-from bench.machine import Subscribers, connect_to, describe_machine, percentile, throwaway_server
+from bench.machine import (
+    MESSAGING_PACKAGES,
+    Subscribers,
+    connect_to,
+    describe_machine,
+    describe_server,
+    percentile,
+    throwaway_server,
+)
+from bench.trainers import KEYS, bench_fleet, fleet_on
 from coordinator import AsyncClient, Settings
 from coordinator.clock import RandomIds, SystemClock
 from coordinator.connection import server_run_id
 from coordinator.coordinator import Coordinator
-from coordinator.keys import Keys
+from coordinator.doors import add_entry
 from coordinator.messages import encode_message
 from coordinator.status import read_status
 
-KEYS = Keys()
 SENDERS = 50
 SUBSCRIBERS = 50
 PREFILLED = 20_000
@@ -44,10 +49,8 @@ def pattern(number: int, sent_ns: int = 0) -> dict[str, Any]:
     return {"pattern": {"id": f"p{number}", "type": "bench", "confidence": 0.9, "data": data}}
 
 
-def send(pipe: Any, ai: str, n: int, message_type: str, payload: dict[str, Any]) -> None:
-    body = envelope(ai, message_type, payload)
-    pipe.xadd(KEYS.ingress(ai), {"body": body, "instance": "bench", "n": n})
-    pipe.sadd(KEYS.doors, ai)
+def send(pipe: Pipeline, ai: str, n: int, message_type: str, payload: dict[str, Any]) -> None:
+    add_entry(pipe, KEYS, ai, envelope(ai, message_type, payload), "bench", n)
 
 
 def new_coordinator(connection: redis.Redis) -> Coordinator:
@@ -96,12 +99,12 @@ def bench_throughput(rounds: int) -> None:
     rows = []
     with throwaway_server() as url:
         connection = connect_to(url)
-        print(f"Machine: {describe_machine(connection)}.\n")
-        path = url.removeprefix("unix://").partition("?")[0]
+        machine = describe_machine(*MESSAGING_PACKAGES)
+        print(f"Machine: {machine}; {describe_server(connection)} over a Unix socket.\n")
         coordinator = new_coordinator(connection)
         ais = [f"AI_{i}" for i in range(SENDERS)]
         join_all(connection, coordinator, ais)
-        subscribers = Subscribers(path, KEYS.broadcast_channel, SUBSCRIBERS)
+        subscribers = Subscribers(url, KEYS.broadcast_channel, SUBSCRIBERS)
         n = 1
         for _ in range(rounds):
             with connection.pipeline(transaction=False) as pipe:
@@ -157,32 +160,13 @@ def print_throughput(rows: list[tuple[float, float, float, float, int]]) -> None
     )
 
 
-@contextmanager
-def serving(url: str) -> Any:
-    """A real ``coord serve`` on the server at ``url``."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cli.main", "serve", "--quiet"],
-        env={**os.environ, "COORD_REDIS_URL": url},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    connection = connect_to(url)
-    try:
-        while not connection.exists(KEYS.leader):
-            time.sleep(0.05)
-        yield connection
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def bench_latency(seconds: float) -> None:
     print(f"**Latency**, from send to receipt by {SUBSCRIBERS} subscribers, {seconds:g} s each.\n")
     print("| messages/s | p50, ms | p99, ms | delivered |\n|---|---|---|---|")
     for rate in (20, 1000, 2000):
-        with throwaway_server() as url, serving(url) as connection:
-            path = url.removeprefix("unix://").partition("?")[0]
-            subscribers = Subscribers(path, KEYS.broadcast_channel, SUBSCRIBERS)
+        with bench_fleet() as fleet:
+            connection = fleet.redis
+            subscribers = Subscribers(fleet.url, KEYS.broadcast_channel, SUBSCRIBERS)
             send_one(connection, 1, "hello", {"specialization": "networking"})
             wait_for_member(connection, "AI_0")
             sent = send_paced(connection, rate, seconds)
@@ -230,8 +214,8 @@ def send_paced(connection: redis.Redis, rate: int, seconds: float) -> int:
 
 def bench_thirty() -> None:
     """30 AIs that send 5 messages each, all at once, through the real client."""
-    with throwaway_server() as url, serving(url):
-        latencies, expected = asyncio.run(run_thirty(url))
+    with bench_fleet() as fleet:
+        latencies, expected = asyncio.run(run_thirty(fleet.url))
     print("**30 AIs sending 5 messages each, at once**, through AsyncClient in one process.\n")
     print("| delivered | p50, ms | p99, ms |\n|---|---|---|")
     print(
@@ -274,7 +258,7 @@ def bench_joining(rounds: int) -> None:
     """How long a hello takes to be answered, with an empty and with a full knowledge base."""
     with throwaway_server() as empty_url, throwaway_server() as full_url:
         fill(connect_to(full_url), 100_000)
-        with serving(empty_url), serving(full_url):
+        with fleet_on(empty_url), fleet_on(full_url):
             for url in (empty_url, full_url):
                 asyncio.run(share_few(url))
             pairs = [(join_s(empty_url, i), join_s(full_url, i)) for i in range(rounds * 4)]

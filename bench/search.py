@@ -1,6 +1,6 @@
 """CMA-ES against random search at equal evaluations, and what is gained on held-out runs.
 
-    python bench/search.py --evaluations 50 100 200 --seeds 10 --processes 2
+    python -m bench.search --evaluations 50 100 200 --seeds 10 --processes 2
 
 Does so for each specialization that has a problem, or for those named by `--specialization`.
 Both searches begin with the default parameters (which count as one evaluation) and see the
@@ -12,22 +12,22 @@ then what the held-out workloads cost, and what was measured beside after CMA-ES
 from __future__ import annotations
 
 import argparse
-import platform
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import product
-from pathlib import Path
 from statistics import mean
 
+from bench.machine import describe_machine
+from bench.random_search import random_steps
 from coordinator.specializations import CAPABILITIES
 from workers.problems import find_problem
 from workers.problems.problem import Problem, Score, defaults
-from workers.search import random_steps, search_steps
+from workers.search import search_steps
 
 TRAINED = [name for name in CAPABILITIES if find_problem(name)]
+SEARCH_PACKAGES = ("cmaes", "numpy")
 SEARCHES = {"CMA-ES": search_steps, "random": random_steps}
 
 
@@ -74,20 +74,6 @@ def all_runs(specialization: str, marks: Sequence[int], seeds: int, processes: i
             for seed, workload, method in product(range(seeds), workloads, SEARCHES)
         ]
         return [run for future in futures for run in future.result()]
-
-
-def machine() -> str:
-    models = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        if line.startswith("model name")
-    ]
-    processor = f"{len(models)} x {models[0]}" if models else platform.machine()
-    return (
-        f"Machine: {processor}, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}, cmaes {version('cmaes')}, "
-        f"numpy {version('numpy')}."
-    )
 
 
 def row(cells: Iterable[object]) -> str:
@@ -170,7 +156,8 @@ def print_problem(specialization: str, marks: Sequence[int], seeds: int, process
     began_s = time.perf_counter()
     runs = all_runs(specialization, marks, seeds, processes)
     took_s = time.perf_counter() - began_s
-    print(f"\n{specialization}. {machine()} Seeds 0..{seeds - 1}; {took_s:.0f} s.\n")
+    machine = describe_machine(*SEARCH_PACKAGES)
+    print(f"\n{specialization}. Machine: {machine}. Seeds 0..{seeds - 1}; {took_s:.0f} s.\n")
     print_comparison(problem, runs, marks)
     print()
     print_gains(problem, runs, marks[-1])

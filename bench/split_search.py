@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,7 +18,8 @@ from dataclasses import dataclass
 from itertools import islice, product
 from statistics import mean, median
 
-from bench.search import machine, row, the_problem
+from bench.machine import describe_machine
+from bench.search import SEARCH_PACKAGES, row, the_problem
 from workers.problems.problem import Problem, defaults
 from workers.search import search_steps
 from workers.split_search import GENERATION, SHARE, Share, best_of, evaluate_share
@@ -129,7 +129,7 @@ def main() -> None:
     for pool in pools.values():
         pool.shutdown()
     print(
-        f"{machine()} {os.cpu_count()} processes can run at once. Workloads "
+        f"Machine: {describe_machine(*SEARCH_PACKAGES)}. Workloads "
         f"{', '.join(arguments.workloads)}, seeds 0..{arguments.seeds - 1}; {GENERATION} points a "
         f"generation, up to {SHARE} a participant and round.\n"
     )

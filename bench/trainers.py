@@ -77,9 +77,8 @@ class BenchFleet:
 
     def start_coordinator(self) -> subprocess.Popen[bytes]:
         """A real ``coord serve`` with all of this fleet's settings."""
-        told = self.settings.model_dump(exclude_defaults=True)
-        environment = {f"COORD_{name.upper()}": str(value) for name, value in told.items()}
-        command = [sys.executable, "-m", "cli.main", "serve"]
+        environment = self.settings.to_environment()
+        command = [sys.executable, "-m", "cli.main", "serve", "--quiet", "--no-gateway"]
         process = self.start(command, COORD_REDIS_URL=self.url, **environment)
         self.wait(lambda: self.redis.exists(KEYS.leader), "a coordinator")
         return process
@@ -113,11 +112,6 @@ class BenchFleet:
         stored: Any = self.redis.hget(KEYS.session(session_id), "session")
         return Session.from_json(stored)
 
-    def wait_until_over(self, session_id: str, limit_s: float = 300) -> Session:
-        """The session as it ended."""
-        self.wait(lambda: not self.session(session_id).is_open, "a session to end", limit_s)
-        return self.session(session_id)
-
     def units(self, session: Session) -> dict[str, Unit]:
         """The units by their names."""
         stored: list[Any] = [self.redis.hget(KEYS.unit(one), "unit") for one in session.units]
@@ -140,14 +134,20 @@ class BenchFleet:
 
 
 @contextmanager
-def bench_fleet(settings: Settings | None = None) -> Iterator[BenchFleet]:
-    """A fleet on a throw-away server, with one coordinator. What it said is kept if it failed."""
+def fleet_on(url: str) -> Iterator[BenchFleet]:
+    """A fleet on the server at ``url``, with one coordinator. What it said is kept if it failed."""
     directory = Path(tempfile.mkdtemp(prefix="coord-bench-log-"))
-    with throwaway_server() as url:
-        fleet = BenchFleet(url, directory, settings or Settings())
-        try:
-            fleet.start_coordinator()
-            yield fleet
-        finally:
-            fleet.close()
+    fleet = BenchFleet(url, directory, Settings())
+    try:
+        fleet.start_coordinator()
+        yield fleet
+    finally:
+        fleet.close()
     shutil.rmtree(directory)
+
+
+@contextmanager
+def bench_fleet() -> Iterator[BenchFleet]:
+    """A fleet on a throw-away server, with one coordinator; see `fleet_on`."""
+    with throwaway_server() as url, fleet_on(url) as fleet:
+        yield fleet

@@ -2,9 +2,9 @@
 
     python -m bench.units [--rounds 7] [--units 200] [--kills 20]
 
-Units of a session run on trainers, and for comparison plain RQ jobs that do nothing either on as
-many workers of RQ itself, in turns within one run; those whose turn it is not are idle. Prints
-Markdown.
+Units of a session run on trainers. For comparison jobs that do nothing either, put into queues by
+RQ itself, run on the trainers' workers and on as many of RQ's own. They take turns within one run;
+those whose turn it is not are idle. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -15,33 +15,49 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 from rq import Queue
+from rq.results import Result
 from rq.serializers import JSONSerializer
 
-from bench.machine import connect_to, describe_machine, percentile, throwaway_server
+from bench.machine import (
+    MESSAGING_PACKAGES,
+    connect_to,
+    describe_machine,
+    describe_server,
+    percentile,
+    throwaway_server,
+)
 from bench.trainers import KEYS, BenchFleet, bench_fleet
 from coordinator import Client, Message
+from coordinator.jobs import ENTRY_FUNCTION
 from coordinator.work import Session
 
 JOB_FUNCTION = "operator.neg"
 """Of the standard library: each work-horse imports it, and has it already."""
+UNITS, PLAIN, TRAINERS = "units", "jobs on RQ's own workers", "jobs on the trainers' workers"
 BOSS = "Boss"
 CHAIN = 60
 LONGEST_HOLD_S = 60.0
 
 
-class Taken(NamedTuple):
-    """Units and jobs per second, and how long one takes that nothing is waiting before (s)."""
+class Jobs(NamedTuple):
+    """Jobs that RQ alone puts on ``queues``: what they call, with what for the n-th."""
 
-    units_per_s: float
-    jobs_per_s: float
-    unit_latencies_s: list[float]
-    job_latencies_s: list[float]
+    queues: list[Queue]
+    function: str
+    arguments: Callable[[int], tuple[Any, ...]]
+
+
+class Taken(NamedTuple):
+    """What one round took: how many a second, and how long each takes before which none waits."""
+
+    per_s: float
+    latencies_s: list[float]
 
 
 class Boss:
@@ -81,13 +97,23 @@ def is_completed(message: Message) -> bool:
     return message.message_type == "collaboration_update" and status == "completed"
 
 
-def plain_workers(fleet: BenchFleet, workers: int) -> list[Queue]:
-    """As many of RQ's own workers, each with a queue of its own, as trainers have; idle."""
+def trainers_jobs(fleet: BenchFleet, workers: int) -> Jobs:
+    """On the trainers' own workers: attempts at a unit that is none, which end as they begin."""
+    names = [KEYS.queue(f"AI_{n}") for n in range(workers)]
+    return Jobs(_queues(fleet, names), ENTRY_FUNCTION, lambda n: ("none", n))
+
+
+def plain_jobs(fleet: BenchFleet, workers: int) -> Jobs:
+    """On as many of RQ's own workers, each with a queue of its own."""
     names = [f"plain-{n}" for n in range(workers)]
     for name in names:
         options = ["--quiet", "--serializer", "rq.serializers.JSONSerializer", name]
         fleet.start([sys.executable, "-m", "rq.cli", "worker", *options], RQ_REDIS_URL=fleet.url)
     fleet.wait(lambda: fleet.redis.scard("rq:workers") >= 2 * workers, "RQ's workers")
+    return Jobs(_queues(fleet, names), JOB_FUNCTION, lambda n: (n,))
+
+
+def _queues(fleet: BenchFleet, names: list[str]) -> list[Queue]:
     return [Queue(name, connection=fleet.redis, serializer=JSONSerializer) for name in names]
 
 
@@ -100,15 +126,16 @@ def units_s(boss: Boss, workers: int, units: int) -> float:
     return (session.ended_ms - session.began_ms) / 1000
 
 
-def jobs_s(queues: list[Queue], jobs: int) -> float:
+def jobs_s(jobs: Jobs, count: int) -> float:
     """Seconds from the first enqueue to the last end of so many jobs, an equal part a queue."""
-    for queue in queues:
-        queue.finished_job_registry.cleanup(time.time() + 10**6)
+    ended = [queue.finished_job_registry for queue in jobs.queues]
+    for registry in ended:
+        registry.cleanup(time.time() + 10**6)
     began_s = time.perf_counter()
-    for first, queue in enumerate(queues):
-        data = [Queue.prepare_data(JOB_FUNCTION, (n,)) for n in range(first, jobs, len(queues))]
-        queue.enqueue_many(data)
-    while sum(queue.finished_job_registry.get_job_count(cleanup=False) for queue in queues) < jobs:
+    for first, queue in enumerate(jobs.queues):
+        share = range(first, count, len(jobs.queues))
+        queue.enqueue_many([Queue.prepare_data(jobs.function, jobs.arguments(n)) for n in share])
+    while sum(registry.get_job_count(cleanup=False) for registry in ended) < count:
         time.sleep(0.002)
     return time.perf_counter() - began_s
 
@@ -125,60 +152,61 @@ def unit_latencies(fleet: BenchFleet, boss: Boss, workers: int) -> list[float]:
     return [((one.ended_ms or 0) - one.began_ms) / 1000 for one in attempts]
 
 
-def job_latencies(queues: list[Queue]) -> list[float]:
+def job_latencies(jobs: Jobs) -> list[float]:
     """From before the enqueue to the result in the hands of who waits, one after another."""
     latencies = []
     for n in range(CHAIN):
         began_s = time.perf_counter()
-        job = queues[n % len(queues)].enqueue(JOB_FUNCTION, n)
+        job = jobs.queues[n % len(jobs.queues)].enqueue(jobs.function, *jobs.arguments(n))
         result = job.latest_result(timeout=30)
         latencies.append(time.perf_counter() - began_s)
         assert result is not None
-        assert result.return_value == -n
+        assert result.type == Result.Type.SUCCESSFUL
     return latencies
 
 
-def bench_throughput(workers: int, rounds: int, units: int) -> list[Taken]:
-    taken = []
+def bench_throughput(workers: int, rounds: int, units: int) -> dict[str, list[Taken]]:
     with bench_fleet() as fleet:
         for n in range(workers):
             fleet.start_trainer(f"AI_{n}")
-        queues = plain_workers(fleet, workers)
+        rivals = {PLAIN: plain_jobs(fleet, workers), TRAINERS: trainers_jobs(fleet, workers)}
         boss = Boss(fleet)
+        taken: dict[str, list[Taken]] = {name: [] for name in (UNITS, *rivals)}
         for _ in range(rounds):
-            rates = units / units_s(boss, workers, units), units / jobs_s(queues, units)
-            latencies = unit_latencies(fleet, boss, workers), job_latencies(queues)
-            taken.append(Taken(*rates, *latencies))
+            rate = units / units_s(boss, workers, units)
+            taken[UNITS].append(Taken(rate, unit_latencies(fleet, boss, workers)))
+            for name, jobs in rivals.items():
+                rate = units / jobs_s(jobs, units)
+                taken[name].append(Taken(rate, job_latencies(jobs)))
         boss.close()
     return taken
 
 
-def print_throughput(taken: dict[int, list[Taken]], units: int) -> None:
-    rounds = max(map(len, taken.values()))
+def print_throughput(taken: dict[int, dict[str, list[Taken]]], units: int) -> None:
+    rounds = max(len(rows[UNITS]) for rows in taken.values())
     print(
-        f"**Throughput.** {units} units (or jobs) that need no other, medians of {rounds} rounds "
-        "in turns; the ratio is that of each round.\n"
+        f"**Throughput and latency.** {units} that need no other, and {CHAIN} one after another; "
+        f"medians of {rounds} rounds in turns, and of the ratios of each round.\n"
     )
-    print("| workers | units/s | plain RQ jobs/s | units / jobs |\n|---|---|---|---|")
+    print("| workers | what | a second | units / these | p50, ms | p99, ms | units / these |")
+    print("|---|---|---|---|---|---|---|")
     for workers, rows in taken.items():
-        print(
-            f"| {workers} | {median(row.units_per_s for row in rows):.1f} | "
-            f"{median(row.jobs_per_s for row in rows):.1f} | "
-            f"{median(row.units_per_s / row.jobs_per_s for row in rows):.2f} |"
-        )
-    print(
-        f"\n**Latency**, one after another, {CHAIN} a round: a unit from the commit that enqueues "
-        "it to the commit of its result; a job from its enqueue until its result is received.\n"
-    )
-    print("| workers | unit p50, ms | unit p99, ms | job p50, ms | job p99, ms | p50 / p50 |")
-    print("|---|---|---|---|---|---|")
-    for workers, rows in taken.items():
-        ours = [latency for row in rows for latency in row.unit_latencies_s]
-        plain = [latency for row in rows for latency in row.job_latencies_s]
-        cells = [percentile(of, share) * 1000 for of in (ours, plain) for share in (0.5, 0.99)]
-        ratio = median(median(r.unit_latencies_s) / median(r.job_latencies_s) for r in rows)
-        print(f"| {workers} | {' | '.join(f'{cell:.1f}' for cell in cells)} | {ratio:.2f} |")
+        ours = rows[UNITS]
+        for name, theirs in rows.items():
+            latencies = [latency for row in theirs for latency in row.latencies_s]
+            pairs = list(zip(ours, theirs, strict=True))
+            cells = [
+                f"{median(row.per_s for row in theirs):.1f}",
+                f"{median(our.per_s / row.per_s for our, row in pairs):.2f}",
+                *(f"{percentile(latencies, share) * 1000:.1f}" for share in (0.5, 0.99)),
+                f"{median(_p50(our) / _p50(row) for our, row in pairs):.2f}",
+            ]
+            print(f"| {workers} | {name} | {' | '.join(cells)} |")
     print(flush=True)
+
+
+def _p50(taken: Taken) -> float:
+    return median(taken.latencies_s)
 
 
 class Recovery(NamedTuple):
@@ -252,8 +280,8 @@ def print_kills(lease_s: float, recoveries: list[Recovery]) -> None:
 
 def print_machine() -> None:
     with throwaway_server() as url:
-        packages = f"rq {version('rq')}"
-        print(f"Machine: {describe_machine(connect_to(url))}, {packages}.\n")
+        machine = describe_machine(*MESSAGING_PACKAGES, "rq")
+        print(f"Machine: {machine}; {describe_server(connect_to(url))}.\n")
 
 
 def main() -> None:

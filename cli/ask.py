@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from cli.given import json_in, requirements_of
+from cli.inputs import json_in, requirements_of
 from cli.options import (
     JsonOption,
     NamespaceOption,

@@ -49,7 +49,7 @@ def list_letters(
             return
         columns = ("id", "when", "from", "type", "error")
         rows = [
-            (letter["id"], letter["at"], letter["door"], letter["message_type"], letter["error"])
+            (letter["id"], letter["at"], letter["owner"], letter["message_type"], letter["error"])
             for letter in letters
         ]
         shown.print(table("", columns, rows))

@@ -20,15 +20,15 @@ from cli.board import Board
 from cli.children import Child
 from cli.children import start as start_child
 from cli.children import stop as stop_children
+from cli.evaluation import measure
 from cli.launch import child_environment, serve_command
-from cli.measured import measure
 from cli.options import JsonOption, load_settings
 from cli.output import ExitCode, complain, console, percent, plain, say, say_json
 from cli.scratch import scratch_directory
 from cli.session_text import kind_of, outcome_of, workers_of
 from cli.signals import Interrupted, Signals
 from coordinator import embedded
-from coordinator.connection import connect
+from coordinator.connection import connect, redact
 from coordinator.errors import CoordError
 from coordinator.history import Follower
 from coordinator.keys import Keys
@@ -129,7 +129,7 @@ class Demo:
             with self._board:
                 self._signals.check()
                 endpoint = embedded.start(self._directory, die_with_parent=True)
-                self._board.say(f"server at {endpoint.url}")
+                self._board.say(f"server at {redact(endpoint.url)}")
                 return self._run_on(endpoint.url, seconds)
         finally:
             self._stop(self._running)  # who leaves tells the coordinator, so it ends last

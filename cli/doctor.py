@@ -28,6 +28,7 @@ from cli.options import (
 )
 from cli.output import ExitCode, plain, show
 from coordinator import embedded
+from coordinator.acl import default_is_open, shared_users
 from coordinator.connection import connect, redact, resolve_url, unusable
 from coordinator.errors import CoordError, NoServer
 from coordinator.keys import Keys
@@ -158,7 +159,8 @@ def check_machine(settings: Settings) -> Iterator[Check]:
         )
         yield Check("socket path", "warning", detail)
     if endpoint is not None:
-        yield Check("embedded server", "ok", f"runs as process {endpoint.pid} at {endpoint.url}")
+        where = f"runs as process {endpoint.pid} at {redact(endpoint.url)}"
+        yield Check("embedded server", "ok", where)
 
 
 def _check_variables() -> Iterator[Check]:
@@ -190,11 +192,36 @@ def check_fleet(settings: Settings) -> Iterator[Check]:
                 yield Check("persistence", "warning", warning)
             if not warnings:
                 yield Check("persistence", "ok", "append-only file")
+            yield from check_users(connection, keys)
             yield from _check_state(connection, keys)
     except CoordError as error:
         yield Check("server", "wrong", error.detail)
     except redis_py.RedisError as error:
         yield Check("server", "wrong", unusable(f"the server at {redact(url)}", error).detail)
+
+
+def check_users(connection: redis_py.Redis, keys: Keys) -> Iterator[Check]:
+    """Who may do everything without a password, and which AIs are there as a user not their own."""
+    name = "users"
+    try:
+        is_open, shared = default_is_open(connection), shared_users(connection, keys)
+    except redis_py.exceptions.NoPermissionError as error:
+        yield Check(name, "warning", f"our own user may not look at the server's ({error})")
+        return
+    if is_open:
+        detail = (
+            "the default user is open: whoever reaches the server may do everything, in the name of"
+            " every AI; set `requirepass`, or users and `ACL SETUSER default off`"
+        )
+        yield Check(name, "warning", detail)
+    for user, ais in shared:
+        detail = (
+            f"{', '.join(ais)} {'is' if len(ais) == 1 else 'share'} the user {user}, and so may"
+            " speak as every AI: give each a user of its own by `coord acl AI_ID --apply`"
+        )
+        yield Check(name, "warning", detail)
+    if not is_open and not shared:
+        yield Check(name, "ok", "nobody acts without a login, and each AI there has one of its own")
 
 
 def _check_state(connection: redis_py.Redis, keys: Keys) -> Iterator[Check]:

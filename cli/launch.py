@@ -10,7 +10,8 @@ from coordinator.settings import Settings
 
 
 def serve_command() -> list[str]:
-    return [sys.executable, "-m", "cli.main", "serve"]
+    """Without a gateway: its port may well be another fleet's, and nobody looks at the warning."""
+    return [sys.executable, "-m", "cli.main", "serve", "--no-gateway"]
 
 
 def child_environment(settings: Settings, url: str | None) -> dict[str, str]:
@@ -18,12 +19,7 @@ def child_environment(settings: Settings, url: str | None) -> dict[str, str]:
 
     Without a URL a coordinator uses the embedded server, and starts it again when it dies.
     """
-    environment = {
-        **os.environ,
-        "COORD_NAMESPACE": settings.namespace,
-        "COORD_STATE_DIR": str(settings.state_dir.absolute()),
-        "PYTHONUNBUFFERED": "1",
-    }
+    environment = {**os.environ, **settings.to_environment(), "PYTHONUNBUFFERED": "1"}
     if url is not None:
         environment["COORD_REDIS_URL"] = url
     home = Path(__file__).resolve().parents[1]

@@ -14,10 +14,15 @@ import typer
 from typer.core import TyperGroup
 
 from cli import (
+    acl,
     ask,
+    audit,
     dead,
     demo,
+    dev_cert,
     doctor,
+    enroll,
+    gateway,
     records,
     send,
     serve,
@@ -107,6 +112,14 @@ app.command("cancel")(steer.cancel)
 app.command("retry")(steer.retry)
 app.command("kick")(steer.kick)
 app.command("drain")(steer.drain)
+app.command("enroll")(enroll.enroll)
+app.command("rotate")(enroll.rotate)
+app.command("revoke")(enroll.revoke)
+app.command("members")(enroll.members)
+app.command("acl")(acl.acl)
+app.command("audit")(audit.audit)
+app.command("gateway")(gateway.gateway)
+app.command("dev-cert")(dev_cert.dev_cert)
 app.command("tail")(tail.tail)
 app.command("send")(send.send)
 app.command("retract")(send.retract)

@@ -78,16 +78,18 @@ def load_settings(
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise typer.BadParameter(_fault(error, given)) from None
+        raise typer.BadParameter(fault(error, given, "COORD_")) from None
 
 
-def _fault(error: ValidationError, given: dict[str, Any]) -> str:
+def fault(error: ValidationError, given: dict[str, Any], prefix: str) -> str:
+    """What is wrong with the first setting at fault: an option that was ``given``, or a variable
+    that begins with ``prefix``."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     name = str(first["loc"][0])
     if name in given:
         source = _OPTIONS.get(name, "--" + name.replace("_", "-"))
     else:
-        source = "COORD_" + name.upper()
+        source = prefix + name.upper()
     return f"{source}: {first['msg'].replace('Input should', 'it should')}"
 
 

@@ -81,7 +81,9 @@ def age(ms: float) -> str:
     seconds = ms / 1000
     if seconds < 120:
         return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
 
 
 def size(size_bytes: float) -> str:
@@ -140,7 +142,12 @@ def say(text: str) -> None:
 
 def complain(text: str) -> None:
     """One line on standard error."""
-    sys.stderr.write(f"coord: {plain(text)}\n")
+    advise(f"coord: {text}")
+
+
+def advise(text: str) -> None:
+    """One line beside a result that a program may read alone, on standard error."""
+    sys.stderr.write(f"{plain(text)}\n")
     sys.stderr.flush()
 
 

@@ -19,7 +19,7 @@ from cli.options import (
     open_fleet,
 )
 from cli.output import age, dig, show, table
-from coordinator.reads import Item, Page, read_ais, read_benchmarks, read_records
+from coordinator.reads import Item, Page, read_ais, read_benchmarks, read_records, read_work
 
 METRICS_SHOWN = 2
 OnlySpecializationOption = Annotated[
@@ -39,16 +39,21 @@ def ais(
     namespace: NamespaceOption = None,
     state_dir: StateDirOption = None,
 ) -> None:
-    """List the AIs that are there.
+    """List the AIs that are there, and how much work each has completed.
 
     Example: coord ais --capability storage_management
     """
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
         page = read_ais(fleet.connection, fleet.keys, limit, specialization, capability)
+        work = read_work(fleet.connection, fleet.keys, [ai["ai_id"] for ai in page.items])
+    items = [ai | done for ai, done in zip(page.items, work, strict=True)]
     now_ms = time.time_ns() // 1_000_000
 
     def render(shown: Console) -> None:
-        columns = ("AI", "specialization", "status", "load", "heartbeat", "capabilities")
+        columns = (
+            *("AI", "specialization", "status", "load", "heartbeat"),
+            *("units", "collaborations", "features", "capabilities"),
+        )
         rows = [
             (
                 ai["ai_id"],
@@ -56,13 +61,16 @@ def ais(
                 ai["status"],
                 ai["load"],
                 f"{age(now_ms - ai['heartbeat_ms'])} ago",
+                ai["units_completed"],
+                ai["collaborations_completed"],
+                ai["features_implemented"],
                 ", ".join(ai["capabilities"]),
             )
-            for ai in page.items
+            for ai in items
         ]
         _print(shown, "AIs", columns, rows, page)
 
-    show({"ais": page.items, "total": page.total}, json, render)
+    show({"ais": items, "total": page.total}, json, render)
 
 
 def patterns(

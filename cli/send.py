@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.given import json_in, json_of
+from cli.inputs import json_in, json_of
 from cli.options import (
     JsonOption,
     NamespaceOption,

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from datetime import datetime
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
@@ -17,12 +13,23 @@ from typing import Annotated
 import redis as redis_py
 import typer
 
+from cli.foreground import QuietOption, log_to_stderr, stop_on_signals
+from cli.gateway import (
+    InsecureBindOption,
+    ListenOption,
+    TlsCertOption,
+    TlsClientCaOption,
+    TlsKeyOption,
+    gateway_beside,
+    load_gateway_settings,
+)
 from cli.options import NamespaceOption, RedisOption, StateDirOption, load_settings
 from cli.output import complain, plain, say
 from coordinator import embedded
 from coordinator.clock import RandomIds, SystemClock, instance_id
-from coordinator.connection import connect, named_url, redact, server_run_id
+from coordinator.connection import COORDINATOR, connect, named_url, redact, server_run_id
 from coordinator.coordinator import Coordinator
+from coordinator.credentials import ensure_pepper
 from coordinator.errors import CoordError
 from coordinator.keys import Keys
 from coordinator.server_check import check_server
@@ -34,46 +41,50 @@ log = logging.getLogger("coord")
 LOOK_EVERY_S = 0.5
 REVIVE_AGAIN_S = 10.0
 """The pause after an embedded server that died did not start again."""
+_NOTHING = nullcontext()
 
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")]
 
-
-class OneLine(logging.Formatter):
-    """A record is one line, whatever is in it: what AIs wrote can forge no second one."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        when = datetime.fromtimestamp(record.created).strftime("%Y-%m-%d %H:%M:%S")
-        level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-        text = f"{when} {level}{plain(record.getMessage())}"
-        trace = record.exc_info[2] if record.exc_info else None
-        if trace:
-            while trace.tb_next:
-                trace = trace.tb_next
-            text += f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})"
-        return text
+NoGatewayOption = Annotated[
+    bool, typer.Option("--no-gateway", help="No door for AIs that come by TCP.")
+]
 
 
 def serve(
+    listen: ListenOption = None,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
+    tls_client_ca: TlsClientCaOption = None,
+    insecure_bind: InsecureBindOption = False,
+    no_gateway: NoGatewayOption = False,
     quiet: QuietOption = False,
     redis: RedisOption = None,
     namespace: NamespaceOption = None,
     state_dir: StateDirOption = None,
 ) -> None:
-    """Run the coordinator, in the foreground, until Ctrl-C or SIGTERM.
+    """Run the coordinator and a gateway, in the foreground, until Ctrl-C or SIGTERM.
 
     Uses the server named by --redis or COORD_REDIS_URL (RQ_REDIS_URL counts too), else starts an
     embedded one, which the other commands find by themselves, which is started again if it dies,
     and which runs on afterwards (`coord stop` ends it).
     A second `coord serve` stands by and takes over when the first one fails.
 
+    AIs that come by TCP find the gateway at 127.0.0.1:6000. Where that is taken there is none
+    until it is free; an address that is named by --listen must be free.
+
     Example: coord serve --redis redis://127.0.0.1:6379/0
     """
     settings = load_settings(redis, namespace, state_dir)
-    _log_to_stderr(quiet)
-    stop_flag = _stop_on_signals()
+    own = load_gateway_settings(listen, tls_cert, tls_key, tls_client_ca, insecure_bind)
+    log_to_stderr(quiet)
+    stop_flag = stop_on_signals()
     url, is_embedded = _server(settings)
+    beside: AbstractContextManager[None] = nullcontext()
+    if no_gateway:
+        _make_pepper(settings)
+    else:
+        beside = gateway_beside(own, settings, url)
     with _revived(settings.state_dir) if is_embedded else nullcontext():
-        run_coordinator(settings, url, stop_flag)
+        run_coordinator(settings, url, stop_flag, beside)
     log.info("stopped")
     if is_embedded:
         log.info("the embedded server runs on; `coord stop` ends it")
@@ -102,12 +113,17 @@ def _warn_of_a_coordinator(settings: Settings) -> None:
             complain(f"coordinator {holder} still uses it, and waits until it is back or ended")
 
 
-def run_coordinator(settings: Settings, url: str, stop_flag: Flag) -> None:
-    """Coordinate on the server at ``url`` until ``stop_flag`` is set.
+def run_coordinator(
+    settings: Settings,
+    url: str,
+    stop_flag: Flag,
+    beside: AbstractContextManager[None] = _NOTHING,
+) -> None:
+    """Coordinate on the server at ``url`` until ``stop_flag`` is set, in the context ``beside``.
 
     Raises ServerUnusable if no fleet can live there.
     """
-    with connect(url, role="coordinator") as connection:
+    with connect(url, client_name=COORDINATOR) as connection:
         for warning in check_server(connection, Keys(settings.namespace)):
             log.warning("%s", warning)
         coordinator = Coordinator(
@@ -118,7 +134,16 @@ def run_coordinator(settings: Settings, url: str, stop_flag: Flag) -> None:
             name=instance_id(),
             run_id=lambda: server_run_id(connection),
         )
-        coordinator.run(stop_flag)
+        with beside:
+            coordinator.run(stop_flag)
+
+
+def _make_pepper(settings: Settings) -> None:
+    """For the gateways that other processes run. Where it cannot be there may be one elsewhere."""
+    try:
+        ensure_pepper(settings)
+    except CoordError as error:
+        log.warning("no pepper: %s", error)
 
 
 def _server(settings: Settings) -> tuple[str, bool]:
@@ -128,7 +153,7 @@ def _server(settings: Settings) -> tuple[str, bool]:
         log.info("server %s", redact(url))
         return url, False
     endpoint = embedded.start(settings.state_dir)
-    log.info("embedded server at %s (process %d)", endpoint.url, endpoint.pid)
+    log.info("embedded server at %s (process %d)", redact(endpoint.url), endpoint.pid)
     return endpoint.url, True
 
 
@@ -156,26 +181,3 @@ def _revive(state_dir: Path, done: Flag) -> None:
             continue
         if endpoint:
             log.warning("the embedded server had died: started again as process %d", endpoint.pid)
-
-
-def _stop_on_signals() -> Flag:
-    """A flag that SIGTERM and SIGINT set; the second signal ends the process at once."""
-    stop_flag = Flag()
-
-    def note(number: int, _: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        if stop_flag.is_set():
-            os.kill(os.getpid(), number)
-        stop_flag.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, note)
-    return stop_flag
-
-
-def _log_to_stderr(quiet: bool) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(OneLine())
-    log.handlers = [handler]
-    log.propagate = False
-    log.setLevel(logging.WARNING if quiet else logging.INFO)

@@ -96,6 +96,7 @@ def _summary(found: Item) -> Table:
     rows = [
         ("coordinator", leads["active"] or "none is active"),
         ("standing by", ", ".join(leads["standby"]) or "nobody"),
+        ("gateways", _gateways(leads["gateways"])),
         ("ingress", lag),
         ("epoch", f"{leads['epoch'] or 'none yet'}, log {leads['log']}, events {leads['events']}"),
         ("server", f"{server['name']} {server['version']} at {server['url']}, {memory}"),
@@ -119,6 +120,11 @@ def _summary(found: Item) -> Table:
     return facts(rows)
 
 
+def _gateways(gateways: list[Item]) -> str:
+    shown = [f"{one['address'] or one['id']} ({age(one['seen_age_ms'])} ago)" for one in gateways]
+    return ", ".join(shown) or "none: AIs come by Redis alone"
+
+
 def _persistence(server: Item) -> str:
     if not server["append_only_file"]:
         return "no append-only file: a crash of the server loses messages"
@@ -132,11 +138,12 @@ def _ai_table(ais: list[Item]) -> Table:
             ai["specialization"],
             ai["status"],
             f"{ai['load']:.2f}",
+            "Redis" if ai["door"] == ai["ai_id"] else ai["door"],
             f"{age(ai['heartbeat_age_ms'])} ago",
         )
         for ai in ais
     ]
-    return table("", ("AI", "specialization", "status", "load", "heartbeat"), rows)
+    return table("", ("AI", "specialization", "status", "load", "by", "heartbeat"), rows)
 
 
 def _queue_table(queues: list[Item]) -> Table:

@@ -21,8 +21,9 @@ from cli.options import (
 )
 from cli.output import clock_time, complain, plain, say, say_json
 from coordinator.connection import unusable
-from coordinator.history import Follower, Item, Line
+from coordinator.history import Follower, Line
 from coordinator.messages import to_json
+from coordinator.reads import Item
 
 BLOCK_MS = 500
 AWAY_S = 0.5

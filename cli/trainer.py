@@ -21,6 +21,7 @@ from cli.options import (
 )
 from cli.output import ExitCode, complain, show
 from coordinator.connection import resolve_url
+from workers.launch import training_environment
 from workers.lines import METRICS
 from workers.worker import run_trainer
 
@@ -85,7 +86,13 @@ def _check_trainer(ai_id: str, reference: str) -> None:
     """Exit with one line if there is no such class: before anything is joined, and in a process
     that finds it as training will."""
     check = [sys.executable, "-m", "workers.own_training", "--check", ai_id, reference]
-    done = subprocess.run(check, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        check,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=training_environment(),
+    )
     if done.returncode:
         how = f"--trainer {reference}: importing it ended with exit code {done.returncode}"
         complain(done.stdout.strip() or how)

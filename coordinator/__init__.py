@@ -1,7 +1,8 @@
 """coord: gets a fleet of AIs working together."""
 
 from coordinator.blocking import Client
-from coordinator.client import AsyncClient, QueryResult
+from coordinator.client import AsyncClient, QueryResult, SessionUpdate
+from coordinator.door import Artifact
 from coordinator.errors import (
     BadMessage,
     CoordError,
@@ -16,6 +17,7 @@ from coordinator.messages import Cursor
 from coordinator.settings import Settings
 
 __all__ = [
+    "Artifact",
     "AsyncClient",
     "BadMessage",
     "Client",
@@ -28,5 +30,6 @@ __all__ = [
     "QueryResult",
     "Refused",
     "ServerUnusable",
+    "SessionUpdate",
     "Settings",
 ]

@@ -7,20 +7,27 @@ from typing import Any
 import redis
 
 from coordinator.context import Context, Incoming
-from coordinator.effects import Answer, Effect
+from coordinator.effects import Ask, Effect
 from coordinator.errors import BadMessage
 from coordinator.keys import KINDS, Kind
 from coordinator.messages import encode_push, one_line, to_json
 from coordinator.payloads import Query, parse_payload
-from coordinator.reads import Page, read_ais, read_benchmarks, read_counts, read_records
+from coordinator.reads import (
+    Page,
+    read_ais,
+    read_benchmarks,
+    read_counts,
+    read_record,
+    read_records,
+)
 from coordinator.session_reads import read_sessions, read_units_page
 
 KIND_OF: dict[str, Kind] = {f"{kind}s": kind for kind in KINDS}
 FILTERS = {
     "ais": {"specialization", "capability"},
-    "patterns": {"specialization"},
-    "components": {"specialization"},
-    "features": {"specialization"},
+    "patterns": {"specialization", "id"},
+    "components": {"specialization", "id"},
+    "features": {"specialization", "id"},
     "benchmarks": {"component_id"},
     "sessions": {"state", "type", "ai"},
     "units": {"session_id"},
@@ -34,7 +41,7 @@ def query(message: Incoming, context: Context) -> list[Effect]:
     """Have a question answered once its batch is committed."""
     asked = parse_payload(Query, message.envelope.payload)
     check_query(asked)
-    return [Answer(message.sender, message.instance, message.envelope.message_id, asked)]
+    return [Ask(message.sender, message.instance, message.envelope.message_id, asked)]
 
 
 def check_query(asked: Query) -> None:
@@ -54,7 +61,7 @@ def check_query(asked: Query) -> None:
         )
 
 
-def answer(connection: redis.Redis, asked: Answer, context: Context) -> None:
+def answer(connection: redis.Redis, asked: Ask, context: Context) -> None:
     """Push the query_result, cut to the size of a message."""
     payload: dict[str, Any]
     try:
@@ -69,7 +76,7 @@ def answer(connection: redis.Redis, asked: Answer, context: Context) -> None:
     _push(connection, asked, context, message_type, payload)
 
 
-def answer_failed(connection: redis.Redis, asked: Answer, context: Context) -> None:
+def answer_failed(connection: redis.Redis, asked: Ask, context: Context) -> None:
     """Push an error in place of a query_result that could not be made."""
     detail = "the coordinator could not answer; its log says why"
     _push(connection, asked, context, "error", {"code": "internal", "detail": detail})
@@ -77,7 +84,7 @@ def answer_failed(connection: redis.Redis, asked: Answer, context: Context) -> N
 
 def _push(
     connection: redis.Redis,
-    asked: Answer,
+    asked: Ask,
     context: Context,
     message_type: str,
     payload: dict[str, Any],
@@ -111,6 +118,8 @@ def read_page(connection: redis.Redis, asked: Query, context: Context) -> Page:
             wanted.get("capability"),
             asked.cursor,
         )
+    if "id" in wanted:
+        return read_record(connection, keys, KIND_OF[asked.what], wanted["id"])
     return read_records(
         connection,
         keys,

@@ -6,10 +6,12 @@ import asyncio
 import concurrent.futures
 import inspect
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
-from coordinator.client import AsyncClient, Handler, QueryResult
+from coordinator.client import AsyncClient, Handler, QueryResult, SessionUpdate
+from coordinator.door import Artifact
 from coordinator.errors import CoordError
 from coordinator.mailbox import Message
 from coordinator.messages import Cursor
@@ -26,16 +28,20 @@ class LoopThread:
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
         self._thread.start()
 
+    def start(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Run ``work`` there meanwhile. Raises CoordError when the loop is closed."""
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:
+            work.close()
+            raise CoordError("the client is closed") from None
+
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work`` to its end; an interrupt of the waiting thread cancels it.
 
         Raises CoordError when the loop is closed, or is meanwhile.
         """
-        try:
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        except RuntimeError:
-            work.close()
-            raise CoordError("the client is closed") from None
+        future = self.start(work)
         try:
             return future.result()
         except concurrent.futures.CancelledError:
@@ -76,6 +82,8 @@ class Client:
         capabilities: Sequence[str] = (),
         cursor: Cursor | None = None,
         profile: dict[str, Any] | None = None,
+        token: str | None = None,
+        ca: Path | str | None = None,
         settings: Settings | None = None,
     ) -> None:
         def make() -> AsyncClient:
@@ -86,6 +94,8 @@ class Client:
                 capabilities=capabilities,
                 cursor=cursor,
                 profile=profile,
+                token=token,
+                ca=ca,
                 settings=settings,
             )
 
@@ -127,6 +137,11 @@ class Client:
         return self._client.ai_id
 
     @property
+    def sync(self) -> dict[str, Any]:
+        """The payload of the last training_sync; empty before the first."""
+        return self._client.sync
+
+    @property
     def cursor(self) -> Cursor:
         """How far ``receive`` has come: give it to a later client to go on from there."""
         return self._client.cursor
@@ -149,7 +164,7 @@ class Client:
             self._end_thread()
 
     def send(self, message_type: str, payload: dict[str, Any], target_ai: str | None = None) -> str:
-        """Send a message; its message_id. Returns once the server has it."""
+        """Send a message; its message_id. Returns once it is on its way."""
         return self._thread.call(self._client.send(message_type, payload, target_ai))
 
     def confirm(self, timeout_s: float = 30) -> None:
@@ -174,6 +189,10 @@ class Client:
         """Report what was measured of a component: metric -> finite number."""
         return self._thread.call(self._client.report(component_id, performance))
 
+    def set_status(self, status: str, load: float = 0.0) -> None:
+        """What the next heartbeats tell: a word, and how busy (0 idle, 1 fully)."""
+        self._client.set_status(status, load)
+
     def query(
         self,
         what: str,
@@ -182,12 +201,70 @@ class Client:
         cursor: str | None = None,
         timeout_s: float | None = 30,
     ) -> QueryResult:
-        """Ask for ais, patterns, components, features, benchmarks or counts, a page at a time."""
+        """Ask for ais, patterns, components, features, benchmarks, sessions, units or counts, a
+        page at a time."""
         return self._thread.call(self._client.query(what, filter, limit, cursor, timeout_s))
 
-    def set_status(self, status: str, load: float = 0.0) -> None:
-        """What the next heartbeats tell: a word, and how busy (0 idle, 1 fully)."""
-        self._client.set_status(status, load)
+    def request_feature(
+        self,
+        feature: str,
+        requirements: Mapping[str, Any] | None = None,
+        *,
+        wait_s: float = 0,
+    ) -> SessionUpdate:
+        """Ask the fleet for a feature; how the request stands, after ``wait_s`` or at its end."""
+        asking = self._client.request_feature(feature, requirements, wait_s=wait_s)
+        return self._thread.call(asking)
+
+    def collaborate(
+        self,
+        type: str,
+        *,
+        target_ai: str = "",
+        description: str = "",
+        seeking_expertise: Sequence[str] = (),
+        requirements: Mapping[str, Any] | None = None,
+        participants: int = 2,
+        plan: Sequence[Mapping[str, Any]] | None = None,
+        wait_s: float = 0,
+    ) -> SessionUpdate:
+        """Ask ``target_ai``, or everybody, to work on something together."""
+        asking = self._client.collaborate(
+            type,
+            target_ai=target_ai,
+            description=description,
+            seeking_expertise=seeking_expertise,
+            requirements=requirements,
+            participants=participants,
+            plan=plan,
+            wait_s=wait_s,
+        )
+        return self._thread.call(asking)
+
+    def answer(self, session_id: str, accept: bool, reason: str = "") -> str:
+        """Say yes or no to a collaboration that this AI was asked to take part in."""
+        return self._thread.call(self._client.answer(session_id, accept, reason))
+
+    def put_workspace(
+        self, session_id: str, key: str, value: Any, expected_version: int | None = None
+    ) -> str:
+        """Write a key of a session's shared workspace."""
+        putting = self._client.put_workspace(session_id, key, value, expected_version)
+        return self._thread.call(putting)
+
+    def put_artifact(
+        self,
+        data: bytes,
+        name: str | None = None,
+        target_ai: str | None = None,
+        share: bool = False,
+    ) -> Artifact:
+        """Store what is too large for a message; tell ``target_ai`` of it, or all."""
+        return self._thread.call(self._client.put_artifact(data, name, target_ai, share))
+
+    def get_artifact(self, owner: str, sha256: str, timeout_s: float = 30) -> bytes:
+        """What ``owner`` put, if it is this AI or was meant for it."""
+        return self._thread.call(self._client.get_artifact(owner, sha256, timeout_s))
 
     def on(self, message_type: str) -> Callable[[Handler], Handler]:
         """Register the decorated function for messages of a type; see ``run``."""

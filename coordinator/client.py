@@ -4,43 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import inspect
-import logging
-import math
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from typing import Any, NamedTuple, TypeVar, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import redis
-from redis.asyncio import Connection, Redis
-from redis.asyncio.client import PubSub
+from redis.asyncio import Redis
 
 from coordinator.clock import Clock, Ids, RandomIds, SystemClock, instance_id
-from coordinator.connection import connect_async, resolve_url
+from coordinator.connection import connect_async, connection_name, resolve_door
+from coordinator.door import REPLY_WAIT_S, Artifact, Door
 from coordinator.errors import (
     BadMessage,
     CoordError,
     NotAnswered,
-    ServerUnusable,
     refusal,
 )
+from coordinator.identity import Identity
 from coordinator.keys import Keys
 from coordinator.mailbox import Message
-from coordinator.messages import HUB, ID_RULE, OPERATOR, Cursor, is_ai_id
-from coordinator.outages import OUTAGES, through_outages
-from coordinator.outbox import Outbox
-from coordinator.reader import Reader
+from coordinator.messages import ID_RULE, RESERVED_IDS, Cursor, is_ai_id
+from coordinator.redis_door import RedisDoor
 from coordinator.settings import Settings
+from coordinator.tcp_door import TcpDoor
+from coordinator.tcp_link import (
+    Login,
+    Pace,
+    find_token,
+    is_gateway_url,
+    open_link,
+    parse_address,
+    tls_context,
+)
+from coordinator.work import OPEN_STATES
 
-log = logging.getLogger("coord.client")
-
-T = TypeVar("T")
-
-REPLY_WAIT_S = 1.0
-REPLY_WAITS_PER_HELLO = 5
-REREAD_EVERY_S = 5.0
-CONFIRM_POLL_S = 0.01
 MAX_REMEMBERED = 1000
+OPENED_LIMIT_S = 30.0
 
 Handler = Callable[[Message], Awaitable[None] | None]
 
@@ -53,12 +55,37 @@ class QueryResult(NamedTuple):
     total: int
 
 
+class SessionUpdate(NamedTuple):
+    """How a feature request or a collaboration stands: a session's state, and who takes part.
+
+    Once it is completed, ``component`` is what came of it and ``result`` what is told of that, if
+    there is any; else ``reason`` says why it is not.
+    """
+
+    session_id: str
+    status: str
+    participants: list[str]
+    reason: str
+    component: dict[str, Any] | None
+    result: dict[str, Any] | None
+
+    @property
+    def is_over(self) -> bool:
+        return self.status not in OPEN_STATES
+
+
 class AsyncClient:
     """One AI in a fleet: ``async with AsyncClient("AI_1", specialization="audio") as client: ...``
 
     It says hello, heartbeats by itself, reads what others send in order and without loss, and
-    comes back by itself after any outage. Sending waits while the server is away. Give ``url``, or
-    let it be found as every coord command finds it (COORD_REDIS_URL, or the embedded server).
+    comes back by itself after any outage. Sending waits while the fleet cannot be reached.
+
+    ``url`` is a Redis server's (redis, rediss, unix) or a gateway's: ``coord://host:6000``, with
+    TLS ``coords://host:6000``. Without it COORD_URL is used, else what every coord command finds
+    (COORD_REDIS_URL, or the embedded server). A gateway asks for a ``token`` (else COORD_TOKEN, or
+    COORD_TOKEN_FILE); ``ca`` is a file with the CA of its certificate (else COORD_TLS_CA, or the
+    system's).
+
     ``cursor`` (from an earlier client's ``cursor``) replays what came since. ``profile`` is passed
     on in the hello.
     """
@@ -72,6 +99,8 @@ class AsyncClient:
         capabilities: Sequence[str] = (),
         cursor: Cursor | None = None,
         profile: dict[str, Any] | None = None,
+        token: str | None = None,
+        ca: Path | str | None = None,
         settings: Settings | None = None,
         connection: Redis | None = None,
         clock: Clock | None = None,
@@ -82,27 +111,49 @@ class AsyncClient:
         self.settings = settings or Settings()
         self._ids = ids or RandomIds()
         self.instance = instance_id(self._ids)
-        clock = clock or SystemClock()
-        self._redis = connection or connect_async(url or resolve_url(self.settings))
-        self._keys = Keys(self.settings.namespace)
-        me = (ai_id, self.instance, self._redis, self._keys, clock)
-        self._outbox = Outbox(*me, self.settings.message_max_bytes, self._through_outages)
-        self._reader = Reader(*me, self._ids, self._rejoin_and_send, self._note_refusal)
+        self._me = Identity(
+            ai_id,
+            self.instance,
+            clock or SystemClock(),
+            self._ids,
+            self.settings.message_max_bytes,
+        )
         told = {"specialization": specialization, "capabilities": list(capabilities)}
-        self._profile = {**(profile or {}), **told}
-        self._cursor = cursor
+        hello = {**(profile or {}), **told}
+        self._door: Door
+        if connection is not None:
+            self._door = self._redis_door(connection, hello, cursor)
+        elif is_gateway_url(url := url or resolve_door(self.settings)):
+            self._door = self._tcp_door(url, token, ca, hello, cursor)
+        else:
+            connection = connect_async(url, client_name=connection_name(ai_id))
+            self._door = self._redis_door(connection, hello, cursor)
         self._heartbeat: dict[str, Any] = {"status": "ready", "load": 0.0}
-        self._lease_s = self.settings.lease_s
         self._handlers: dict[str, Handler] = {}
         self._refusals: list[CoordError] = []
         self._asked: deque[str] = deque(maxlen=MAX_REMEMBERED)
-        self._is_listening = asyncio.Event()
-        self._has_heard = False
-        self._rejoining: asyncio.Task[None] | None = None
-        self._tasks: list[asyncio.Task[None]] = []
-        self._failure: CoordError | None = None
-        self.sync: dict[str, Any] = {}
-        """The payload of the last training_sync; empty before the first."""
+        self._followed: dict[str, asyncio.Queue[Message]] = {}
+
+    def _redis_door(
+        self, connection: Redis, hello: dict[str, Any], cursor: Cursor | None
+    ) -> RedisDoor:
+        keys = Keys(self.settings.namespace)
+        keep_s = self.settings.artifact_keep_s
+        return RedisDoor(self._me, connection, keys, hello, cursor, keep_s, self._hear)
+
+    def _tcp_door(
+        self,
+        url: str,
+        token: str | None,
+        ca: Path | str | None,
+        hello: dict[str, Any],
+        cursor: Cursor | None,
+    ) -> TcpDoor:
+        address = parse_address(url)
+        login = Login(self.ai_id, find_token(self.settings, token), self.instance)
+        tls = tls_context(self.settings, ca) if address.is_tls else None
+        dial = partial(open_link, address, login, tls, Pace(self._me.clock))
+        return TcpDoor(self._me, dial, hello, cursor, self._hear)
 
     async def __aenter__(self) -> AsyncClient:
         await self.connect()
@@ -114,47 +165,55 @@ class AsyncClient:
     async def connect(self, timeout_s: float | None = 30) -> None:
         """Join the fleet; ``timeout_s`` None waits for ever.
 
-        Raises IdTaken, Refused, ServerUnusable, NotAnswered when no coordinator is active.
+        Raises IdTaken, Refused (by a gateway also for a token that it does not know),
+        ServerUnusable, NotAnswered when no coordinator is active.
         """
-        self._tasks.append(self._background(self._listen()))
         try:
             async with asyncio.timeout(timeout_s):
-                await self._join()
+                await self._door.join()
         except BaseException as error:
-            failure = self._failure
-            await self._stop()
+            failure = self._door.life.failure
+            await self._door.leave()
             if failure:
                 raise failure from None
             if isinstance(error, TimeoutError):
+                trouble = self._door.life.trouble
                 raise NotAnswered(
-                    f"no coordinator answered within {timeout_s} s; is one active, and the "
-                    "server up? (`coord status`)"
+                    f"no coordinator answered within {timeout_s} s"
+                    f"{f' ({trouble})' if trouble else ''}; is one active, and the server up?"
+                    " (`coord status`)"
                 ) from None
             raise
-        self._tasks.append(self._background(self._beat()))
+        self._door.life.start(self._beat())
 
     async def close(self, reason: str = "") -> None:
-        """Say goodbye, if the server answers soon, and disconnect."""
+        """Say goodbye, if the fleet can be reached, and disconnect."""
         try:
-            if self._reader.is_following and not self._failure:
+            if self._door.is_joined and not self._door.life.failure:
                 with contextlib.suppress(TimeoutError, CoordError):
                     async with asyncio.timeout(REPLY_WAIT_S):
                         await self.send("goodbye", {"reason": reason})
         finally:
-            await self._stop()
+            await self._door.leave()
+
+    @property
+    def sync(self) -> dict[str, Any]:
+        """The payload of the last training_sync; empty before the first."""
+        return self._door.sync
 
     # -- sending -----------------------------------------------------------------------------------
 
     async def send(
         self, message_type: str, payload: dict[str, Any], target_ai: str | None = None
     ) -> str:
-        """Send a message; its message_id. Returns once the server has it, however long that takes.
+        """Send a message; its message_id. Returns once it is on its way, however long that takes:
+        no outage stops it any more.
 
         Raises BadMessage when it is too large or cannot be written as JSON. What the coordinator
         refuses comes back as an ``error`` message, and from ``confirm``.
         """
         message_id = self._ids.new()
-        await self._outbox.send(message_id, message_type, payload, target_ai)
+        await self._door.send(message_id, message_type, payload, target_ai)
         return message_id
 
     async def confirm(self, timeout_s: float = 30) -> None:
@@ -165,8 +224,7 @@ class AsyncClient:
         """
         try:
             async with asyncio.timeout(timeout_s):
-                while not await self._has_taken_effect():
-                    await asyncio.sleep(CONFIRM_POLL_S)
+                await self._door.confirm()
         except TimeoutError:
             raise NotAnswered(
                 f"not everything that {self.ai_id} sent took effect within {timeout_s:g} s"
@@ -174,17 +232,6 @@ class AsyncClient:
         if self._refusals:
             first, self._refusals = self._refusals[0], []
             raise first
-
-    async def _has_taken_effect(self) -> bool:
-        """Whether the hub has dealt with all that was sent, and we have read its answers."""
-        self._check()
-        n = self._outbox.n
-        with contextlib.suppress(redis.RedisError):
-            done = await self._redis.get(self._keys.instance(self.ai_id, self.instance))
-            if int(done or 0) >= n:
-                await self._reader.catch_up()
-                return not self._rejoining and n == self._outbox.n
-        return False
 
     async def share_pattern(self, pattern: dict[str, Any], target_ai: str | None = None) -> str:
         """Share what was learned: ``{id, type, data, confidence, specialization}``; any other
@@ -206,6 +253,14 @@ class AsyncClient:
         payload = {"component_id": component_id, "performance": performance}
         return await self.send("performance_report", payload)
 
+    def set_status(self, status: str, load: float = 0.0) -> None:
+        """What the next heartbeats tell: a word, and how busy (0 idle, 1 fully)."""
+        heartbeat = {"status": status, "load": load}
+        self._me.encode("", "heartbeat", heartbeat)
+        self._heartbeat = heartbeat
+
+    # -- asking ------------------------------------------------------------------------------------
+
     async def query(
         self,
         what: str,
@@ -214,7 +269,8 @@ class AsyncClient:
         cursor: str | None = None,
         timeout_s: float | None = 30,
     ) -> QueryResult:
-        """Ask for ais, patterns, components, features, benchmarks or counts, a page at a time.
+        """Ask for ais, patterns, components, features, benchmarks, sessions, units or counts, a
+        page at a time; docs/protocol.md lists the filters.
 
         Raises Refused, NotAnswered.
         """
@@ -224,18 +280,171 @@ class AsyncClient:
                 while True:
                     message_id = self._ids.new()
                     self._asked.append(message_id)
-                    await self._outbox.send(message_id, "query", payload, None)
                     with contextlib.suppress(TimeoutError):
-                        found = await self._reader.reply(message_id, REPLY_WAIT_S)
+                        found = await self._door.ask(message_id, payload)
                         return QueryResult(found["items"], found["cursor"], found["total"])
         except TimeoutError:
             raise NotAnswered(f"no coordinator answered the query in {timeout_s} s") from None
 
-    def set_status(self, status: str, load: float = 0.0) -> None:
-        """What the next heartbeats tell: a word, and how busy (0 idle, 1 fully)."""
-        heartbeat = {"status": status, "load": load}
-        self._outbox.encode("", "heartbeat", heartbeat)
-        self._heartbeat = heartbeat
+    async def request_feature(
+        self,
+        feature: str,
+        requirements: Mapping[str, Any] | None = None,
+        *,
+        wait_s: float = 0,
+    ) -> SessionUpdate:
+        """Ask the fleet for a feature; how the request stands, after ``wait_s`` or when it is over.
+
+        Without waiting for its end, follow the messages of type ``feature_update`` whose
+        ``request_id`` is the session_id. Raises Refused, NotAnswered.
+        """
+        payload = {"feature": feature, "requirements": dict(requirements or {})}
+        return await self._open_session("feature_request", payload, wait_s)
+
+    async def collaborate(
+        self,
+        type: str,
+        *,
+        target_ai: str = "",
+        description: str = "",
+        seeking_expertise: Sequence[str] = (),
+        requirements: Mapping[str, Any] | None = None,
+        participants: int = 2,
+        plan: Sequence[Mapping[str, Any]] | None = None,
+        wait_s: float = 0,
+    ) -> SessionUpdate:
+        """Ask ``target_ai``, or everybody, to work on something together: feature_development,
+        cross_specialization or performance_optimization. ``plan`` has units of one's own in place
+        of the type's; docs/protocol.md describes all fields of a collaboration_request.
+
+        Waiting is as in ``request_feature``; the messages are ``collaboration_update``. Raises
+        Refused, NotAnswered.
+        """
+        payload: dict[str, Any] = {
+            "type": type,
+            "target_ai": target_ai,
+            "description": description,
+            "seeking_expertise": list(seeking_expertise),
+            "requirements": dict(requirements or {}),
+            "participants": participants,
+        }
+        if plan is not None:
+            payload["plan"] = [dict(unit) for unit in plan]
+        return await self._open_session("collaboration_request", payload, wait_s)
+
+    async def answer(self, session_id: str, accept: bool, reason: str = "") -> str:
+        """Say yes or no to a collaboration that this AI was asked to take part in."""
+        payload = {"session_id": session_id, "accept": accept, "reason": reason}
+        return await self.send("collaboration_response", payload)
+
+    async def put_workspace(
+        self, session_id: str, key: str, value: Any, expected_version: int | None = None
+    ) -> str:
+        """Write a key of a session's shared workspace. With ``expected_version`` (0: not there yet)
+        it is refused with ``stale_version`` if somebody else was faster."""
+        payload = {"session_id": session_id, "key": key, "value": value}
+        if expected_version is not None:
+            payload["expected_version"] = expected_version
+        return await self.send("workspace_update", payload)
+
+    async def _open_session(
+        self, message_type: str, payload: dict[str, Any], wait_s: float
+    ) -> SessionUpdate:
+        """Ask for a session, and follow it for ``wait_s`` or to its end."""
+        message_id = self._ids.new()
+        updates = self._followed[message_id] = asyncio.Queue()
+        try:
+            await self._door.send(message_id, message_type, payload, None)
+            try:
+                update = await self._next_update(updates, OPENED_LIMIT_S)
+            except TimeoutError:
+                raise NotAnswered(
+                    f"no coordinator took the {message_type} within {OPENED_LIMIT_S:g} s"
+                ) from None
+            ends_s = self._me.clock.elapsed_s() + wait_s
+            with contextlib.suppress(TimeoutError):
+                while update["status"] in OPEN_STATES:
+                    left_s = ends_s - self._me.clock.elapsed_s()
+                    update = await self._next_update(updates, left_s)
+        finally:
+            del self._followed[message_id]
+        component_id = update.get("component_id")
+        return SessionUpdate(
+            update.get("session_id") or update["request_id"],
+            update["status"],
+            update["assignees"] if "assignees" in update else update["participants"],
+            update["reason"],
+            await self._component(component_id) if component_id else None,
+            update.get("result"),
+        )
+
+    async def _next_update(self, updates: asyncio.Queue[Message], limit_s: float) -> dict[str, Any]:
+        """The payload of what the hub says next of a session. Raises TimeoutError, Refused, and
+        what ended the client."""
+        async with asyncio.timeout(limit_s):
+            while True:
+                self._door.life.check()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(REPLY_WAIT_S):
+                        message = await updates.get()
+                        break
+        if message.message_type == "error":
+            raise refusal(message.payload)
+        return message.payload
+
+    async def _component(self, component_id: str) -> dict[str, Any] | None:
+        """A stored component; None if it was taken back meanwhile."""
+        page = await self.query("features", {"id": component_id})
+        component: dict[str, Any] | None = page.items[0]["component"] if page.items else None
+        return component
+
+    # -- artifacts ---------------------------------------------------------------------------------
+
+    async def put_artifact(
+        self,
+        data: bytes,
+        name: str | None = None,
+        target_ai: str | None = None,
+        share: bool = False,
+    ) -> Artifact:
+        """Store what is too large for a message, for COORD_ARTIFACT_KEEP_S; returns once it is
+        there, however long that takes. With ``target_ai`` that AI is told of it by a ``payload``
+        message ``{artifact, owner, bytes, name}`` and can get it, with ``share`` everybody.
+
+        Raises BadMessage when it is too large, Refused when this AI has too much of it there.
+        """
+        most_bytes = self.settings.artifact_max_bytes
+        if len(data) > most_bytes:
+            raise BadMessage(
+                "too_large",
+                f"the artifact has {len(data)} bytes; at most {most_bytes} are allowed",
+            )
+        artifact = Artifact(self.ai_id, hashlib.sha256(data).hexdigest(), len(data))
+        more = ({"name": name} if name else {}) | ({"share": True} if share else {})
+        message_id = self._ids.new()
+        updates = self._followed[message_id] = asyncio.Queue()
+        try:
+            await self._door.put_artifact(message_id, artifact, data, more, target_ai)
+            await self._door.confirm()
+        finally:
+            del self._followed[message_id]
+        if not updates.empty() and (told := updates.get_nowait()).message_type == "error":
+            raise refusal(told.payload)
+        return artifact
+
+    async def get_artifact(self, owner: str, sha256: str, timeout_s: float = 30) -> bytes:
+        """What ``owner`` put, if it is this AI or was meant for it.
+
+        Raises Refused with code ``not_found``, NotAnswered.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                data = await self._door.get_artifact(owner, sha256)
+        except TimeoutError:
+            raise NotAnswered(f"artifact {sha256} did not come within {timeout_s:g} s") from None
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise CoordError(f"artifact {sha256} of {owner} holds something else than it says")
+        return data
 
     # -- receiving ---------------------------------------------------------------------------------
 
@@ -273,201 +482,40 @@ class AsyncClient:
         Raises IdTaken when another instance took the id over while this one was away.
         """
         if timeout_s is None:
-            return await self._reader.receive()
+            return await self._door.receive()
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._reader.receive()
+                return await self._door.receive()
         except TimeoutError:
             return None
 
     @property
     def cursor(self) -> Cursor:
         """How far ``receive`` has come: give it to a later client to go on from there."""
-        return self._reader.taken
+        return self._door.cursor
 
-    # -- joining -----------------------------------------------------------------------------------
-
-    async def _join(self) -> None:
-        """Say hello until it is answered, and go on from where the answer says."""
-        await self._is_listening.wait()
-        hello = dict(self._profile)
-        if cursor := self._reader.read or self._cursor:
-            hello["cursor"] = cursor.model_dump()
-        sync = None
-        while sync is None:
-            sync = await self._say_hello(hello)
-        self.sync = sync
-        self._lease_s = sync["lease_s"]
-        self._reader.start(sync)
-        await self._reader.catch_up_if_possible()
-
-    async def _say_hello(self, hello: dict[str, Any]) -> dict[str, Any] | None:
-        """The answer's payload; None when none came, neither pushed nor in the inbox.
-
-        A hello may be lost with the server that had it, so it is said again then.
-        """
-        message_id = self._ids.new()
-        limit_s = REPLY_WAIT_S * REPLY_WAITS_PER_HELLO
-        waiting = asyncio.create_task(self._reader.reply(message_id, limit_s))
-        try:
-            await self._outbox.transmit(self._outbox.encode(message_id, "hello", hello))
-            for _ in range(REPLY_WAITS_PER_HELLO):
-                done, _pending = await asyncio.wait([waiting], timeout=REPLY_WAIT_S)
-                if done:
-                    break
-                with contextlib.suppress(redis.RedisError):
-                    found = await self._reader.stored_reply(message_id)
-                    if found:
-                        return found
-            with contextlib.suppress(TimeoutError):
-                return await waiting
-            return None
-        finally:
-            waiting.cancel()
-
-    def _rejoin_and_send(self, message_id: str) -> None:
-        """The hub does not know us any more; ``message_id``, if any, had no effect for that."""
-        if message_id:
-            self._outbox.note_unheeded(message_id)
-        if self._rejoining is None and self._failure is None:
-            self._reader.pause()
-            self._outbox.hold()
-            self._rejoining = self._background(self._rejoin())
-
-    async def _rejoin(self) -> None:
-        try:
-            await self._join()
-            await self._outbox.send_again()
-        except CoordError as error:
-            self._fail(error)
-        finally:
-            self._rejoining = None
-            self._outbox.release()
-
-    def _note_refusal(self, payload: dict[str, Any]) -> None:
-        """Keep it for ``confirm``; a query's is raised where it was asked. Who is kicked is out."""
-        if payload["code"] == "kicked":
-            self._fail(refusal(payload))
-        elif payload["in_reply_to"] not in self._asked:
-            self._refusals.append(refusal(payload))
+    def _hear(self, message: Message) -> None:
+        """What the hub says to us goes to who waits for it here; a refusal else to ``confirm``. A
+        query's is raised where it was asked."""
+        in_reply_to = message.payload.get("in_reply_to")
+        if in_reply_to in self._followed:
+            self._followed[in_reply_to].put_nowait(message)
+        elif message.message_type == "error" and in_reply_to not in self._asked:
+            self._refusals.append(refusal(message.payload))
             del self._refusals[MAX_REMEMBERED:]
-
-    # -- in the background -------------------------------------------------------------------------
-
-    def _background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run ``work`` beside the caller's; an error in it is no secret."""
-
-        def note_end(task: asyncio.Task[None]) -> None:
-            error = None if task.cancelled() else task.exception()
-            if error and not self._failure:
-                log.error("%s: %r", self.ai_id, error, exc_info=error)
-                self._fail(CoordError(f"the client of {self.ai_id} failed: {error!r}"))
-
-        task = asyncio.create_task(work)
-        task.add_done_callback(note_end)
-        return task
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(self._lease_s / 3)
-            if self._reader.is_following:
-                body = self._outbox.encode(self._ids.new(), "heartbeat", self._heartbeat)
-                await self._outbox.transmit(body)
-
-    async def _listen(self) -> None:
-        """Subscribe, and again whenever the connection breaks.
-
-        The end is looked for, since Python 3.11's wait_for can swallow a cancellation.
-        """
-        while not self._failure:
-            pubsub = await self._through_outages(self._subscribe)
-            connection = cast(Connection, pubsub.connection)
-            watching = self._background(self._watch(connection))
-            try:
-                await self._read_pushes(connection)
-            except (*OUTAGES, OSError) as error:
-                log.info("%s: disconnected: %s", self.ai_id, error)
-            finally:
-                watching.cancel()
-                with contextlib.suppress(redis.RedisError):
-                    await pubsub.aclose()
-
-    async def _subscribe(self) -> PubSub:
-        pubsub = self._redis.pubsub()
-        await pubsub.subscribe(self._keys.broadcast_channel, self._keys.channel(self.ai_id))
-        return pubsub
-
-    async def _read_pushes(self, connection: Connection) -> None:
-        """Hand on what comes; once subscribed, read the streams, for what came before is in them.
-
-        It reads the connection itself: the layers above would arm a timer for every message.
-        """
-        subscribed = 0
-        while not self._failure:
-            reply = await connection.read_response(timeout=math.inf, push_request=True)
-            self._has_heard = True
-            kind = reply[0] if isinstance(reply, list) else b"pong"
-            if kind == b"message":
-                await self._reader.take_push(reply[2])
-            elif kind == b"subscribe":
-                subscribed += 1
-                if subscribed == 2:
-                    self._is_listening.set()
-                    await self._reader.catch_up()
-
-    async def _watch(self, connection: Connection) -> None:
-        """Every REREAD_EVERY_S: is the connection alive, and did no push go missing?"""
-        with contextlib.suppress(redis.RedisError, OSError):
-            while connection.is_connected and not self._failure:
-                await asyncio.sleep(REREAD_EVERY_S)
-                if not self._has_heard:
-                    log.info("%s: no sign of life from the server", self.ai_id)
-                    await connection.disconnect(nowait=True)
-                    return
-                self._has_heard = False
-                await connection.send_command("PING", check_health=False)
-                await self._reader.catch_up_if_possible()
-
-    # -- the end -----------------------------------------------------------------------------------
-
-    async def _through_outages(self, action: Callable[[], Awaitable[T]]) -> T:
-        """Try until the server takes it. What no waiting can cure ends the client."""
-        try:
-            return await through_outages(action, self.ai_id, self._check)
-        except ServerUnusable as error:
-            self._fail(error)
-            raise
-
-    def _check(self) -> None:
-        if self._failure:
-            raise self._failure
-
-    def _fail(self, error: CoordError) -> None:
-        """Nothing can be sent or received any more, for this reason."""
-        self._failure = self._failure or error
-        self._reader.mailbox.close(error)
-        self._is_listening.set()
-
-    async def _stop(self) -> None:
-        tasks, self._tasks = self._tasks, []
-        if self._rejoining:
-            tasks.append(self._rejoining)
-        for task in tasks:
-            task.cancel()
-        self._reader.pause()
-        self._failure = self._failure or CoordError(f"the client of {self.ai_id} is closed")
-        self._reader.mailbox.close()
-        try:
-            await asyncio.gather(*tasks, return_exceptions=True)
-        finally:
-            with contextlib.suppress(redis.RedisError):
-                await self._redis.aclose()
+            await asyncio.sleep(self._door.sync["lease_s"] / 3)
+            if self._door.is_joined:
+                await self._door.beat(self._heartbeat)
 
 
 def _check_id(ai_id: str) -> None:
     if not is_ai_id(ai_id):
+        reserved = ", ".join(sorted(RESERVED_IDS))
         raise BadMessage(
             "bad_envelope",
-            f"{ai_id!r} cannot be an AI's id: {ID_RULE}; {HUB} and {OPERATOR} are reserved",
+            f"{ai_id!r} cannot be an AI's id: {ID_RULE}; {reserved} are reserved",
             "sender_id",
         )

@@ -188,7 +188,8 @@ def _target(message: Incoming, payload: CollaborationRequest, context: Context) 
     target = payload.target_ai or message.envelope.target_ai or None
     if target is None:
         return None
-    if target == message.sender or target not in context.fleet.ais:
+    fleet = context.fleet
+    if target == message.sender or target not in fleet.ais or not fleet.members[target].takes_part:
         raise BadMessage(
             "unknown_target",
             f"payload.target_ai {target!r} is nobody who is there to answer, the sender aside; "
@@ -280,8 +281,9 @@ def _decline(session: Session, ai: str, reason: str, context: Context) -> list[E
         session.declined[ai] = reason
     text = f"{ai} declines session {session.id}: {reason or 'no reason given'}"
     event = Event("session_refused", ai, text, {"session_id": session.id, "reason": reason})
-    others = len(context.fleet.ais.keys() - {session.initiator})
-    asked = 1 if session.target else others
+    fleet = context.fleet
+    others = [one for one in fleet.ais if fleet.members[one].takes_part]
+    asked = 1 if session.target else len(set(others) - {session.initiator})
     if session.refusals >= asked and len(session.participants) < 2:
         why = reason if session.target else "everybody who is there said no"
         return [event, *sessions.end(session, "declined", why, context)]

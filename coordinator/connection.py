@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Literal
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 import redis as redis_py
 import redis.asyncio as redis_asyncio
@@ -35,27 +35,32 @@ _TLS_OPTIONS = {
 }
 _URL_FORMS = "redis://[user:password@]host[:port][/db], rediss://… or unix:///path[?db=N]"
 
-Role = Literal["coordinator", "client"]
+COORDINATOR = "coord-coordinator"
+
+
+def connection_name(ai_id: str) -> str:
+    """What the connections of an AI are called in CLIENT LIST."""
+    return f"coord:{ai_id}"
 
 
 def connect(
-    url: str, *, role: Role = "client", socket_timeout_s: float = SOCKET_TIMEOUT_S
+    url: str, *, client_name: str | None = None, socket_timeout_s: float = SOCKET_TIMEOUT_S
 ) -> Redis:
     """A client of the server at ``url``; nothing is sent yet.
 
     Replies are bytes. Nothing is ever sent twice by itself: a lost reply is an error, for coord
     numbers its messages and does its own resending. A command that blocks must do so for less
-    than ``socket_timeout_s`` seconds. ``role`` "coordinator" gives the connection that name in
-    CLIENT LIST; a client's has none. Raises ServerUnusable if ``url`` is none.
+    than ``socket_timeout_s`` seconds. ``client_name`` is what CLIENT LIST calls the connection.
+    Raises ServerUnusable if ``url`` is none.
     """
-    return Redis.from_url(_checked(url), **_options(role, socket_timeout_s))
+    return Redis.from_url(_checked(url), **_options(client_name, socket_timeout_s))
 
 
 def connect_async(
-    url: str, *, role: Role = "client", socket_timeout_s: float = SOCKET_TIMEOUT_S
+    url: str, *, client_name: str | None = None, socket_timeout_s: float = SOCKET_TIMEOUT_S
 ) -> redis_asyncio.Redis:
     """The same as ``connect``, for asyncio."""
-    options = _options(role, socket_timeout_s)
+    options = _options(client_name, socket_timeout_s)
     options["retry"] = redis_asyncio.retry.Retry(NoBackoff(), 0)
     return redis_asyncio.Redis.from_url(_checked(url), **options)
 
@@ -82,6 +87,32 @@ def resolve_url(settings: Settings) -> str:
             " (RQ_REDIS_URL counts too)"
         )
     return endpoint.url
+
+
+def resolve_door(settings: Settings) -> str:
+    """An AI's way into the fleet: a gateway's or a server's URL in COORD_URL, else the server that
+    ``resolve_url`` finds. Raises NoServer if there is none."""
+    if settings.url is not None:
+        return settings.url.get_secret_value()
+    return resolve_url(settings)
+
+
+def url_of(connection: Redis, user: str | None = None, password: str | None = None) -> str:
+    """The URL of the server that ``connection`` talks to, with its login or that of another."""
+    pool = connection.connection_pool
+    options = pool.connection_kwargs
+    if password is None:
+        user, password = options.get("username"), options.get("password")
+    login = f"{quote(user or '', '')}:{quote(password, '')}@" if password else ""
+    database = options.get("db") or 0
+    if path := options.get("path"):
+        return f"unix://{login}{quote(path)}?db={database}"
+    place = f"{login}{options.get('host')}:{options.get('port') or 6379}/{database}"
+    if not issubclass(pool.connection_class, redis_py.SSLConnection):
+        return f"redis://{place}"
+    tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
+    given = {name: value for name, value in tls.items() if isinstance(value, str | bool)}
+    return f"rediss://{place}?{urlencode(given)}".rstrip("?")
 
 
 def redact(url: str) -> str:
@@ -128,7 +159,7 @@ def unusable(where: str, error: RedisError) -> ServerUnusable:
 # -- URLs ------------------------------------------------------------------------------------------
 
 
-def _options(role: Role, socket_timeout_s: float) -> dict[str, Any]:
+def _options(client_name: str | None, socket_timeout_s: float) -> dict[str, Any]:
     return {
         "decode_responses": False,
         "protocol": 2,
@@ -136,7 +167,7 @@ def _options(role: Role, socket_timeout_s: float) -> dict[str, Any]:
         "socket_timeout": socket_timeout_s,
         "health_check_interval": HEALTH_CHECK_S,
         "retry": Retry(NoBackoff(), 0),
-        "client_name": "coord-coordinator" if role == "coordinator" else None,
+        "client_name": client_name,
         "driver_info": None,  # CLIENT SETINFO came with Redis 7.2
     }
 

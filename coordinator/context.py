@@ -7,17 +7,21 @@ from typing import Any, NamedTuple
 
 from coordinator.clock import Ids, iso
 from coordinator.effects import Broadcast, Deliver, Effect, Event
+from coordinator.errors import BadMessage
 from coordinator.fleet import Fleet
 from coordinator.keys import Keys
-from coordinator.messages import HUB, Envelope, encode_message
+from coordinator.messages import HUB, Envelope, encode_message, one_line
 from coordinator.settings import Settings
+
+LONGEST_DETAIL = 400
 
 
 class Incoming(NamedTuple):
-    """An envelope, the door it came in by, and the instance of the sender that sent it."""
+    """An envelope, the door it came in by, and who came: ``owner``, as that ``instance``."""
 
     envelope: Envelope
     door: str
+    owner: str
     instance: str
 
     @property
@@ -68,3 +72,20 @@ def pass_on(message: Incoming, payload: dict[str, Any] | None = None) -> list[Ef
     text = f"{message.sender} sent {message.envelope.message_type} to {target}"
     data = {"message_id": message.envelope.message_id, "message": encoded}
     return [Deliver(target, encoded), Event("message", target, text, data)]
+
+
+def refuse(
+    owner: str, instance: str, envelope: Envelope | None, error: BadMessage, context: Context
+) -> list[Effect]:
+    """Tell that instance of ``owner`` what was wrong; ``envelope`` is None when there was none to
+    read."""
+    in_reply_to = envelope.message_id if envelope else None
+    detail = one_line(error.detail, LONGEST_DETAIL)
+    payload = {"in_reply_to": in_reply_to, "code": error.code, "detail": detail, **error.more}
+    if error.field:
+        payload["field"] = one_line(error.field, LONGEST_DETAIL)
+    text = f"refused a message of {owner}: {detail}"
+    return [
+        Deliver(owner, context.hub_message("error", payload, owner), instance=instance),
+        Event("refused", owner, text, payload),
+    ]

@@ -7,17 +7,16 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event as Flag
-from typing import cast
 
 import redis
 
 from coordinator import registry, sessions
 from coordinator.answers import answer, answer_failed
 from coordinator.clock import Clock, Ids
-from coordinator.context import Context, Incoming
-from coordinator.dispatch import bury, check, handle, reader_of, refuse
+from coordinator.context import Context, Incoming, refuse
+from coordinator.dispatch import bury, check, handle, is_repeatable, reader_of
 from coordinator.duties import close_doors, ended_leases
-from coordinator.effects import Answer, Effect, Write
+from coordinator.effects import Ask, Effect, Write
 from coordinator.errors import BadMessage, LeaseLost
 from coordinator.fleet import Fleet
 from coordinator.ingress import Entry, Ingress
@@ -27,9 +26,10 @@ from coordinator.lease import Lease
 from coordinator.messages import parse_envelope
 from coordinator.questions import Questions
 from coordinator.retention import relieve, trims
+from coordinator.server_errors import is_of_the_data
 from coordinator.settings import Settings
-from coordinator.state import fleet_record, new_epoch, read_fleet
-from coordinator.transaction import Batch, CommitFailed, Outcome, commit, is_of_the_data
+from coordinator.state import fleet_record, new_epoch, read_fleet, read_numbers, read_seen
+from coordinator.transaction import Batch, CommitFailed, Outcome, commit
 
 log = logging.getLogger("coord")
 
@@ -40,6 +40,8 @@ DUTIES_EVERY_S = 1.0
 ANSWERS_S = 0.02
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 2.0
+TO_SEND_AGAIN = ("rejoin", "superseded")
+"""What is refused for these is sent again, under the same message_id."""
 
 
 class HandlerFailed(Exception):
@@ -214,26 +216,26 @@ class Coordinator:
 
     def _parse(self, entry: Entry) -> Incoming | BadMessage:
         try:
-            if not entry.is_numbered:
+            if not entry.is_sound:
                 raise BadMessage(
-                    "bad_entry", "an ingress entry needs the fields body, instance and n (from 1)"
+                    "bad_entry",
+                    "an ingress entry needs the fields body, instance and n (from 1); a gateway's "
+                    "with ai, which must be an AI's id, may do without n",
                 )
             envelope = parse_envelope(entry.body, self._settings.message_max_bytes)
-            return Incoming(envelope, entry.door, entry.instance)
+            return Incoming(envelope, entry.door, *entry.speaker)
         except BadMessage as error:
             return error
 
     def _prefetch(self, entries: list[Entry], parsed: list[Incoming | BadMessage]) -> None:
-        """Read what the fleet in memory does not know: numbers of new instances, inboxes."""
-        fleet, keys = self._fleet, self._keys
-        sources = {(entry.door, entry.instance) for entry in entries} - fleet.last_numbers.keys()
-        if sources:
-            unknown = sorted(sources)
-            numbers = self._redis.mget([keys.instance(*source) for source in unknown])
-            for source, number in zip(unknown, cast("list[bytes | None]", numbers), strict=True):
-                fleet.last_numbers[source] = int(number) if number and number.isdigit() else 0
-        people = {entry.door for entry in entries}
-        people |= {m.envelope.target_ai or m.door for m in parsed if isinstance(m, Incoming)}
+        """Read what the fleet in memory does not know: repeats of new instances, inboxes."""
+        fleet = self._fleet
+        numbered = {entry.speaker for entry in entries if entry.is_numbered}
+        unnumbered = {e.speaker for e in entries if e.is_sound and not e.is_numbered}
+        read_numbers(self._redis, self._keys, fleet, numbered - fleet.last_numbers.keys())
+        read_seen(self._redis, self._keys, fleet, unnumbered - fleet.seen.keys())
+        people = {entry.speaker.owner for entry in entries}
+        people |= {m.envelope.target_ai or m.owner for m in parsed if isinstance(m, Incoming)}
         fleet.members.prefetch(people)
 
     def _commit_batch(self, pending: list[tuple[Entry, Incoming | BadMessage]]) -> None:
@@ -243,10 +245,10 @@ class Coordinator:
         batch = Batch(self._fleet, self._keys, self._settings, context.now_ms)
         for entry, message in pending:
             batch.take(entry.door, entry.entry_id)
+            if self._is_repeat(entry, message):
+                continue
             if entry.is_numbered:
-                if not self._fleet.take_number(entry.door, entry.instance, entry.n):
-                    continue
-                batch.number(entry.door, entry.instance, entry.n)
+                batch.number(entry.speaker, entry.n)
             try:
                 batch.add(self._effects_of(entry, message, context, batch))
             except Exception as error:
@@ -258,21 +260,35 @@ class Coordinator:
         except (redis.DataError, UnicodeError) as error:
             raise HandlerFailed(pending[0][0], error) from error
 
+    def _is_repeat(self, entry: Entry, message: Incoming | BadMessage) -> bool:
+        if entry.is_numbered:
+            return not self._fleet.take_number(entry.speaker, entry.n)
+        if isinstance(message, BadMessage):
+            return False
+        return self._fleet.has_seen(entry.speaker, message.envelope.message_id)
+
+    def _remember(self, entry: Entry, message: Incoming, batch: Batch) -> None:
+        """That the message was taken, if nothing but its message_id tells a repeat of it."""
+        if not entry.is_numbered and not is_repeatable(message):
+            self._fleet.see(entry.speaker, message.envelope.message_id)
+            batch.see(entry.speaker, message.envelope.message_id)
+
     def _effects_of(
         self, entry: Entry, message: Incoming | BadMessage, context: Context, batch: Batch
     ) -> list[Effect]:
-        envelope = None
+        if isinstance(message, BadMessage):
+            return refuse(*entry.speaker, None, message, context)
         try:
-            if isinstance(message, BadMessage):
-                raise message
-            envelope = message.envelope
             check(message, context)
             if read := reader_of(message):
                 context.found = read(self._redis, self._keys, self._settings, message)
             effects = handle(message, context)
         except BadMessage as error:
-            return refuse(entry.door, entry.instance, envelope, error, context)
-        batch.count(envelope.message_type)
+            if error.code not in TO_SEND_AGAIN:
+                self._remember(entry, message, batch)
+            return refuse(*entry.speaker, message.envelope, error, context)
+        self._remember(entry, message, batch)
+        batch.count(message.envelope.message_type)
         return effects
 
     def _commit(self, batch: Batch) -> None:
@@ -280,7 +296,7 @@ class Coordinator:
         commit(self._redis, self._lease, batch.commands())
         for note in batch.notes:
             log.info("%s", note)
-        for asked in batch.answers:
+        for asked in batch.asked:
             self._questions.add(asked)
 
     def _answer_some(self) -> None:
@@ -291,7 +307,7 @@ class Coordinator:
             if self._clock.elapsed_s() >= ends_s:
                 break
 
-    def _answer(self, asked: Answer) -> None:
+    def _answer(self, asked: Ask) -> None:
         """Whatever goes wrong with an answer costs this answer alone."""
         try:
             answer(self._redis, asked, self._context())
@@ -318,7 +334,10 @@ class Coordinator:
         """A spoiled batch is run again message by message; who spoils a batch of one is buried."""
         culprit = failed.entry
         log.error(
-            "a message from %s broke its handler: %s", culprit.door, failed, exc_info=failed.reason
+            "a message from %s broke its handler: %s",
+            culprit.speaker.owner,
+            failed,
+            exc_info=failed.reason,
         )
         self._reload()
         if batch_size > 1:
@@ -327,7 +346,11 @@ class Coordinator:
         context = self._context()
         batch = Batch(self._fleet, self._keys, self._settings, context.now_ms)
         batch.take(culprit.door, culprit.entry_id)
-        batch.number(culprit.door, culprit.instance, culprit.n)
+        message = self._parse(culprit)
+        if culprit.is_numbered:
+            batch.number(culprit.speaker, culprit.n)
+        elif isinstance(message, Incoming):
+            self._remember(culprit, message, batch)
         batch.add(bury(culprit, str(failed), context))
         self._commit(batch)
 

@@ -1,41 +1,43 @@
-"""From the bytes of an ingress entry to effects: who may say what, and which handler it goes to."""
+"""Which handler a message goes to, and what becomes of one that no handler can take."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import redis
 
-from coordinator import collaborations, features, knowledge, registry, steering
+from coordinator import (
+    artifacts,
+    collaborations,
+    features,
+    knowledge,
+    membership,
+    registry,
+    steering,
+)
+from coordinator.access import (
+    ASKING,
+    GATEWAYS,
+    LISTENING,
+    STEERING,
+    TAKING_PART,
+    Read,
+    Route,
+    check_route,
+    check_sender,
+    check_target,
+    types_of,
+)
 from coordinator.answers import query
-from coordinator.context import Context, Incoming
-from coordinator.effects import Deliver, Effect, Event, Write
+from coordinator.context import Context, Incoming, refuse
+from coordinator.effects import Effect, Event, Write
 from coordinator.errors import BadMessage
 from coordinator.ingress import Entry
 from coordinator.keys import Keys
-from coordinator.messages import HUB, OPERATOR, Envelope, one_line, parse_envelope
+from coordinator.messages import OPERATOR, one_line, parse_envelope
 from coordinator.payloads import DeadLetter, Retract, parse_payload
 from coordinator.reads import read_dead_letter, read_homes, read_showcase
 from coordinator.settings import Settings
-
-LONGEST_DETAIL = 400
-
-Handle = Callable[[Incoming, Context], list[Effect]]
-Read = Callable[[redis.Redis, Keys, Settings, Incoming], Any]
-
-
-class Route(NamedTuple):
-    """How a message type is handled, and who may send it.
-
-    One with a ``read`` is handled in a batch of its own, so that what was read is still true when
-    it is written. What ``anybody`` behind a door may send needs no registration.
-    """
-
-    handle: Handle
-    read: Read | None = None
-    sender: Literal["ai", "operator", "both"] = "both"
-    anybody: bool = False
 
 
 def dead_drop(message: Incoming, context: Context) -> list[Effect]:
@@ -61,7 +63,8 @@ def dead_retry(message: Incoming, context: Context) -> list[Effect]:
     present = context.fleet.ais.get(envelope.sender_id)
     again = Incoming(
         envelope,
-        letter[b"door"].decode(),
+        present.door if present else letter[b"door"].decode(),
+        letter[b"owner"].decode(),
         present.instance if present else letter[b"instance"].decode(),
     )
     check(again, context)
@@ -87,27 +90,33 @@ def _read_letter(connection: redis.Redis, keys: Keys, _: Settings, message: Inco
 
 
 ROUTES: dict[str, Route] = {
-    "hello": Route(registry.hello, _read_showcase, sender="ai", anybody=True),
-    "heartbeat": Route(registry.heartbeat, sender="ai"),
-    "goodbye": Route(registry.goodbye, sender="ai"),
+    "hello": Route(registry.hello, _read_showcase, senders=LISTENING, strangers=True, repeats=True),
+    "heartbeat": Route(registry.heartbeat, senders=LISTENING, repeats=True),
+    "goodbye": Route(registry.goodbye, senders=LISTENING),
     "pattern_share": Route(knowledge.pattern_share),
     "code_share": Route(knowledge.code_share),
     "os_component_share": Route(knowledge.os_component_share),
     "performance_report": Route(knowledge.performance_report),
     "feature_request": Route(features.feature_request),
-    "feature_response": Route(features.feature_response, sender="ai"),
+    "feature_response": Route(features.feature_response, senders=TAKING_PART),
     "collaboration_request": Route(collaborations.collaboration_request),
-    "collaboration_response": Route(collaborations.collaboration_response, sender="ai"),
-    "workspace_update": Route(collaborations.workspace_update, sender="ai"),
-    "work_result": Route(collaborations.work_result, sender="ai", anybody=True),
-    "query": Route(query),
+    "collaboration_response": Route(collaborations.collaboration_response, senders=TAKING_PART),
+    "workspace_update": Route(collaborations.workspace_update, senders=TAKING_PART),
+    "work_result": Route(collaborations.work_result, senders=TAKING_PART, strangers=True),
+    "payload": Route(artifacts.put, artifacts.read_found, senders=TAKING_PART, strangers=True),
+    "query": Route(query, senders=ASKING, repeats=True),
     "cancel": Route(steering.cancel),
-    "retry": Route(steering.retry, steering.read_failed, sender="operator"),
-    "kick": Route(registry.kick, sender="operator"),
-    "drain": Route(registry.drain, sender="operator"),
-    "retract": Route(knowledge.retract, _read_homes, sender="operator"),
-    "dead_drop": Route(dead_drop, _read_letter, sender="operator"),
-    "dead_retry": Route(dead_retry, _read_letter, sender="operator"),
+    "retry": Route(steering.retry, steering.read_failed, senders=STEERING),
+    "kick": Route(steering.kick, senders=STEERING),
+    "drain": Route(steering.drain, senders=STEERING),
+    "retract": Route(knowledge.retract, _read_homes, senders=STEERING),
+    "dead_drop": Route(dead_drop, _read_letter, senders=STEERING),
+    "dead_retry": Route(dead_retry, _read_letter, senders=STEERING),
+    "enroll": Route(membership.enroll, membership.read_keys, senders=STEERING),
+    "rotate": Route(membership.rotate, membership.read_keys, senders=STEERING),
+    "revoke": Route(membership.revoke, membership.read_keys, senders=STEERING),
+    "gateway_heartbeat": Route(registry.gateway_heartbeat, senders=GATEWAYS),
+    "login_refused": Route(membership.login_refused, senders=GATEWAYS),
 }
 
 
@@ -122,31 +131,26 @@ def reader_of(message: Incoming) -> Read | None:
 
 def check(message: Incoming, context: Context) -> None:
     """BadMessage unless the sender may send this, to this target; nothing is read before."""
-    _check_door(message)
-    _check_sender(message, context)
-    _check_target(message, context)
+    check_sender(message, context)
+    if not is_known(message):
+        known = ", ".join(types_of(message, ROUTES, context))
+        raise BadMessage(
+            "unknown_type",
+            f"message_type {message.envelope.message_type!r} is unknown; known are {known}",
+            "message_type",
+        )
+    check_route(message, ROUTES[message.envelope.message_type], context)
+    check_target(message, context)
+
+
+def is_repeatable(message: Incoming) -> bool:
+    """Whether a repeat of ``message`` is to be handled again."""
+    return is_known(message) and ROUTES[message.envelope.message_type].repeats
 
 
 def handle(message: Incoming, context: Context) -> list[Effect]:
     """What a message that passed ``check`` does. BadMessage: then it does nothing."""
     return ROUTES[message.envelope.message_type].handle(message, context)
-
-
-def refuse(
-    owner: str, instance: str, envelope: Envelope | None, error: BadMessage, context: Context
-) -> list[Effect]:
-    """Tell that instance of the door's owner what was wrong; ``envelope`` is None when there was
-    none to read."""
-    in_reply_to = envelope.message_id if envelope else None
-    detail = one_line(error.detail, LONGEST_DETAIL)
-    payload = {"in_reply_to": in_reply_to, "code": error.code, "detail": detail, **error.more}
-    if error.field:
-        payload["field"] = one_line(error.field, LONGEST_DETAIL)
-    text = f"refused a message of {owner}: {detail}"
-    return [
-        Deliver(owner, context.hub_message("error", payload, owner), instance=instance),
-        Event("refused", owner, text, payload),
-    ]
 
 
 def bury(entry: Entry, reason: str, context: Context) -> list[Effect]:
@@ -160,79 +164,15 @@ def bury(entry: Entry, reason: str, context: Context) -> list[Effect]:
         envelope = None
     reason = one_line(reason)
     error = BadMessage("internal", f"the coordinator failed on this message: {reason}")
-    told = refuse(entry.door, entry.instance, envelope, error, context)
-    if entry.door == OPERATOR:
+    owner, instance = entry.speaker
+    told = refuse(owner, instance, envelope, error, context)
+    if owner == OPERATOR:
         return told
-    origin = ("door", entry.door, "instance", entry.instance, "n", entry.n, "ms", context.now_ms)
+    origin = ("door", entry.door, "owner", owner, "instance", instance, "n", entry.n)
     keep = ("MAXLEN", context.settings.dead_keep)
-    dead = ("XADD", context.keys.dead, *keep, "*", *origin, "error", reason, "body", entry.body)
+    what = ("ms", context.now_ms, "error", reason, "body", entry.body)
+    dead = ("XADD", context.keys.dead, *keep, "*", *origin, *what)
     return [Write(dead), *told]
-
-
-def _check_door(message: Incoming) -> None:
-    sender, door = message.sender, message.door
-    if sender != door or sender == HUB:
-        raise BadMessage(
-            "foreign_sender",
-            f"sender_id is {sender!r}, but this message came from {door!r}; "
-            "nobody may speak in another's name",
-            "sender_id",
-        )
-    if not is_known(message):
-        known = ", ".join(name for name, route in ROUTES.items() if route.sender != "operator")
-        raise BadMessage(
-            "unknown_type",
-            f"message_type {message.envelope.message_type!r} is unknown; known are {known}",
-            "message_type",
-        )
-
-
-def _check_sender(message: Incoming, context: Context) -> None:
-    sender, message_type = message.sender, message.envelope.message_type
-    allowed = ROUTES[message_type].sender
-    if sender == OPERATOR:
-        if allowed == "ai":
-            raise BadMessage(
-                "forbidden",
-                f"sender_id {OPERATOR!r} is reserved for people; an AI needs an id of its own",
-                "sender_id",
-            )
-        return
-    if allowed == "operator":
-        raise BadMessage(
-            "forbidden", f"message_type {message_type!r} is the operator's alone", "message_type"
-        )
-    if ROUTES[message_type].anybody:
-        return
-    present = context.fleet.ais.get(sender)
-    if present is None:
-        raise BadMessage(
-            "rejoin", f"{sender} is not registered, or its lease has ended; say hello first"
-        )
-    if not _counts_as(present.instance, message.instance):
-        raise BadMessage(
-            "superseded",
-            f"{sender} is held by instance {present.instance}, and this message came from "
-            f"{message.instance}; stop one of the two, or give it another id",
-        )
-
-
-def _counts_as(present: str, instance: str) -> bool:
-    """A work-horse's instance is its agent's, with unit and attempt behind it."""
-    return instance == present or instance.startswith(f"{present}/")
-
-
-def _check_target(message: Incoming, context: Context) -> None:
-    target = message.envelope.target_ai
-    if not target or target == OPERATOR:
-        return
-    if not context.fleet.members[target].has_joined:
-        raise BadMessage(
-            "unknown_target",
-            f"target_ai {target!r} names no AI that ever joined this fleet; "
-            "`query` with what=ais lists who is there",
-            "target_ai",
-        )
 
 
 def _found_letter(letter_id: str, context: Context) -> dict[bytes, bytes]:

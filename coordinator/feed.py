@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from redis.asyncio import Redis
 
 from coordinator.messages import Push, decode_entry
 
-StreamName = Literal["log", "inbox"]
 PAGE = 200
 
 

@@ -8,11 +8,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter
+
+from coordinator.doors import Speaker
+from coordinator.payloads import Role
 from coordinator.work import Session, Unit
 
 MAX_EPOCHS = 64
 MAX_INSTANCES = 20_000
 MAX_AWAY_MEMBERS = 10_000
+SEEN_KEPT = 1000
+"""So many message_ids are remembered of an instance that does not number its messages."""
+MAX_SEEN = 200_000
 
 
 class Begin(NamedTuple):
@@ -36,6 +43,32 @@ class Numbered:
         return self.n
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What an AI was enrolled for; None stands for no restriction."""
+
+    role: Role = "trainer"
+    specializations: tuple[str, ...] | None = None
+    message_types: tuple[str, ...] | None = None
+    is_revoked: bool = False
+
+    def may_send(self, message_type: str) -> bool:
+        """Whether it may send that type, of those that take part in anything."""
+        types = self.message_types
+        return self.role != "observer" and (types is None or message_type in types)
+
+    def to_json(self) -> str:
+        return _ACCESS.dump_json(self).decode()
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Access:
+        """ValueError for what is no access."""
+        return _ACCESS.validate_json(text)
+
+
+_ACCESS = TypeAdapter(Access)
+
+
 @dataclass(slots=True)
 class Member(Numbered):
     """What of an AI outlives its connection; the numbers and bytes are those of its inbox.
@@ -44,6 +77,7 @@ class Member(Numbered):
     ``has_joined`` says that it once did, so that others may write to it while it is away;
     ``checked_bytes`` is what ``total_bytes`` was when retention last looked. The units are those
     it brought to an end, and those it failed. One that ``is_draining`` is given no more work.
+    ``access`` is None for one that was never enrolled.
     """
 
     begins: list[Begin] = field(default_factory=list)
@@ -52,6 +86,23 @@ class Member(Numbered):
     units_completed: int = 0
     units_failed: int = 0
     is_draining: bool = False
+    access: Access | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether others may write to it, also while it is away."""
+        return self.has_joined or self.access is not None
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether it could answer who asks for a collaboration."""
+        return self.access is None or self.access.may_send("collaboration_response")
+
+    @property
+    def takes_work(self) -> bool:
+        """Whether it is given units, and could say what became of them."""
+        may_work = self.access is None or self.access.may_send("work_result")
+        return may_work and not self.is_draining
 
 
 LoadMembers = Callable[[Iterable[str]], dict[str, Member]]
@@ -81,13 +132,14 @@ class Members(dict[str, Member]):
 
 @dataclass(slots=True)
 class Ai:
-    """A live AI. ``_ms`` are milliseconds since 1970; ``lease_ends_s`` is on the clock that never
-    steps, and decides."""
+    """A live AI. ``door`` and ``instance`` are those of its hello. ``_ms`` are milliseconds since
+    1970; ``lease_ends_s`` is on the clock that never steps, and decides."""
 
     id: str
     specialization: str
     capabilities: list[str]
     instance: str
+    door: str
     profile: dict[str, Any]
     joined_ms: int
     heartbeat_ms: int
@@ -118,17 +170,30 @@ class Fleet:
     events: Numbered = field(default_factory=Numbered)
     ais: dict[str, Ai] = field(default_factory=dict)
     members: Members = field(default_factory=Members)
-    last_numbers: OrderedDict[tuple[str, str], int] = field(default_factory=OrderedDict)
+    last_numbers: OrderedDict[Speaker, int] = field(default_factory=OrderedDict)
+    seen: OrderedDict[Speaker, dict[str, None]] = field(default_factory=OrderedDict)
     sessions: dict[str, Session] = field(default_factory=dict)
     units: dict[str, Unit] = field(default_factory=dict)
     assigned: Counter[str] = field(default_factory=Counter)
 
-    def take_number(self, door: str, instance: str, n: int) -> bool:
+    def take_number(self, speaker: Speaker, n: int) -> bool:
         """Take message ``n`` of that instance; False for a repeat, which was taken before."""
-        if n <= self.last_numbers.get((door, instance), 0):
+        if n <= self.last_numbers.get(speaker, 0):
             return False
-        self.last_numbers[door, instance] = n
+        self.last_numbers[speaker] = n
         return True
+
+    def has_seen(self, speaker: Speaker, message_id: str) -> bool:
+        """Whether that message was taken before, of one that does not number its messages."""
+        return message_id in self.seen.get(speaker, {})
+
+    def see(self, speaker: Speaker, message_id: str) -> None:
+        """Remember a message_id, the oldest least."""
+        seen = self.seen.setdefault(speaker, {})
+        self.seen.move_to_end(speaker)
+        seen[message_id] = None
+        if len(seen) > SEEN_KEPT:
+            del seen[next(iter(seen))]
 
     def units_of(self, session: Session) -> list[Unit]:
         """In the order of the plan."""
@@ -138,6 +203,9 @@ class Fleet:
         """Keep memory bounded: what is dropped here is read from Redis again when it is needed."""
         while len(self.last_numbers) > MAX_INSTANCES:
             self.last_numbers.popitem(last=False)
+        surplus = sum(map(len, self.seen.values())) - MAX_SEEN
+        while surplus > 0 or len(self.seen) > MAX_INSTANCES:
+            surplus -= len(self.seen.popitem(last=False)[1])
         if len(self.members) > len(self.ais) + MAX_AWAY_MEMBERS:
             for ai in self.members.keys() - self.ais.keys():
                 del self.members[ai]

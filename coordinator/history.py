@@ -12,10 +12,10 @@ import redis
 from coordinator.fleet import Begin, decode_begins, resume_after
 from coordinator.keys import Keys
 from coordinator.messages import stream_number
+from coordinator.reads import Item
 from coordinator.streams import Source, last_number
 
 AT_ONCE = 500
-Item = dict[str, Any]
 Fields = dict[bytes, bytes]
 
 

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple, cast
 import redis
 
 from coordinator.clock import Clock
+from coordinator.doors import Speaker, is_gateway_door, owner_of
 from coordinator.keys import Keys
+from coordinator.messages import is_ai_id
 from coordinator.settings import Settings
 
 log = logging.getLogger("coord")
@@ -21,24 +23,34 @@ HOT_MAX_BYTES = 4 * 1024 * 1024
 
 
 class Entry(NamedTuple):
-    """A message on its way in. ``n`` is 0 when its sender did not number it as it must."""
+    """A message on its way in. ``n`` is 0 when its sender did not number it.
+
+    It ``is_sound`` if it can be told from its repeats: by its number, or by its message_id, which
+    only a gateway's guests may do.
+    """
 
     door: str
     entry_id: bytes
-    instance: str
+    speaker: Speaker
     n: int
     body: bytes
+    is_sound: bool = True
 
     @property
     def is_numbered(self) -> bool:
-        return self.n > 0 and self.instance != ""
+        return self.n > 0 and self.is_sound
 
 
 def read_entry(door: str, entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
+    """An ``ai`` that no AI can be called counts as the gateway's own, and is not sound."""
     instance = fields.get(b"instance", b"")[:128].decode("utf-8", "replace")
     number = fields.get(b"n", b"")
     n = int(number) if number.isdigit() and len(number) < 19 else 0
-    return Entry(door, entry_id, instance, n, fields.get(b"body", b""))
+    ai = fields.get(b"ai", b"")[:128].decode("utf-8", "replace") if is_gateway_door(door) else ""
+    is_guest = is_ai_id(ai)
+    speaker = Speaker(owner_of(door, ai if is_guest else ""), instance)
+    is_sound = instance != "" and (is_guest or (n > 0 and not ai))
+    return Entry(door, entry_id, speaker, n, fields.get(b"body", b""), is_sound)
 
 
 class Ingress:

@@ -13,7 +13,7 @@ from coordinator.context import Context
 from coordinator.effects import Effect
 from coordinator.fleet import Fleet
 from coordinator.ingress import Ingress
-from coordinator.jobs import JobEnd, Present, read_ends
+from coordinator.jobs import AttemptKey, JobEnd, read_ends
 from coordinator.payloads import WorkResult
 from coordinator.work import ASSIGNED_STATES, Session, Unit
 
@@ -28,7 +28,7 @@ class JobWatch:
     """
 
     def __init__(self) -> None:
-        self._seen_s: dict[Present, float] = {}
+        self._seen_s: dict[AttemptKey, float] = {}
         self._last = ""
 
     def look(
@@ -40,20 +40,22 @@ class JobWatch:
         seen_s, self._seen_s = self._seen_s, {}
         effects: list[Effect] = []
         for unit in looked_at:
-            present = (unit.id, unit.attempt)
-            end = ends.get(present)
+            attempt_key = (unit.id, unit.attempt)
+            end = ends.get(attempt_key)
             if end is None or unit.state not in ASSIGNED_STATES:
                 continue  # it waits, or what another's end brought has changed it
             if end.state == "running":
                 if unit.state == "queued":
                     effects += units.note_running(unit, 0.0, context)
                 continue
-            since_s = seen_s.get(present, context.elapsed_s)
-            if present in seen_s and ingress.is_drained_since(unit.assignee or "", since_s):
+            since_s = seen_s.get(attempt_key, context.elapsed_s)
+            if attempt_key in seen_s and all(
+                ingress.is_drained_since(door, since_s) for door in _doors(unit, fleet)
+            ):
                 session = fleet.sessions[unit.session_id]
                 effects += sessions.contained(session, context, partial(_take_end, unit, end))
             else:
-                self._seen_s[present] = since_s
+                self._seen_s[attempt_key] = since_s
         return effects
 
     def _turn(self, fleet: Fleet) -> list[Unit]:
@@ -65,6 +67,12 @@ class JobWatch:
         chosen |= dict.fromkeys(unit_id for unit_id, _ in self._seen_s if unit_id in fleet.units)
         found = [fleet.units[unit_id] for unit_id in chosen]
         return [unit for unit in found if unit.state in ASSIGNED_STATES]
+
+
+def _doors(unit: Unit, fleet: Fleet) -> set[str]:
+    """By which its result may come: a work-horse uses its AI's own, whichever that joined by."""
+    own = unit.assignee or ""
+    return {own, fleet.ais[own].door} if own in fleet.ais else {own}
 
 
 def _take_end(unit: Unit, end: JobEnd, _: Session, context: Context) -> list[Effect]:

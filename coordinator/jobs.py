@@ -17,7 +17,7 @@ from rq.serializers import JSONSerializer
 from coordinator.effects import Write
 from coordinator.keys import Keys
 from coordinator.messages import one_line, to_json
-from coordinator.transaction import is_of_the_data
+from coordinator.server_errors import is_of_the_data
 from coordinator.work import Unit
 
 log = logging.getLogger("coord")
@@ -33,7 +33,7 @@ _NOT_CONNECTED = redis.Redis()
 """RQ's classes want a connection; what is made of this one's pipelines is never executed."""
 
 
-Present = tuple[str, int]
+AttemptKey = tuple[str, int]
 """A unit's id, and its attempt."""
 
 
@@ -49,8 +49,13 @@ class JobEnd(NamedTuple):
 
 
 def job_id(ai: str, unit_id: str, attempt: int) -> str:
-    """RQ allows letters, digits, ``_`` and ``-`` in it; the first part tells the AI, for ACLs."""
-    return f"{hashlib.sha256(ai.encode()).hexdigest()[:16]}-{unit_id}-{attempt}"
+    """RQ allows letters, digits, ``_`` and ``-`` in it."""
+    return f"{job_prefix(ai)}{unit_id}-{attempt}"
+
+
+def job_prefix(ai: str) -> str:
+    """What the ids of ``ai``'s jobs begin with, and no other AI's: an ACL goes by it."""
+    return f"{hashlib.sha256(ai.encode()).hexdigest()[:16]}-"
 
 
 def enqueue(unit: Unit, ai: str, keys: Keys, now_ms: int) -> list[Write]:
@@ -92,15 +97,30 @@ def dequeue(unit: Unit, ai: str, keys: Keys) -> list[Write]:
     ]
 
 
-def unlist(ai: str, keys: Keys) -> Write:
-    """``ai`` is gone: RQ's list of queues is no longer to name its own."""
+def retire_queue(ai: str, keys: Keys) -> list[Write]:
+    """``ai`` is gone: RQ is to name its queue no longer, and to forget the jobs that ended there;
+    nobody but its own worker would ever clean these lists."""
     queue = Queue(keys.queue(ai), connection=_NOT_CONNECTED, serializer=JSONSerializer)
-    return Write(("SREM", queue.redis_queues_keys, queue.key))
+    return [
+        Write(("SREM", queue.redis_queues_keys, queue.key)),
+        *(Write(("EXPIRE", key, JOB_KEPT_S)) for key in _registries(queue)),
+    ]
+
+
+def revive_queue(ai: str, keys: Keys) -> list[Write]:
+    """``ai`` is back, and with it who cleans these lists."""
+    queue = Queue(keys.queue(ai), connection=_NOT_CONNECTED, serializer=JSONSerializer)
+    return [Write(("PERSIST", key)) for key in _registries(queue)]
+
+
+def _registries(queue: Queue) -> list[str]:
+    lists = (queue.started_job_registry, queue.finished_job_registry, queue.failed_job_registry)
+    return [registry.key for registry in lists]
 
 
 def read_ends(
     connection: redis.Redis, units: Sequence[Unit], max_bytes: int
-) -> dict[Present, JobEnd]:
+) -> dict[AttemptKey, JobEnd]:
     """What RQ says of those assigned ``units`` that no longer just wait in their queue.
 
     Data come from workers: a result that is no object, or has more than ``max_bytes``, counts as a
@@ -114,21 +134,23 @@ def read_ends(
         for name in names.values():
             pipe.hget(Job.key_for(name), "status")
         statuses = pipe.execute(raise_on_error=False) if names else []
-    ends: dict[Present, JobEnd] = {}
-    for (present, name), status in zip(names.items(), statuses, strict=True):
+    ends: dict[AttemptKey, JobEnd] = {}
+    for (attempt_key, name), status in zip(names.items(), statuses, strict=True):
         match status:
             case b"queued":
                 continue
             case b"started":
-                ends[present] = JobEnd("running")
+                ends[attempt_key] = JobEnd("running")
             case b"finished":
-                ends[present] = _finished(_read_result(connection, name), max_bytes)
+                ends[attempt_key] = _finished(_read_result(connection, name), max_bytes)
             case redis.RedisError() if not is_of_the_data(status):
                 raise status
             case None | redis.RedisError():
-                ends[present] = JobEnd("gone", reason="its RQ job is gone")
+                ends[attempt_key] = JobEnd("gone", reason="its RQ job is gone")
             case _:
-                ends[present] = JobEnd("failed", reason=_failure(_read_result(connection, name)))
+                ends[attempt_key] = JobEnd(
+                    "failed", reason=_failure(_read_result(connection, name))
+                )
     return ends
 
 

@@ -5,19 +5,28 @@ key                                   type    holds
 ====================================  ======  =====================================================
 <ns>:leader                           STRING  token of the active coordinator; expires
 <ns>:standby                          ZSET    standing-by coordinators -> when each was last there
-<ns>:fleet                            HASH    schema, epoch, epochs (history), run_id
+<ns>:fleet                            HASH    schema, epoch, epochs (history), run_id, log_n,
+                                              log_bytes, events_n, events_bytes, credentials_n,
+                                              pepper_id
 <ns>:totals                           HASH    messages committed, by type
 <ns>:doors                            SET     names of the ingress streams
-<ns>:ingress:<door>                   STREAM  messages on their way in: body, instance, n
-<ns>:instance:<door>/<instance>       STRING  last number taken from that instance; expires
+<ns>:gateways                         ZSET    gateway -> when it last spoke, ms
+<ns>:gateway:<id>                     HASH    a gateway that is there: address; expires
+<ns>:ingress:<door>                   STREAM  messages on their way in: body, instance, n, ai
+<ns>:instance:<owner>/<instance>      STRING  last number taken from that instance; expires
+<ns>:seen:<owner>/<instance>          LIST    message_ids last taken from one that does not number
+                                              its messages; expires
 <ns>:log                              STREAM  n-0: broadcasts
 <ns>:events                           STREAM  n-0: all else that was committed
 <ns>:inbox:<ai>                       STREAM  n-0: messages for one AI
 <ns>:dead                             STREAM  messages that broke a handler
 <ns>:ai:<ai>                          HASH    live registry record; expires with its heartbeats
 <ns>:leases                           ZSET    live AI -> when its lease ends, ms
-<ns>:member:<ai>                      HASH    what outlives a connection: profile, inbox numbers,
-                                              units brought to an end, draining
+<ns>:member:<ai>                      HASH    what outlives a connection: profile, access (JSON),
+                                              inbox_n, inbox_bytes, inbox_begins, draining,
+                                              units_completed, units_failed,
+                                              collaborations_completed, features_implemented
+<ns>:credentials:<ai>                 HASH    key id -> credential (JSON): digest of a token, expiry
 <ns>:capability:<c>                   SET     live AIs that have it
 <ns>:specialization:<s>               SET     live AIs of it
 <ns>:pattern|component|feature:<id>   HASH    record (JSON), specialization, contributor, timestamp,
@@ -29,7 +38,10 @@ key                                   type    holds
 <ns>:session:<id>                     HASH    session (JSON); expires once it has ended, as do
 <ns>:unit:<id>                        HASH    ... unit (JSON), attempt, output
 <ns>:workspace:<session>              HASH    ... key -> value, version, by, ms (JSON)
-<ns>:artifact:<ai>:<sha256>           STRING  what is too large for a message; expires
+<ns>:artifact:<ai>:<sha256>           STRING  what is too large for a message; expires. Shared with
+                                              all: without an ai
+<ns>:artifacts:<ai>                   HASH    sha256 -> what it put: bytes, ends_ms, copies (JSON);
+                                              expires
 ====================================  ======  =====================================================
 
 Channels: ``<ns>:broadcast`` and ``<ns>:to:<ai>``. RQ queues: ``<ns>.ai.<ai>``.
@@ -63,6 +75,7 @@ class Keys:
         self.fleet = f"{namespace}:fleet"
         self.totals = f"{namespace}:totals"
         self.doors = f"{namespace}:doors"
+        self.gateways = f"{namespace}:gateways"
         self.log = f"{namespace}:log"
         self.events = f"{namespace}:events"
         self.dead = f"{namespace}:dead"
@@ -73,8 +86,14 @@ class Keys:
     def ingress(self, door: str) -> str:
         return f"{self.namespace}:ingress:{door}"
 
-    def instance(self, door: str, instance: str) -> str:
-        return f"{self.namespace}:instance:{door}/{instance}"
+    def gateway(self, gateway_id: str) -> str:
+        return f"{self.namespace}:gateway:{gateway_id}"
+
+    def instance(self, owner: str, instance: str) -> str:
+        return f"{self.namespace}:instance:{owner}/{instance}"
+
+    def seen(self, owner: str, instance: str) -> str:
+        return f"{self.namespace}:seen:{owner}/{instance}"
 
     def inbox(self, ai: str) -> str:
         return f"{self.namespace}:inbox:{ai}"
@@ -84,6 +103,9 @@ class Keys:
 
     def member(self, ai: str) -> str:
         return f"{self.namespace}:member:{ai}"
+
+    def credentials(self, ai: str) -> str:
+        return f"{self.namespace}:credentials:{ai}"
 
     def capability(self, capability: str) -> str:
         return f"{self.namespace}:capability:{capability}"
@@ -112,6 +134,9 @@ class Keys:
 
     def artifact(self, ai: str, sha256: str) -> str:
         return f"{self.namespace}:artifact:{ai}:{sha256}"
+
+    def artifacts(self, ai: str) -> str:
+        return f"{self.namespace}:artifacts:{ai}"
 
     def channel(self, ai: str) -> str:
         return f"{self.namespace}:to:{ai}"

@@ -9,10 +9,9 @@ import redis
 
 from coordinator.clock import iso
 from coordinator.keys import Keys
+from coordinator.reads import Item
 
 BODY_SHOWN = 2000
-
-Item = dict[str, Any]
 
 
 def read_letters(connection: redis.Redis, keys: Keys, limit: int | None = None) -> list[Item]:
@@ -30,6 +29,7 @@ def _letter(letter_id: str, fields: dict[bytes, bytes]) -> Item:
     return {
         "id": letter_id,
         "at": iso(int(fields[b"ms"])),
+        "owner": fields[b"owner"].decode("utf-8", "replace"),
         "door": fields[b"door"].decode("utf-8", "replace"),
         "message_type": message.get("message_type") if isinstance(message, dict) else None,
         "error": fields[b"error"].decode("utf-8", "replace"),

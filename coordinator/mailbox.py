@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from coordinator.errors import CoordError
-from coordinator.feed import StreamName
+
+StreamName = Literal["log", "inbox"]
 
 MAX_BUFFERED = 1000
 
@@ -50,6 +51,10 @@ class Mailbox:
         return len(self._messages)
 
     @property
+    def is_full(self) -> bool:
+        return len(self._messages) >= MAX_BUFFERED
+
+    @property
     def has_room(self) -> bool:
         """Whether it is worth while to read again what was missed."""
         return len(self._messages) <= MAX_BUFFERED // 2
@@ -57,7 +62,7 @@ class Mailbox:
     def put(self, message: Message, after: int | None) -> None:
         """``after`` is the number to read on from to get it again, None if that cannot be done."""
         if after is not None:
-            if len(self._messages) >= MAX_BUFFERED:
+            if self.is_full:
                 self.missed.setdefault(message.stream, after)
             if message.stream in self.missed:
                 return

@@ -26,7 +26,7 @@ def ranked(ais: Iterable[Ai], fleet: Fleet) -> list[Ai]:
 
 
 def takes_work(ai: Ai, fleet: Fleet) -> bool:
-    return not fleet.members[ai.id].is_draining
+    return fleet.members[ai.id].takes_work
 
 
 def capable(session: Session, fleet: Fleet) -> list[Ai]:

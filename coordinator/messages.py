@@ -13,13 +13,16 @@ from coordinator.errors import BadMessage
 
 HUB = "hub"
 OPERATOR = "operator"
-RESERVED_IDS = frozenset({HUB, OPERATOR})
+GATEWAY = "gateway"
+RESERVED_IDS = frozenset({HUB, OPERATOR, GATEWAY})
 ID_RULE = "1 to 64 letters, digits, '_', '.' or '-', beginning with a letter or digit"
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 WORD_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}$"
 RECORD_ID_PATTERN = r"^[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]{0,127}$"
 LETTER_ID_PATTERN = r"^[0-9]{1,19}-[0-9]{1,19}$"
+KEY_ID_PATTERN = r"^[a-z0-9]{8}$"
+SHA256_PATTERN = r"^[0-9a-f]{64}$"
 LONGEST_NAME = 100
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
@@ -37,6 +40,8 @@ _PATTERN_RULES = {
     RECORD_ID_PATTERN: "is not a record's id: 1 to 128 characters, none of them a control "
     "character, not beginning with a space",
     LETTER_ID_PATTERN: "is not a dead letter's id, such as 1750000000000-0",
+    KEY_ID_PATTERN: "is not a key's id: 8 letters (lower case) or digits",
+    SHA256_PATTERN: "is not a SHA-256 in 64 hexadecimal digits (lower case)",
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import redis
 
 from coordinator.clock import Clock, Ids, instance_id, iso
+from coordinator.doors import add_entry
 from coordinator.errors import NotAnswered, refusal
 from coordinator.keys import Keys
 from coordinator.messages import OPERATOR, encode_body, encode_message
@@ -40,8 +41,7 @@ def send_as_operator(
         encode_message(message_id, OPERATOR, message_type, timestamp, payload, target_ai)
     )
     with connection.pipeline(transaction=False) as pipe:
-        pipe.xadd(keys.ingress(OPERATOR), {"body": body, "instance": instance, "n": 1})
-        pipe.sadd(keys.doors, OPERATOR)
+        add_entry(pipe, keys, OPERATOR, body, instance, n=1)
         pipe.execute()
     ends_s = clock.elapsed_s() + timeout_s
     while not connection.exists(keys.instance(OPERATOR, instance)):

@@ -1,4 +1,4 @@
-"""Outages of the server: which errors are one, and how a client waits until one is over."""
+"""Outages of the server: how a client waits until one is over."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 
 from coordinator.clock import Clock
 from coordinator.errors import ServerUnusable
+from coordinator.server_errors import is_outage
 
 log = logging.getLogger("coord.client")
 
@@ -22,13 +23,7 @@ FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 5.0
 LONGEST_SLEEP_S = 1.0
 
-OUTAGES = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    redis.OutOfMemoryError,
-    redis.ReadOnlyError,
-)
-PASSING_REFUSALS = ("MISCONF", "NOREPLICAS")
+BACKOFF = ExponentialWithJitterBackoff(cap=LONGEST_WAIT_S, base=FIRST_WAIT_S)
 
 
 async def through_outages(
@@ -46,7 +41,7 @@ async def through_outages(
         log.info("%s: waiting for the server: %s", ai_id, error)
 
     retry: Retry = Retry(
-        ExponentialWithJitterBackoff(cap=LONGEST_WAIT_S, base=FIRST_WAIT_S),
+        BACKOFF,
         retries=-1,
         supported_errors=(redis.RedisError,),
     )
@@ -66,13 +61,3 @@ def sit_out(action: Callable[[], T], until_s: float, clock: Clock) -> T:
                 raise
         time.sleep(wait_s)
         wait_s = min(wait_s * 2, LONGEST_SLEEP_S)
-
-
-def is_outage(error: Exception) -> bool:
-    """Whether it may end by itself, or by what its operator does about it.
-
-    A refused login comes as a ConnectionError that it is the cause of.
-    """
-    if isinstance(error.__cause__ or error, redis.AuthenticationError):
-        return False
-    return isinstance(error, OUTAGES) or str(error).startswith(PASSING_REFUSALS)

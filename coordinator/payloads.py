@@ -8,8 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from coordinator.errors import BadMessage
 from coordinator.messages import (
+    KEY_ID_PATTERN,
     LETTER_ID_PATTERN,
     RECORD_ID_PATTERN,
+    SHA256_PATTERN,
     WORD_PATTERN,
     Cursor,
     Id,
@@ -19,8 +21,13 @@ from coordinator.messages import (
 MAX_PARTICIPANTS = 16
 MAX_UNITS = 256
 
+Role = Literal["trainer", "validator", "observer", "operator"]
+
 Word = Annotated[str, Field(pattern=WORD_PATTERN)]
 RecordId = Annotated[str, Field(pattern=RECORD_ID_PATTERN)]
+KeyId = Annotated[str, Field(pattern=KEY_ID_PATTERN)]
+Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
+Instance = Annotated[str, Field(max_length=128)]
 SessionId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -236,6 +243,74 @@ class Retry(Payload):
     """An operator has a failed unit tried again, and its session goes on."""
 
     unit_id: str = Field(min_length=1, max_length=64)
+
+
+class ArtifactReference(Payload):
+    """The sender has put an artifact into its own space: for ``target_ai``, or to ``share`` it with
+    everybody, or else to keep it for itself."""
+
+    artifact: Sha256
+    bytes: int = Field(ge=0)
+    name: str | None = Field(None, max_length=200)
+    share: bool = False
+
+
+class Membership(Payload):
+    """What an operator says of who may come in."""
+
+    ai: Id
+
+
+class NewKey(Membership):
+    """A token by which an AI may come in: what it may be called by, and its peppered digest.
+
+    It is good until ``expires_ms``, for ever if that is None.
+    """
+
+    key_id: KeyId
+    digest: Sha256 = Field(repr=False)
+    expires_ms: int | None = Field(None, ge=0, le=2**53)
+    is_weak: bool = False
+
+
+class Enroll(NewKey):
+    """An operator lets an AI in; None stands for no restriction."""
+
+    role: Role = "trainer"
+    specializations: list[Word] | None = Field(None, max_length=64)
+    message_types: list[Word] | None = Field(None, max_length=64)
+
+
+class Rotate(NewKey):
+    """An operator gives an AI another token; the others are good for ``grace_s`` more.
+
+    With ``expires_ms`` missing it is good for as long as the last one was given for.
+    """
+
+    grace_s: FiniteFloat = Field(0.0, ge=0, le=365 * 86_400)
+
+
+class Revoke(Membership):
+    """An operator takes one token from an AI, or without a ``key_id`` all of its access."""
+
+    key_id: KeyId | None = None
+    reason: str = Field("", max_length=500)
+
+
+class GatewayHeartbeat(Payload):
+    """A gateway is there, listens at ``address``, and serves these instances of ``ais``."""
+
+    address: str = Field(max_length=200)
+    ais: dict[Id, Instance] = Field(max_length=1000)
+
+
+class LoginRefused(Payload):
+    """Somebody did not get in by a gateway, ``count`` times since it was last told."""
+
+    ai_id: str = Field(max_length=200)
+    address: str = Field(max_length=200)
+    reason: str = Field(max_length=500)
+    count: int = Field(1, ge=1)
 
 
 def parse_payload(model: type[P], payload: dict[str, Any]) -> P:

@@ -101,10 +101,15 @@ def read_record(path: Path, kind: type[R]) -> R | None:
 
 def write_record(path: Path, record: BaseModel) -> None:
     """Write it so that a reader sees the old record or the new one, and nothing else."""
+    write_text(path, record.model_dump_json(indent=2))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file of this user's alone; a reader sees the old text or the new one."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem}-")  # mode 0600
     try:
         with os.fdopen(descriptor, "w") as file:
-            file.write(record.model_dump_json(indent=2))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)

@@ -11,50 +11,47 @@ from typing import Any
 import redis
 from redis.asyncio import Redis
 
-from coordinator.clock import Clock, Ids, iso
-from coordinator.errors import refusal
-from coordinator.feed import Cut, EpochChanged, Feed, StreamName, find_reply
+from coordinator.clock import iso
+from coordinator.door import Hear
+from coordinator.feed import Cut, EpochChanged, Feed, find_reply
+from coordinator.identity import Identity
 from coordinator.keys import Keys
-from coordinator.mailbox import Mailbox, Message
+from coordinator.mailbox import Mailbox, Message, StreamName
 from coordinator.messages import HUB, Cursor, Push, decode_push
+from coordinator.replies import Replies, answer_in
 
 log = logging.getLogger("coord.client")
 
 REJOIN_CODES = ("rejoin", "superseded")
+PROBE = b'{"probe":'
 
 
 class Reader:
     """Feeds the mailbox from both streams: a push is for speed, the stream is the truth.
 
-    It follows the streams from ``start`` to ``pause``. What the hub wants of the AI itself, each
+    It follows the streams from ``start`` to ``pause``. What the hub says to the AI itself is told
     once: ``on_rejoin`` is called with the id of a message that had no effect, for the AI was not
-    registered, or with "" in a new epoch; ``on_refused`` with the payload of any other error.
+    registered, or with "" in a new epoch; ``hear`` with anything else.
     """
 
     def __init__(
         self,
-        ai_id: str,
-        instance: str,
+        me: Identity,
         connection: Redis,
         keys: Keys,
-        clock: Clock,
-        ids: Ids,
         on_rejoin: Callable[[str], None],
-        on_refused: Callable[[dict[str, Any]], None],
+        hear: Hear,
     ) -> None:
-        self._ai_id = ai_id
-        self._instance = instance
+        self._me = me
         self._redis = connection
-        self._inbox_key = keys.inbox(ai_id)
-        self._clock = clock
-        self._ids = ids
+        self._inbox_key = keys.inbox(me.ai_id)
         self._on_rejoin = on_rejoin
-        self._on_refused = on_refused
+        self._hear = hear
         self._log = Feed(connection, keys.log, keys.fleet)
         self._inbox = Feed(connection, self._inbox_key, keys.fleet)
         self._feeds: dict[StreamName, Feed] = {"inbox": self._inbox, "log": self._log}
         self._reading = asyncio.Lock()
-        self._replies: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self.replies = Replies()
         self.is_following = False
         self.mailbox = Mailbox()
 
@@ -101,37 +98,27 @@ class Reader:
             await self.catch_up_if_possible()
         return await self.mailbox.take()
 
-    async def reply(self, message_id: str, timeout_s: float) -> dict[str, Any]:
-        """The payload that is pushed in reply to ``message_id``.
-
-        Raises TimeoutError, Refused, IdTaken.
-        """
-        future = asyncio.get_running_loop().create_future()
-        self._replies[message_id] = future
-        try:
-            async with asyncio.timeout(timeout_s):
-                message = await future
-        finally:
-            del self._replies[message_id]
-        return _answer(message)
-
     async def stored_reply(self, message_id: str) -> dict[str, Any] | None:
-        """The same if it is in the inbox already. Raises Refused, IdTaken."""
+        """The payload of the answer to ``message_id``, if it is in the inbox already.
+
+        Raises Refused, IdTaken.
+        """
         found = await find_reply(self._redis, self._inbox_key, message_id)
-        return _answer(found) if found else None
+        return answer_in(found) if found else None
 
     async def take_push(self, data: bytes) -> None:
-        """Take in what a channel carried."""
+        """Take in what a channel carried; a gateway that asks other gateways does not mean us."""
+        if data.startswith(PROBE):
+            return
         try:
             push = decode_push(data)
             in_reply_to = push.message["payload"].get("in_reply_to") or ""
         except (ValueError, KeyError, TypeError, AttributeError):
-            log.warning("%s: ignored a push that is none of coord's", self._ai_id)
+            log.warning("%s: ignored a push that is none of coord's", self._me.ai_id)
             return
         is_mine = push.after is not None or push.n is None
-        future = self._replies.get(in_reply_to) if is_mine and self._is_meant(push) else None
-        if future is not None and not future.done():
-            future.set_result(push.message)
+        if is_mine and self._is_meant(push):
+            self.replies.take(in_reply_to, push.message)
         if push.n is None:
             return
         name: StreamName = "inbox" if is_mine else "log"
@@ -197,27 +184,20 @@ class Reader:
         if not self._is_meant(item):
             return
         message = Message(**item.message, stream=name, n=item.n or 0)
-        if message.message_type == "error" and message.sender_id == HUB:
-            if message.payload["code"] in REJOIN_CODES:
-                if is_new:
-                    self._on_rejoin(message.payload["in_reply_to"])
-                return
+        is_from_hub = message.sender_id == HUB
+        is_error = is_from_hub and message.message_type == "error"
+        if is_error and message.payload["code"] in REJOIN_CODES:
             if is_new:
-                self._on_refused(message.payload)
+                self._on_rejoin(message.payload["in_reply_to"])
+            return
+        if is_from_hub and is_new:
+            self._hear(message)
         self.mailbox.put(message, after=message.n - 1)
 
     def _gap(self, name: StreamName, cut: Cut, reason: str, n: int) -> Message:
         payload = {"stream": name, "first": cut.first, "last": cut.n, "reason": reason}
-        now = iso(self._clock.now_ms())
-        return Message(self._ids.new(), HUB, "gap", now, payload, self._ai_id, name, n)
+        now = iso(self._me.clock.now_ms())
+        return Message(self._me.ids.new(), HUB, "gap", now, payload, self._me.ai_id, name, n)
 
     def _is_meant(self, push: Push) -> bool:
-        return self._ai_id not in push.exclude and push.instance in (None, self._instance)
-
-
-def _answer(message: dict[str, Any]) -> dict[str, Any]:
-    """The payload of an answer. Raises what an error stands for."""
-    payload: dict[str, Any] = message["payload"]
-    if message["message_type"] == "error":
-        raise refusal(payload)
-    return payload
+        return self._me.ai_id not in push.exclude and push.instance in (None, self._me.instance)

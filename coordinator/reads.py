@@ -16,6 +16,7 @@ Item = dict[str, Any]
 
 READ_AT_ONCE = 10
 SHOWCASE_MAX_BYTES = 512 * 1024
+WORK = ("units_completed", "units_failed", "collaborations_completed", "features_implemented")
 
 
 class Page(NamedTuple):
@@ -40,16 +41,7 @@ def read_records(
     No more are read once they have ``max_bytes``. BadMessage for a cursor that is gone.
     """
     index = keys.records(kind, specialization)
-    start = 0
-    if cursor is not None:
-        rank = cast("int | None", connection.zrevrank(index, cursor))
-        if rank is None:
-            raise BadMessage(
-                "bad_payload",
-                f"payload.cursor {cursor!r} is no longer there; begin again without a cursor",
-                "payload.cursor",
-            )
-        start = rank + 1
+    start = rank_after(connection, index, cursor)
     with connection.pipeline(transaction=False) as pipe:
         pipe.zcard(index)
         pipe.zrevrange(index, start, start + limit - 1)
@@ -67,6 +59,27 @@ def read_records(
         items = [item for item in items if item["specialization"] == specialization]
     more = start + read < total
     return Page(items, ids[read - 1].decode() if read and more else None, total)
+
+
+def rank_after(connection: redis.Redis, index: str, cursor: str | None) -> int:
+    """Where a page goes on in ``index``, the newest first. BadMessage for a cursor that is gone."""
+    if cursor is None:
+        return 0
+    rank = cast("int | None", connection.zrevrank(index, cursor))
+    if rank is None:
+        raise BadMessage(
+            "bad_payload",
+            f"payload.cursor {cursor!r} is no longer there; begin again without a cursor",
+            "payload.cursor",
+        )
+    return rank + 1
+
+
+def read_record(connection: redis.Redis, keys: Keys, kind: Kind, record_id: str) -> Page:
+    """The record of that id alone, if there is one."""
+    (fields,) = _read_hashes(connection, [keys.record(kind, record_id)])
+    items = [record_item(kind, fields)] if b"record" in fields else []
+    return Page(items, None, len(items))
 
 
 def _read_hashes(connection: redis.Redis, hash_keys: list[str]) -> list[dict[bytes, bytes]]:
@@ -177,9 +190,19 @@ def ai_item(ai: str, fields: dict[bytes, bytes]) -> Item:
         "status": fields[b"status"].decode(),
         "load": float(fields[b"load"]),
         "instance": fields[b"instance"].decode(),
+        "door": fields[b"door"].decode(),
         "joined_ms": int(fields[b"joined_ms"]),
         "heartbeat_ms": int(fields[b"heartbeat_ms"]),
     }
+
+
+def read_work(connection: redis.Redis, keys: Keys, ais: list[str]) -> list[dict[str, int]]:
+    """What each of ``ais`` has done since it first joined: how often, by the names in WORK."""
+    with connection.pipeline(transaction=False) as pipe:
+        for ai in ais:
+            pipe.hmget(keys.member(ai), WORK)
+        rows = pipe.execute()
+    return [{name: int(count or 0) for name, count in zip(WORK, r, strict=True)} for r in rows]
 
 
 class Showcase(NamedTuple):

@@ -6,15 +6,20 @@ import sys
 from typing import Any
 
 from coordinator import jobs, sessions
+from coordinator.access import check_specialization
 from coordinator.clock import iso
 from coordinator.context import Context, Incoming
+from coordinator.doors import GATEWAY_PREFIX
 from coordinator.effects import Broadcast, Deliver, Effect, Event, Write
 from coordinator.errors import BadMessage
 from coordinator.fleet import Ai
-from coordinator.messages import encode_message, to_json
-from coordinator.payloads import Goodbye, Heartbeat, Hello, Steer, parse_payload
+from coordinator.messages import encode_message, one_line, to_json
+from coordinator.payloads import GatewayHeartbeat, Goodbye, Heartbeat, Hello, parse_payload
 from coordinator.specializations import capabilities_of
 from coordinator.sync import training_sync
+
+GATEWAYS_KEPT_MS = 3_600_000
+"""How long a gateway that is silent is still listed."""
 
 
 def hello(message: Incoming, context: Context) -> list[Effect]:
@@ -28,6 +33,7 @@ def hello(message: Incoming, context: Context) -> list[Effect]:
     if present is not None and present.instance != message.instance:
         raise _id_taken(present)
 
+    check_specialization(message.sender, payload.specialization, context)
     introduction = _announce(message, _without_cursor(message))
     sync = Deliver(message.sender, training_sync(message, payload.cursor, context))
     ai = _register(message, payload, context, present)
@@ -61,6 +67,18 @@ def heartbeat(message: Incoming, context: Context) -> list[Effect]:
     return _write_presence(ai, context)
 
 
+def gateway_heartbeat(message: Incoming, context: Context) -> list[Effect]:
+    """An open connection is a heartbeat: extend the leases of those who came by this gateway."""
+    payload = parse_payload(GatewayHeartbeat, message.envelope.payload)
+    effects = _write_gateway(message, payload, context)
+    for ai_id, instance in payload.ais.items():
+        ai = context.fleet.ais.get(ai_id)
+        if ai is not None and (ai.door, ai.instance) == (message.door, instance):
+            _extend_lease(ai, context)
+            effects += _write_presence(ai, context)
+    return effects
+
+
 def goodbye(message: Incoming, context: Context) -> list[Effect]:
     """The sender leaves at once."""
     reason = parse_payload(Goodbye, message.envelope.payload).reason
@@ -78,29 +96,15 @@ def expire(ai: Ai, context: Context) -> list[Effect]:
     ]
 
 
-def kick(message: Incoming, context: Context) -> list[Effect]:
-    """An operator shows an AI the door: that instance is told, and is not to come back."""
-    payload = parse_payload(Steer, message.envelope.payload)
-    ai = _live(payload.ai, context)
-    reason = payload.reason or "kicked by the operator"
+def expel(ai: Ai, why: BadMessage, context: Context) -> list[Effect]:
+    """Show an AI the door: that instance is told ``why``, and is not to come back."""
+    reason = why.detail
     detail = f"{ai.id} was removed from the fleet: {reason}"
-    told = {"in_reply_to": None, "code": "kicked", "detail": detail}
+    told = {"in_reply_to": None, "code": why.code, "detail": detail}
     return [
         Deliver(ai.id, context.hub_message("error", told, ai.id), instance=ai.instance),
         *_remove(ai, context, reason),
         _farewell(ai, {"reason": reason}, context),
-    ]
-
-
-def drain(message: Incoming, context: Context) -> list[Effect]:
-    """An operator has an AI finish its units, and take no new ones as long as it stays."""
-    ai = _live(parse_payload(Steer, message.envelope.payload).ai, context)
-    context.fleet.members[ai.id].is_draining = True
-    open_units = context.fleet.assigned[ai.id]
-    text = f"{ai.id} is being drained; {open_units} units are left"
-    return [
-        Write(("HSET", context.keys.member(ai.id), "draining", 1)),
-        Event("draining", ai.id, text, {"units": open_units}),
     ]
 
 
@@ -110,6 +114,7 @@ def stored_profile(ai: Ai) -> dict[str, Any]:
         "specialization": ai.specialization,
         "capabilities": ai.capabilities,
         "instance": ai.instance,
+        "door": ai.door,
         "joined_ms": ai.joined_ms,
         "profile": ai.profile,
     }
@@ -129,17 +134,6 @@ def _farewell(ai: Ai, payload: dict[str, Any], context: Context) -> Broadcast:
     """A goodbye in the name of one that cannot say it."""
     farewell = encode_message(context.ids.new(), ai.id, "goodbye", iso(context.now_ms), payload)
     return Broadcast(farewell, exclude=(ai.id,))
-
-
-def _live(ai_id: str, context: Context) -> Ai:
-    ai = context.fleet.ais.get(ai_id)
-    if ai is None:
-        raise BadMessage(
-            "not_found",
-            f"payload.ai {ai_id!r} is nobody who is there; `coord ais` lists them",
-            "payload.ai",
-        )
-    return ai
 
 
 def _id_taken(holder: Ai) -> BadMessage:
@@ -162,6 +156,7 @@ def _register(message: Incoming, payload: Hello, context: Context, present: Ai |
         specialization=payload.specialization,
         capabilities=payload.capabilities or capabilities_of(payload.specialization),
         instance=message.instance,
+        door=message.door,
         profile=profile,
         joined_ms=present.joined_ms if present else context.now_ms,
         heartbeat_ms=context.now_ms,
@@ -190,7 +185,7 @@ def _remove(ai: Ai, context: Context, reason: str) -> list[Effect]:
         Write(("ZREM", keys.leases, ai.id)),
         *_forget_sets(ai, context),
         Write(("PEXPIRE", keys.inbox(ai.id), keep_ms)),
-        jobs.unlist(ai.id, keys),
+        *jobs.retire_queue(ai.id, keys),
         Event("left", ai.id, f"{ai.id} left: {reason}", {"reason": reason}),
         *sessions.ai_left(ai.id, context),
     ]
@@ -205,6 +200,7 @@ def _write_record(ai: Ai, context: Context) -> list[Effect]:
         *([] if is_draining else [Write(("HDEL", keys.member(ai.id), "draining"))]),
         Write(("PERSIST", keys.inbox(ai.id))),
         Write(("PERSIST", keys.member(ai.id))),
+        *jobs.revive_queue(ai.id, keys),
     ]
 
 
@@ -218,6 +214,7 @@ def _write_presence(ai: Ai, context: Context) -> list[Effect]:
         "specialization": ai.specialization,
         "capabilities": to_json(ai.capabilities),
         "instance": ai.instance,
+        "door": ai.door,
         "joined_ms": ai.joined_ms,
         "heartbeat_ms": ai.heartbeat_ms,
         "status": ai.status,
@@ -228,6 +225,17 @@ def _write_presence(ai: Ai, context: Context) -> list[Effect]:
         Write(("HSET", key, *flat)),
         Write(("PEXPIRE", key, int(context.settings.lease_s * 2000))),
         Write(("ZADD", context.keys.leases, ai.lease_ends_ms, ai.id)),
+    ]
+
+
+def _write_gateway(message: Incoming, payload: GatewayHeartbeat, context: Context) -> list[Effect]:
+    keys, now_ms = context.keys, context.now_ms
+    gateway_id = message.door.removeprefix(GATEWAY_PREFIX)
+    return [
+        Write(("ZADD", keys.gateways, now_ms, gateway_id)),
+        Write(("ZREMRANGEBYSCORE", keys.gateways, "-inf", now_ms - GATEWAYS_KEPT_MS)),
+        Write(("HSET", keys.gateway(gateway_id), "address", one_line(payload.address, 200))),
+        Write(("PEXPIRE", keys.gateway(gateway_id), int(context.settings.lease_s * 2000))),
     ]
 
 

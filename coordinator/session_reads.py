@@ -9,10 +9,9 @@ from typing import Any, cast
 
 import redis
 
-from coordinator.errors import BadMessage
 from coordinator.keys import Keys
 from coordinator.messages import HUB, OPERATOR
-from coordinator.reads import Item, Page
+from coordinator.reads import Item, Page, rank_after
 from coordinator.work import FEATURE_REQUEST
 
 READ_AT_ONCE = 50
@@ -31,16 +30,7 @@ def read_sessions(
 
     BadMessage for a cursor that is gone. ``total`` counts all sessions that are kept.
     """
-    start = 0
-    if cursor is not None:
-        rank = cast("int | None", connection.zrevrank(keys.sessions, cursor))
-        if rank is None:
-            raise BadMessage(
-                "bad_payload",
-                f"payload.cursor {cursor!r} is no longer there; begin again without a cursor",
-                "payload.cursor",
-            )
-        start = rank + 1
+    start = rank_after(connection, keys.sessions, cursor)
     total = connection.zcard(keys.sessions)
     items: list[Item] = []
     while start < total and len(items) < limit:

@@ -19,7 +19,7 @@ from coordinator.matching import capable, runner
 from coordinator.messages import HUB, encode_message, to_json
 from coordinator.plans import plan
 from coordinator.records import store
-from coordinator.transaction import is_of_the_data
+from coordinator.server_errors import is_of_the_data
 from coordinator.work import Session, SessionState, Unit
 
 log = logging.getLogger("coord")

@@ -30,6 +30,31 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         None, description="Server to use; without it the embedded one."
     )
+    pepper: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="What tokens are digested with; without it the file `pepper` in the state"
+        " directory.",
+    )
+    url: SecretStr | None = Field(
+        None,
+        description="Way into the fleet for an AI: a Redis server or a gateway, coord://host:6000.",
+    )
+    token: SecretStr | None = Field(
+        None, min_length=1, description="What an AI shows to a gateway; `coord enroll` makes one."
+    )
+    token_file: Path | None = Field(
+        None, description="File that holds the token, where COORD_TOKEN is not given."
+    )
+    tls_ca: Path | None = Field(
+        None, description="Certificates that a gateway's is checked with; else the system's."
+    )
+    tls_cert: Path | None = Field(
+        None, description="Certificate that an AI shows to a gateway that asks for one."
+    )
+    tls_key: Path | None = Field(
+        None, description="Private key of that certificate, where it is in a file of its own."
+    )
     namespace: str = Field(
         "coord",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$",
@@ -127,3 +152,24 @@ class Settings(BaseSettings):
     feature_wait_s: float = Field(
         600, ge=0.5, le=MAX_KEEP_S, description="A feature request expires after this long."
     )
+    artifact_keep_s: float = Field(
+        3600, ge=1, le=MAX_KEEP_S, description="An artifact is kept this long."
+    )
+    artifact_max_bytes: int = Field(
+        16 * 1024 * 1024, ge=1, le=MAX_BYTES, description="Largest artifact."
+    )
+    artifacts_max_bytes: int = Field(
+        64 * 1024 * 1024, ge=1, le=MAX_BYTES, description="Most bytes of artifacts of one AI."
+    )
+
+    def to_environment(self) -> dict[str, str]:
+        """These settings as the variables that hand them on to a child process.
+
+        Secrets are not among them: who starts a process that needs one names it.
+        """
+        told = {name: getattr(self, name) for name in type(self).model_fields}
+        return {
+            f"COORD_{name.upper()}": str(value.absolute() if isinstance(value, Path) else value)
+            for name, value in told.items()
+            if value is not None and not isinstance(value, SecretStr)
+        }

@@ -10,7 +10,9 @@ from typing import Any, TypeVar, cast
 import redis
 
 from coordinator.clock import Ids
+from coordinator.doors import Speaker
 from coordinator.fleet import (
+    Access,
     Ai,
     Begin,
     Fleet,
@@ -26,8 +28,10 @@ from coordinator.keys import SCHEMA_VERSION, Keys
 from coordinator.messages import stream_number, to_json
 from coordinator.payloads import MAX_UNITS
 from coordinator.plans import PLANS
+from coordinator.server_errors import is_of_the_data
 from coordinator.settings import Settings
-from coordinator.transaction import is_of_the_data, stream_fields
+from coordinator.streams import is_missing, last_generated
+from coordinator.transaction import stream_fields
 from coordinator.work import ASSIGNED_STATES, Session, Unit
 
 log = logging.getLogger("coord")
@@ -36,7 +40,7 @@ T = TypeVar("T")
 
 MEMBER_FIELDS = (
     *("inbox_n", "inbox_bytes", "inbox_begins", "profile"),
-    *("units_completed", "units_failed", "draining"),
+    *("units_completed", "units_failed", "draining", "access"),
 )
 
 
@@ -221,9 +225,9 @@ def read_members(connection: redis.Redis, keys: Keys, ais: Iterable[str]) -> dic
             connection.delete(keys.inbox(ai))
             info = None
         for reply in (member, info):
-            if isinstance(reply, Exception) and not _is_missing(reply):
+            if isinstance(reply, Exception) and not is_missing(reply):
                 raise reply
-        n, total_bytes, begins, profile, completed, failed, draining = member
+        n, total_bytes, begins, profile, completed, failed, draining, access = member
         generated = 0 if not isinstance(info, dict) else stream_number(info["last-generated-id"])
         members[ai] = Member(
             n=max(int(n or 0), generated),
@@ -233,8 +237,49 @@ def read_members(connection: redis.Redis, keys: Keys, ais: Iterable[str]) -> dic
             units_completed=int(completed or 0),
             units_failed=int(failed or 0),
             is_draining=draining is not None,
+            access=_read_access(ai, access),
         )
     return members
+
+
+def _read_access(ai: str, stored: bytes | None) -> Access | None:
+    """What cannot be read lets nobody in."""
+    if stored is None:
+        return None
+    try:
+        return Access.from_json(stored)
+    except ValueError:
+        log.warning("the access of %s cannot be read, and counts as revoked", ai)
+        return Access(is_revoked=True)
+
+
+def read_numbers(
+    connection: redis.Redis, keys: Keys, fleet: Fleet, speakers: Iterable[Speaker]
+) -> None:
+    """Have ``fleet`` know the last numbers that were taken of ``speakers``."""
+    unknown = sorted(speakers)
+    numbers = connection.mget([keys.instance(*speaker) for speaker in unknown]) if unknown else []
+    for speaker, number in zip(unknown, cast("list[bytes | None]", numbers), strict=True):
+        fleet.last_numbers[speaker] = int(number) if number and number.isdigit() else 0
+
+
+def read_seen(
+    connection: redis.Redis, keys: Keys, fleet: Fleet, speakers: Iterable[Speaker]
+) -> None:
+    """Have ``fleet`` know the message_ids that were taken of ``speakers``."""
+    unknown = sorted(speakers)
+    with connection.pipeline(transaction=False) as pipe:
+        for speaker in unknown:
+            pipe.lrange(keys.seen(*speaker), 0, -1)
+        replies = pipe.execute(raise_on_error=False) if unknown else []
+    for speaker, seen in zip(unknown, replies, strict=True):
+        if isinstance(seen, redis.ResponseError) and "WRONGTYPE" in str(seen):
+            log.warning("removed what was no list of message_ids: %s", keys.seen(*speaker))
+            connection.delete(keys.seen(*speaker))
+            seen = []
+        if isinstance(seen, Exception):
+            raise seen
+        fleet.seen[speaker] = dict.fromkeys(one.decode("utf-8", "replace") for one in seen)
 
 
 def _read_numbered(
@@ -243,17 +288,7 @@ def _read_numbered(
     """The higher of what ``keys.fleet`` and the stream itself say, for either may be gone."""
     n = int(stored.get(name + b"_n", 0))
     total_bytes = int(stored.get(name + b"_bytes", 0))
-    try:
-        info = connection.xinfo_stream(key)
-    except redis.ResponseError as error:
-        if _is_missing(error):
-            return Numbered(n, total_bytes)
-        raise
-    return Numbered(max(n, stream_number(info["last-generated-id"])), total_bytes)
-
-
-def _is_missing(error: Exception) -> bool:
-    return isinstance(error, redis.ResponseError) and "no such key" in str(error).lower()
+    return Numbered(max(n, last_generated(connection, key)), total_bytes)
 
 
 def _restore_ai(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import redis
 from rq import Queue
@@ -13,14 +13,14 @@ from rq.worker_registration import REDIS_WORKER_KEYS
 from coordinator.keys import Keys
 from coordinator.lease import holder_name
 from coordinator.messages import stream_number
-from coordinator.reads import read_ais, read_counts
+from coordinator.reads import Item, read_ais, read_counts
 from coordinator.session_reads import read_work
 from coordinator.streams import last_number
 
 STANDBY_SEEN_MS = 5_000
 """A coordinator that stood by within this time still does."""
-
-Item = dict[str, Any]
+GATEWAY_SEEN_MS = 60_000
+"""A gateway that spoke within this time is shown."""
 
 
 def read_status(
@@ -119,20 +119,41 @@ def _read_coordinator(connection: redis.Redis, keys: Keys, now_ms: int) -> Item:
         pipe.get(keys.leader)
         pipe.pttl(keys.leader)
         pipe.zrangebyscore(keys.standby, now_ms - STANDBY_SEEN_MS, "+inf")
+        pipe.zrangebyscore(keys.gateways, now_ms - GATEWAY_SEEN_MS, "+inf", withscores=True)
         pipe.hget(keys.fleet, "epoch")
         pipe.smembers(keys.doors)
         pipe.xlen(keys.dead)
-        token, lease_ms, standby, epoch, doors, dead = pipe.execute()
+        token, lease_ms, standby, gateways, epoch, doors, dead = pipe.execute()
     return {
         "active": holder_name(token) if token else None,
         "lease_ms": lease_ms if token else 0,
         "standby": sorted(name.decode("utf-8", "replace") for name in standby),
+        "gateways": _read_gateways(connection, keys, gateways, now_ms),
         "epoch": epoch.decode("utf-8", "replace") if epoch else None,
         "ingress": _read_lag(connection, keys, doors),
         "log": last_number(connection, keys, "log"),
         "events": last_number(connection, keys, "events"),
         "dead_letters": dead,
     }
+
+
+def _read_gateways(
+    connection: redis.Redis, keys: Keys, seen: list[tuple[bytes, float]], now_ms: int
+) -> list[Item]:
+    """Those ``seen``, with when that was; ``address`` is None once one is silent."""
+    ids = [name.decode("utf-8", "replace") for name, _ in seen]
+    with connection.pipeline(transaction=False) as pipe:
+        for gateway_id in ids:
+            pipe.hget(keys.gateway(gateway_id), "address")
+        addresses = pipe.execute() if ids else []
+    return [
+        {
+            "id": gateway_id,
+            "address": address.decode("utf-8", "replace") if address else None,
+            "seen_age_ms": max(0, now_ms - int(seen_ms)),
+        }
+        for gateway_id, address, (_, seen_ms) in zip(ids, addresses, seen, strict=True)
+    ]
 
 
 def _read_lag(connection: redis.Redis, keys: Keys, doors: set[bytes]) -> Item:

@@ -1,4 +1,4 @@
-"""Handlers: a session is cancelled, a unit that failed is tried again."""
+"""Handlers: a session is cancelled, a failed unit tried again, an AI kicked or drained."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import NamedTuple
 import redis
 
 from coordinator import sessions, units
+from coordinator.access import is_operator
 from coordinator.collaborations import found_session
 from coordinator.context import Context, Incoming
 from coordinator.effects import Effect, Event, Write
 from coordinator.errors import BadMessage
+from coordinator.fleet import Ai
 from coordinator.keys import Keys
 from coordinator.messages import OPERATOR
-from coordinator.payloads import Cancel, Retry, parse_payload
+from coordinator.payloads import Cancel, Retry, Steer, parse_payload
+from coordinator.registry import expel
 from coordinator.settings import Settings
 from coordinator.work import Session, Unit
 
@@ -29,7 +32,7 @@ def cancel(message: Incoming, context: Context) -> list[Effect]:
     """The operator, or who asked for a session, calls it off."""
     payload = parse_payload(Cancel, message.envelope.payload)
     session = found_session(payload.session_id, context)
-    if message.sender not in (OPERATOR, session.initiator):
+    if message.sender != session.initiator and not is_operator(message, context):
         raise BadMessage(
             "forbidden",
             f"session {session.id} is {session.initiator}'s, who alone may cancel it",
@@ -37,6 +40,28 @@ def cancel(message: Incoming, context: Context) -> list[Effect]:
         )
     reason = payload.reason or f"{message.sender} cancelled it"
     return sessions.end(session, "cancelled", reason, context)
+
+
+def kick(message: Incoming, context: Context) -> list[Effect]:
+    """An AI is removed, and is not to come back."""
+    payload = parse_payload(Steer, message.envelope.payload)
+    ai = _live(payload.ai, context)
+    reason = payload.reason or "kicked by the operator"
+    text = f"{message.sender} kicked {ai.id}: {reason}"
+    kicked = Event("kicked", ai.id, text, {"by": message.sender, "reason": reason})
+    return [kicked, *expel(ai, BadMessage("kicked", reason), context)]
+
+
+def drain(message: Incoming, context: Context) -> list[Effect]:
+    """An AI is to finish its units, and takes no new ones as long as it stays."""
+    ai = _live(parse_payload(Steer, message.envelope.payload).ai, context)
+    context.fleet.members[ai.id].is_draining = True
+    open_units = context.fleet.assigned[ai.id]
+    text = f"{ai.id} is being drained; {open_units} units are left"
+    return [
+        Write(("HSET", context.keys.member(ai.id), "draining", 1)),
+        Event("draining", ai.id, text, {"units": open_units}),
+    ]
 
 
 def retry(message: Incoming, context: Context) -> list[Effect]:
@@ -92,3 +117,14 @@ def read_failed(
     if None in found:
         return None
     return Ended(session, [Unit.from_json(unit) for unit in found])
+
+
+def _live(ai_id: str, context: Context) -> Ai:
+    ai = context.fleet.ais.get(ai_id)
+    if ai is None:
+        raise BadMessage(
+            "not_found",
+            f"payload.ai {ai_id!r} is nobody who is there; `coord ais` lists them",
+            "payload.ai",
+        )
+    return ai

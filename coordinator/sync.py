@@ -31,11 +31,12 @@ def training_sync(message: Incoming, seen: Cursor | None, context: Context) -> s
     base["performance_benchmarks"] = _bounded_reports(showcase.benchmarks)
     inbox = fleet.members[message.sender]
     others = [ai for ai in fleet.ais.values() if ai.id != message.sender]
+    partners = [ai for ai in others if fleet.members[ai.id].takes_part]
     payload: dict[str, Any] = {
         "in_reply_to": message.envelope.message_id,
         "global_knowledge_base": base,
         "active_ais": [message.sender, *(ai.id for ai in others[: MAX_LISTED_AIS - 1])],
-        "collaboration_opportunities": _opportunities(message, others),
+        "collaboration_opportunities": _opportunities(message, partners),
         "counts": {
             "active_ais": len(others) + 1,
             **{SYNC_MAP[kind]: page.total for kind, page in showcase.pages.items()},

@@ -10,11 +10,12 @@ from typing import Any
 import redis
 from hiredis import pack_command
 from redis.client import Pipeline
-from redis.exceptions import ExecAbortError, NoPermissionError
+from redis.exceptions import ExecAbortError
 
-from coordinator.effects import Answer, Broadcast, Deliver, Effect, Event, Note, Write
+from coordinator.doors import Speaker
+from coordinator.effects import Ask, Broadcast, Deliver, Effect, Event, Note, Write
 from coordinator.errors import LeaseLost
-from coordinator.fleet import Begin, Fleet, Member, Numbered, encode_begins
+from coordinator.fleet import SEEN_KEPT, Begin, Fleet, Member, Numbered, encode_begins
 from coordinator.keys import Keys
 from coordinator.lease import Lease
 from coordinator.messages import encode_push, one_line, to_json
@@ -47,17 +48,6 @@ def outcome_of(error: Exception) -> Outcome:
     if isinstance(error, redis.ResponseError):
         return Outcome.REFUSED
     raise error
-
-
-_PASSING = ("MISCONF", "NOREPLICAS", "NOAUTH", "MASTERDOWN", "CLUSTERDOWN")
-
-
-def is_of_the_data(error: redis.RedisError) -> bool:
-    """Whether the server refuses a command for what it names, and would do so for ever."""
-    passing = redis.OutOfMemoryError | redis.ReadOnlyError | NoPermissionError
-    if not isinstance(error, redis.ResponseError) or isinstance(error, passing):
-        return False
-    return not str(error).startswith(_PASSING)
 
 
 class CommitFailed(Exception):
@@ -131,20 +121,25 @@ class Batch:
         self._now_ms = now_ms
         self._commands: list[Command] = []
         self._taken: defaultdict[str, list[bytes]] = defaultdict(list)
-        self._numbers: dict[tuple[str, str], int] = {}
+        self._numbers: dict[Speaker, int] = {}
+        self._seen: defaultdict[Speaker, list[str]] = defaultdict(list)
         self._inboxes: dict[str, Member] = {}
         self._types: Counter[str] = Counter()
         self._numbered = False
         self.notes: list[str] = []
-        self.answers: list[Answer] = []
+        self.asked: list[Ask] = []
 
     def take(self, door: str, entry_id: bytes) -> None:
         """Remove an ingress entry: its XDEL in the transaction is the acknowledgement."""
         self._taken[door].append(entry_id)
 
-    def number(self, door: str, instance: str, n: int) -> None:
+    def number(self, speaker: Speaker, n: int) -> None:
         """Remember ``n`` as the last number taken from that instance."""
-        self._numbers[door, instance] = n
+        self._numbers[speaker] = n
+
+    def see(self, speaker: Speaker, message_id: str) -> None:
+        """Remember a message_id as taken from an instance that does not number its messages."""
+        self._seen[speaker].append(message_id)
 
     def count(self, message_type: str) -> None:
         self._types[message_type] += 1
@@ -162,8 +157,8 @@ class Batch:
                     self._record(effect)
                 case Note():
                     self.notes.append(one_line(effect.text))
-                case Answer():
-                    self.answers.append(effect)
+                case Ask():
+                    self.asked.append(effect)
 
     @property
     def is_empty(self) -> bool:
@@ -174,11 +169,13 @@ class Batch:
         keys = self._keys
         keep_ms = int(self._settings.inbox_keep_s * 1000)
         commands = list(self._commands)
-        for (door, instance), n in self._numbers.items():
-            present = self._fleet.ais.get(door)
-            is_known = present is not None and present.instance == instance
-            ttl_ms = keep_ms if is_known else STRANGERS_NUMBER_KEPT_MS
-            commands.append(("SET", keys.instance(door, instance), n, "PX", ttl_ms))
+        for speaker, n in self._numbers.items():
+            commands.append(("SET", keys.instance(*speaker), n, "PX", self._kept_ms(speaker)))
+        for speaker, message_ids in self._seen.items():
+            key = keys.seen(*speaker)
+            commands.append(("RPUSH", key, *message_ids))
+            commands.append(("LTRIM", key, -SEEN_KEPT, -1))
+            commands.append(("PEXPIRE", key, self._kept_ms(speaker)))
         for ai, inbox in self._inboxes.items():
             commands.append(
                 (
@@ -194,7 +191,7 @@ class Batch:
             )
             if ai not in self._fleet.ais:
                 commands.append(("PEXPIRE", keys.inbox(ai), keep_ms))
-            if not inbox.has_joined:
+            if not inbox.is_known:
                 commands.append(("PEXPIRE", keys.member(ai), keep_ms))
         if self._numbered:
             commands.append(("HSET", keys.fleet, *stream_fields(self._fleet)))
@@ -203,6 +200,13 @@ class Batch:
         for door, entry_ids in self._taken.items():
             commands.append(("XDEL", keys.ingress(door), *entry_ids))
         return commands
+
+    def _kept_ms(self, speaker: Speaker) -> int:
+        """For how long repeats of that instance are told."""
+        present = self._fleet.ais.get(speaker.owner)
+        if present is not None and present.instance == speaker.instance:
+            return int(self._settings.inbox_keep_s * 1000)
+        return STRANGERS_NUMBER_KEPT_MS
 
     def _broadcast(self, effect: Broadcast) -> None:
         keys, fleet = self._keys, self._fleet

@@ -17,6 +17,8 @@ FEATURE_REQUEST = "feature_request"
 ID_LENGTH = 12
 """Of a session's id: short enough to be typed, and nobody guesses 48 random bits."""
 OPEN_STATES = ("pending", "active")
+END_STATES = ("completed", "failed", "cancelled", "declined", "expired")
+"""Of a session; the first three of a unit, too."""
 ASSIGNED_STATES = ("queued", "running")
 
 

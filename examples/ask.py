@@ -1,27 +1,11 @@
 """Ask for work by a plan of your own: texts are counted by whoever has the skill."""
 
-import asyncio
-from typing import Any
-
-from coordinator import AsyncClient
+from coordinator import Client
 
 TEXTS = {"one": "to be or not to be", "two": "be that as it may"}
-PLAN = [
-    *({"name": name, "kind": "count_words", "inputs": {"text": t}} for name, t in TEXTS.items()),
-    {"name": "all", "kind": "count_words", "needs": list(TEXTS)},
-]
+PLAN = [{"name": n, "kind": "count_words", "inputs": {"text": t}} for n, t in TEXTS.items()]
+PLAN.append({"name": "all", "kind": "count_words", "needs": list(TEXTS)})
 
-
-async def main() -> None:
-    async with AsyncClient("AI_asker") as client:
-        request: dict[str, Any] = {"type": "feature_development", "participants": 1, "plan": PLAN}
-        message_id = await client.send("collaboration_request", request)
-        async for message in client.messages():
-            told = message.payload
-            if told.get("in_reply_to") == message_id:
-                print(message.message_type, told.get("status"), told.get("result"), flush=True)
-                if told.get("status") not in ("pending", "active"):
-                    return
-
-
-asyncio.run(main())
+with Client("AI_asker") as client:
+    done = client.collaborate("feature_development", participants=1, plan=PLAN, wait_s=60)
+    print(done.status, done.result or done.reason)

@@ -1,5 +1,6 @@
 """A trainer of your own: it measures how fast this machine sorts, shares that, and listens."""
 
+from functools import partial
 from random import random
 from timeit import timeit
 
@@ -7,7 +8,7 @@ from coordinator import Client
 
 with Client("AI_sorter", specialization="performance") as client:
     numbers = [random() for _ in range(10_000)]
-    seconds = {n: timeit(lambda n=n: sorted(numbers[:n]), number=20) / 20 for n in (1_000, 10_000)}
+    seconds = {n: timeit(partial(sorted, numbers[:n]), number=20) / 20 for n in (1_000, 10_000)}
     client.share_pattern({"id": "sort_seconds", "type": "timing", "data": seconds})
     client.share_code({"id": "sorter", "name": "sorter", "code": "sort = sorted"})
     client.report("sorter", {f"seconds_{n}": value for n, value in seconds.items()})

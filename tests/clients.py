@@ -11,19 +11,25 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Self, TypeVar
 
 import redis as redis_py
+import redis.asyncio as redis_asyncio
 
-from coordinator.blocking import Client
+from coordinator.blocking import Client, LoopThread
 from coordinator.client import AsyncClient
 from coordinator.clock import RandomIds, SystemClock, instance_id
-from coordinator.connection import connect, server_run_id
+from coordinator.connection import COORDINATOR, connect, connect_async, server_run_id
 from coordinator.coordinator import Coordinator
+from coordinator.credentials import digest, new_token
+from coordinator.gateway import Gateway, GatewaySettings
 from coordinator.keys import Keys
 from coordinator.mailbox import Message
+from coordinator.messages import is_ai_id
+from coordinator.operator import send_as_operator
 from coordinator.settings import Settings
 from tests.servers import wait_for
 
 T = TypeVar("T")
 LIMIT_S = 40.0
+PEPPER = b"pepper-of-the-tests"
 
 
 def in_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
@@ -67,7 +73,7 @@ class RunningCoordinator:
     """A coordinator in a thread: ``crash`` ends it without a word, ``stop`` as Ctrl-C would."""
 
     def __init__(self, url: str, settings: Settings) -> None:
-        self._connection = connect(url, role="coordinator")
+        self._connection = connect(url, client_name=COORDINATOR)
         self.coordinator = Coordinator(
             self._connection,
             settings,
@@ -135,7 +141,8 @@ class RealFleet:
         self._running = None
 
     def client(self, ai_id: str, **options: Any) -> Client:
-        return Client(ai_id, self.url, **{"settings": self.settings, **options})
+        url = options.pop("url", self.url)
+        return Client(ai_id, url, **{"settings": self.settings, **options})
 
     def async_client(self, ai_id: str, **options: Any) -> AsyncClient:
         url = options.pop("url", self.url)
@@ -178,6 +185,91 @@ class RealFleet:
         info: Any = self.redis.xinfo_stream(key)
         last: bytes = info["last-generated-id"]
         return last.split(b"-")[0]
+
+
+class GatewayFleet(RealFleet):
+    """The same, whose clients come in by a gateway; each has a token of its own."""
+
+    def __init__(self, url: str, gateway: GatewaySettings | None = None, **settings: Any) -> None:
+        super().__init__(url, **settings)
+        unhurried = GatewaySettings(messages_per_s=1e6, messages_burst=1_000_000)
+        settings = gateway or unhurried
+        self.gateway_settings = settings.model_copy(update={"listen": "127.0.0.1:0"})
+        self._gateways: list[RunningGateway] = []
+        self._tokens: dict[str, str] = {}
+        self.url_of_gateway = ""
+
+    def start_coordinator(self) -> None:
+        super().start_coordinator()
+        if not self._gateways:
+            self.start_gateway()
+
+    def start_gateway(self, **changed: Any) -> None:
+        """Clients come in by the one that was started last, unless they name another."""
+        settings = self.gateway_settings.model_copy(update=changed)
+        self._gateways.append(RunningGateway(self.url, settings, self.settings))
+        self.url_of_gateway = self._gateways[-1].url
+
+    def stop_gateway(self) -> None:
+        self._gateways.pop().stop()
+
+    def __exit__(self, *_: object) -> None:
+        while self._gateways:
+            self.stop_gateway()
+        super().__exit__()
+
+    def order(self, message_type: str, payload: dict[str, Any]) -> None:
+        """Have the operator send a message."""
+        send_as_operator(self.redis, self.keys, SystemClock(), RandomIds(), message_type, payload)
+
+    def token(self, ai_id: str) -> str:
+        """The AI's token, enrolled at its first use."""
+        if ai_id not in self._tokens:
+            token = new_token()
+            enrolled = {
+                "ai": ai_id,
+                "key_id": token.key_id,
+                "digest": digest(PEPPER, token.text),
+                "role": "trainer",
+                "is_weak": False,
+            }
+            send_as_operator(self.redis, self.keys, SystemClock(), RandomIds(), "enroll", enrolled)
+            self._tokens[ai_id] = token.text
+        return self._tokens[ai_id]
+
+    def client(self, ai_id: str, **options: Any) -> Client:
+        return Client(ai_id, **self._options(ai_id, options))
+
+    def async_client(self, ai_id: str, **options: Any) -> AsyncClient:
+        return AsyncClient(ai_id, **self._options(ai_id, options))
+
+    def _options(self, ai_id: str, options: dict[str, Any]) -> dict[str, Any]:
+        if is_ai_id(ai_id) and "token" not in options:
+            options = {"token": self.token(ai_id), **options}
+        return {"url": self.url_of_gateway, "settings": self.settings, **options}
+
+
+class RunningGateway:
+    """A gateway in a thread."""
+
+    def __init__(self, url: str, settings: GatewaySettings, fleet: Settings) -> None:
+        def connect_as(name: str) -> redis_asyncio.Redis:
+            return connect_async(url, client_name=name)
+
+        self._stop = asyncio.Event()
+        self._thread = LoopThread("gateway")
+        self._gateway = Gateway(settings, fleet, connect_as, SystemClock(), RandomIds(), PEPPER)
+        scheme = "coords" if settings.tls_cert else "coord"
+        self.url = f"{scheme}://{self._gateway.bind()}"
+        self._running = self._thread.start(self._gateway.run(self._stop))
+
+    def stop(self) -> None:
+        async def stop() -> None:
+            self._stop.set()
+
+        self._thread.call(stop())
+        self._running.result(20)
+        self._thread.close()
 
 
 async def receive_all(client: AsyncClient, quiet_s: float = 0.3) -> list[Message]:

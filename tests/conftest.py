@@ -148,7 +148,7 @@ def ai() -> str:
 def start(fleet: RealFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     paths = [str(install(tmp_path / "skills")), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
-    with started_trainers(fleet, tmp_path) as start:
+    with started_trainers(tmp_path, lambda _: fleet.url) as start:
         yield start
 
 
@@ -171,7 +171,9 @@ def _kind_of(item: pytest.Item) -> str:
         if isinstance(item, pytest.Function) and hasattr(item, "callspec")
         else {}
     )
-    kinds = [str(parameters[name]) for name in ("server_kind", "real_kind") if name in parameters]
+    names = ("server_kind", "real_kind", "way")
+    kinds = [str(parameters[name]) for name in names if name in parameters]
+    kinds = ["valkey" if kind == "gateway" else kind for kind in kinds]
     if "state_dir" in getattr(item, "fixturenames", ()):
         kinds.append("valkey")
     return kinds[-1] if kinds else "none"

@@ -34,11 +34,12 @@ class Connection:
 
 class CuttingProxy:
     """``async with CuttingProxy(server_socket, socket) as proxy``; ``proxy.url`` goes through it.
+    With the port of a gateway in place of both it listens at a port of its own.
 
     ``delay_s`` is the longest time a chunk is held back; while ``stalls`` is set nothing passes.
     """
 
-    def __init__(self, server: Path, socket: Path, seed: int = 0) -> None:
+    def __init__(self, server: Path | int, socket: Path | None = None, seed: int = 0) -> None:
         self.url = f"unix://{socket}"
         self.connections: set[Connection] = set()
         self.delay_s = 0.0
@@ -52,7 +53,11 @@ class CuttingProxy:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._listener = await asyncio.start_unix_server(self._accept, self._socket)
+        if self._socket:
+            self._listener = await asyncio.start_unix_server(self._accept, self._socket)
+        else:
+            self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+            self.url = f"coord://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -62,7 +67,8 @@ class CuttingProxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._socket.unlink(missing_ok=True)
+        if self._socket:
+            self._socket.unlink(missing_ok=True)
 
     def swallow_reply_to(self, command: bytes) -> None:
         """The next reply to ``command`` never arrives: its connection is cut instead."""
@@ -87,7 +93,12 @@ class CuttingProxy:
 
     async def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
         try:
-            server_reader, server_writer = await asyncio.open_unix_connection(self._server)
+            if isinstance(self._server, Path):
+                server_reader, server_writer = await asyncio.open_unix_connection(self._server)
+            else:
+                server_reader, server_writer = await asyncio.open_connection(
+                    "127.0.0.1", self._server
+                )
         except OSError:
             writer.transport.abort()
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -11,8 +12,10 @@ import redis
 
 from coordinator.clock import iso
 from coordinator.coordinator import Coordinator
+from coordinator.doors import gateway_door
 from coordinator.jobs import job_id
 from coordinator.keys import Keys
+from coordinator.messages import GATEWAY
 from coordinator.settings import Settings
 
 BEGINNING_MS = 1_750_000_000_000
@@ -95,28 +98,51 @@ class FleetUnderTest:
         instance: str = "",
         n: int | None = None,
         message_id: str = "",
+        gateway: str = "",
+        is_numbered: bool = True,
     ) -> str:
-        """Write a message as a client does; its message_id, ``<ai>-<n>`` if none is given."""
+        """Write a message as a client does, or as the ``gateway`` does that it came by; its
+        message_id, ``<ai>-<n>`` if none is given."""
         instance = instance or f"{ai}.1"
         if n is None:
             n = self.numbers.get((ai, instance), 0) + 1
         self.numbers[ai, instance] = n
         message_id = message_id or f"{ai}-{n}"
         body = envelope(message_id, ai, message_type, payload, target)
-        self.write(ai, body, instance=instance, n=n)
+        number = {"n": n} if is_numbered else {}
+        guest = {"ai": ai} if gateway else {}
+        door = gateway_door(gateway) if gateway else ai
+        self.write(door, body, instance=instance, **number, **guest)
         return message_id
 
+    def gateway_says(
+        self, gateway: str, message_type: str, payload: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write a message of a gateway's own."""
+        n = self.numbers[GATEWAY, gateway] = self.numbers.get((GATEWAY, gateway), 0) + 1
+        body = envelope(f"{gateway}-{n}", GATEWAY, message_type, payload)
+        self.write(gateway_door(gateway), body, instance=gateway, n=n)
+
     def write(self, door: str, body: str | bytes, **fields: Any) -> None:
-        """Write any entry at all; the fields ``instance`` and ``n`` are left out unless given."""
+        """Write any entry at all; the fields but ``body`` are left out unless given."""
         entry = cast(Any, {"body": body, **fields})
         self.redis.xadd(self.keys.ingress(door), entry)
         self.redis.sadd(self.keys.doors, door)
 
-    def join(self, *ais: str, **payload: Any) -> None:
+    def join(self, *ais: str, gateway: str = "", **payload: Any) -> None:
         """Have ``ais`` say hello one after the other."""
         for ai in ais:
-            self.say(ai, "hello", payload)
+            self.say(ai, "hello", payload, gateway=gateway)
             self.run()
+
+    def order(self, message_type: str, **payload: Any) -> None:
+        """Have the operator say that."""
+        self.say("operator", message_type, payload)
+        self.run()
+
+    def enroll(self, ai: str, key_id: str = "key00001", **payload: Any) -> None:
+        """Have the operator let ``ai`` in by a token."""
+        self.order("enroll", ai=ai, key_id=key_id, digest=digest_of(key_id), **payload)
 
     def ask(self, ai: str, **payload: Any) -> str:
         """Have ``ai`` ask for a collaboration; the session's id."""
@@ -262,6 +288,11 @@ class FleetUnderTest:
     def state(self) -> dict[str, Any]:
         """Every key of the server and all it holds, with whether it expires; without the lease."""
         return dump(self.redis, without={self.keys.leader})
+
+
+def digest_of(key_id: str) -> str:
+    """What stands for the digest of a token here."""
+    return hashlib.sha256(key_id.encode()).hexdigest()
 
 
 class Stop(threading.Event):

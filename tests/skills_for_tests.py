@@ -16,6 +16,7 @@ ENTRY_POINTS = """\
 [coord.skills]
 echo = tests.skills_for_tests:Echo
 gate = tests.skills_for_tests:Gate
+share = tests.skills_for_tests:Share
 """
 
 
@@ -40,6 +41,22 @@ class Echo:
             "attempt": unit.attempt,
             "inputs": unit.inputs,
             "outputs": context.outputs,
+        }
+
+
+class Share(Echo):
+    """Uses all that a unit shares with others; tells what it read of it."""
+
+    def run(self, unit: Unit, context: UnitContext) -> Output:
+        knowledge, artifacts = context.knowledge, context.artifacts
+        known = [knowledge.patterns(), knowledge.components("audio"), knowledge.features()]
+        needed = [artifacts.get(output["artifact"]).decode() for output in context.outputs.values()]
+        return super().run(unit, context) | {
+            "artifact": artifacts.put(f"of {unit.name}".encode()),
+            "needed": needed,
+            "known": [len(records) for records in known],
+            "workspace": sorted(context.workspace.items()),
+            "of_need": [context.workspace.get(need) for need in sorted(context.outputs)],
         }
 
 

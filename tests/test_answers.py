@@ -112,17 +112,18 @@ def test_ais(fleet: FleetUnderTest, pushes: Pushes) -> None:
     assert ask(fleet, pushes, "ais") == {
         "what": "ais",
         "items": [
-            {"ai_id": "a", "instance": "a.1", **idle},
+            {"ai_id": "a", "instance": "a.1", "door": "a", **idle},
             {
                 "ai_id": "b",
                 "instance": "b.1",
+                "door": "b",
                 "specialization": "graphics",
                 "capabilities": ["x", "media_handling"],
                 "status": "busy",
                 "load": 0.5,
                 **said,
             },
-            {"ai_id": "c", "instance": "c.1", **idle},
+            {"ai_id": "c", "instance": "c.1", "door": "c", **idle},
         ],
         "cursor": None,
         "total": 3,

@@ -18,7 +18,7 @@ from coordinator.client import AsyncClient
 from coordinator.errors import BadMessage, CoordError, NotAnswered, Refused, ServerUnusable
 from coordinator.mailbox import Message
 from coordinator.testing import FakeFleet
-from tests.clients import RealFleet, is_pattern, numbers_of, pattern
+from tests.clients import GatewayFleet, RealFleet, is_pattern, numbers_of, pattern
 from tests.servers import REPOSITORY, TestServer, python_environment, wait_for
 
 
@@ -72,6 +72,22 @@ def test_a_whole_life(real_url: str) -> None:
         with pytest.raises(Refused):
             one.query("nothing")
         assert one.query("components").total == 1
+
+
+def test_what_is_asked_for_is_waited_for(real_url: str) -> None:
+    with GatewayFleet(real_url) as fleet, fleet.client("AI_1") as one, fleet.client("AI_2") as two:
+        artifact = two.put_artifact(b"weights", name="w", target_ai="AI_1")
+        assert one.get_artifact("AI_2", artifact.sha256) == b"weights"
+        asked = one.request_feature("undo")
+        two.share_component({"id": "k", "name": "undo"}, feature_name="undo")
+        two.confirm()
+        assert one.query("sessions").items[0]["state"] == "completed"
+        assert asked.status == "pending"
+        session = one.collaborate("feature_development", target_ai="AI_2")
+        two.answer(session.session_id, True)
+        two.put_workspace(session.session_id, "key", 1)
+        two.confirm()
+        assert one.sync["active_ais"] == ["AI_1"]
 
 
 def test_handlers_run_in_the_callers_thread_and_may_use_the_client() -> None:

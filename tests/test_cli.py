@@ -22,6 +22,7 @@ from cli.serve import run_coordinator
 from cli.tail import concerns, text_of
 from coordinator.history import Follower, Line
 from coordinator.keys import Keys
+from coordinator.reads import WORK
 from coordinator.settings import Settings
 from coordinator.status import read_status
 from tests.servers import REPOSITORY, TestServer, python_environment, wait_for
@@ -31,8 +32,9 @@ HOSTILE = "x\x1b[2J\n12:00:00  log 9  hub -> all\x9b31m\u202e\r\x00"
 COMMANDS = [
     *("demo", "serve", "stop", "up", "down", "trainer", "status", "ais", "patterns"),
     *("components", "sessions", "session", "request-feature", "collaborate", "cancel", "retry"),
-    *("kick", "drain", "tail", "send", "retract", "doctor", "dead list", "dead retry"),
-    "dead drop",
+    *("kick", "drain", "enroll", "rotate", "revoke", "members", "audit", "gateway", "dev-cert"),
+    "acl",
+    *("tail", "send", "retract", "doctor", "dead list", "dead retry", "dead drop"),
 ]
 
 
@@ -63,6 +65,7 @@ def pretend_ai(redis: Redis, ai: str, **fields: str) -> None:
     record = {
         "specialization": "audio",
         "capabilities": '["c"]',
+        "door": ai,
         "status": "ready",
         "load": "0.5",
         "instance": "host.1.abc",
@@ -149,7 +152,10 @@ def test_a_bad_setting_is_named(
 
 @pytest.mark.parametrize(
     "command",
-    ["status", "ais", "patterns", "components", "sessions", "session x", "tail", "dead list"],
+    [
+        *("status", "ais", "patterns", "components", "sessions", "session x", "tail"),
+        *("dead list", "members", "audit", "revoke AI_1"),
+    ],
 )
 def test_no_server_and_an_unreachable_one_end_with_3(
     coord: Callable[..., Result], command: str, tmp_path: Path
@@ -216,7 +222,7 @@ def test_hostile_records_cannot_forge_lines(
         real_redis.hset(KEYS.record(kind, "r"), mapping=fields)
         real_redis.zadd(KEYS.records(kind), {"r": 1})
     real_redis.set(KEYS.leader, f"{HOSTILE}/1")
-    letter = {"ms": "1", "door": HOSTILE, "error": HOSTILE, "body": HOSTILE}
+    letter = {"ms": "1", "door": HOSTILE, "owner": HOSTILE, "error": HOSTILE, "body": HOSTILE}
     real_redis.xadd(KEYS.dead, letter)
     for command in ("ais", "patterns", "components", "status", "dead list", "doctor"):
         for as_json in ([], ["--json"]):
@@ -278,6 +284,22 @@ def test_status_has_the_names_that_the_clients_know(
     assert "a crash of the server loses messages" in shown
 
 
+def test_ais_shows_what_each_has_done(
+    coord: Callable[..., Result], real_url: str, real_redis: Redis
+) -> None:
+    pretend_ai(real_redis, "AI_1")
+    pretend_ai(real_redis, "AI_2")
+    done = {"units_completed": 7, "collaborations_completed": 5, "features_implemented": 3}
+    real_redis.hset(KEYS.member("AI_1"), mapping=done)
+    found = json.loads(coord("ais", "--json", "--redis", real_url).stdout)["ais"]
+    assert {ai["ai_id"]: [ai[name] for name in WORK] for ai in found} == {
+        "AI_1": [7, 0, 5, 3],
+        "AI_2": [0, 0, 0, 0],
+    }
+    shown = coord("ais", "--redis", real_url).stdout.splitlines()
+    assert next(line for line in shown if "AI_1" in line).split()[-4:] == ["7", "5", "3", "c"]
+
+
 def test_status_without_a_coordinator_ends_with_4(
     coord: Callable[..., Result], real_url: str, real_redis: Redis
 ) -> None:
@@ -312,6 +334,23 @@ def test_status_counts_what_retention_has_cut(real_redis: Redis) -> None:
     real_redis.xtrim(KEYS.events, maxlen=0)
     found = read_status(real_redis, KEYS, 1)["coordinator"]
     assert (found["log"], found["events"]) == (2, 1)
+
+
+def test_status_shows_gateways_and_by_which_door_each_came(
+    coord: Callable[..., Result], real_url: str, real_redis: Redis
+) -> None:
+    pretend_ai(real_redis, "AI_1")
+    pretend_ai(real_redis, "AI_2", door="gw:one")
+    now_ms = int(real_redis.time()[0]) * 1000
+    real_redis.zadd(KEYS.gateways, {"one": now_ms - 2_000, "gone": now_ms - 3_600_000})
+    shown = coord("status", "--redis", real_url).stdout.splitlines()
+    rows = {line.split()[0]: line.split() for line in shown if line.strip()}
+    assert rows["gateways"][1] == "one"
+    assert "gone" not in " ".join(shown)
+    assert (rows["AI_1"][4], rows["AI_2"][4]) == ("Redis", "gw:one")
+    assert json.loads(coord("status", "--redis", real_url, "--json").stdout)["coordinator"][
+        "gateways"
+    ][0].keys() == {"id", "address", "seen_age_ms"}
 
 
 def test_standbys_are_those_seen_lately(real_redis: Redis) -> None:
@@ -527,7 +566,8 @@ def test_dead_letters_are_listed_tried_again_and_dropped(
         "timestamp": "2026-01-01T00:00:00",
         "payload": {"pattern": {"id": "p1"}},
     }
-    letter = {"door": "operator", "instance": "i", "n": 1, "ms": 1, "error": "KeyError: 'x'"}
+    letter = {"door": "operator", "owner": "operator", "instance": "i", "n": 1, "ms": 1}
+    letter |= {"error": "KeyError: 'x'"}
     first = fleet.xadd(KEYS.dead, {**letter, "body": json.dumps(body)}).decode()
     second = fleet.xadd(KEYS.dead, {**letter, "body": "not json"}).decode()
     listed = json.loads(coord("dead", "list", "--json", *at).stdout)["dead_letters"]

@@ -1,22 +1,26 @@
-"""AsyncClient where nothing goes wrong, on every server; outages have a file of their own."""
+"""AsyncClient where nothing goes wrong, on every server and behind a gateway; outages have files of
+their own."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import hashlib
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from coordinator import reader as reader_module
-from coordinator.client import AsyncClient
+from coordinator.client import AsyncClient, SessionUpdate
+from coordinator.door import Artifact
 from coordinator.errors import BadMessage, CoordError, IdTaken, NotAnswered, Refused, ServerUnusable
 from coordinator.mailbox import Message
 from coordinator.settings import Settings
 from coordinator.testing import FakeFleet
 from tests.clients import (
+    GatewayFleet,
     RealFleet,
     in_loop,
     is_pattern,
@@ -28,19 +32,35 @@ from tests.clients import (
     receive_until,
     until,
 )
-from tests.servers import Kind
+from tests.servers import KINDS, Kind
 
 Fleets = Callable[..., Any]
 
 
+@pytest.fixture(params=[*KINDS, "gateway"])
+def way(request: pytest.FixtureRequest) -> str:
+    """Into the fleet: by Redis, on each server, or by a gateway."""
+    return str(request.param)
+
+
+by_redis = pytest.mark.parametrize("way", KINDS, indirect=True)
+"""For what only those can do who are at Redis themselves."""
+
+
 @pytest.fixture
-def new_fleet(server_kind: Kind, request: pytest.FixtureRequest) -> Fleets:
+def server_kind(way: str) -> Kind:
+    return "valkey" if way == "gateway" else cast(Kind, way)
+
+
+@pytest.fixture
+def new_fleet(way: str, request: pytest.FixtureRequest) -> Fleets:
     """Makes a fleet on the server under test, with these settings."""
-    if server_kind == "fakeredis":
+    if way == "fakeredis":
         return lambda **settings: FakeFleet(Settings(**settings))
     connection = request.getfixturevalue("redis")
-    path = connection.connection_pool.connection_kwargs["path"]
-    return lambda **settings: RealFleet(f"unix://{path}", **settings)
+    url = f"unix://{connection.connection_pool.connection_kwargs['path']}"
+    kind = GatewayFleet if way == "gateway" else RealFleet
+    return lambda **settings: kind(url, **settings)
 
 
 # -- joining ---------------------------------------------------------------------------------------
@@ -117,14 +137,17 @@ async def test_a_goodbye_tells_the_others_at_once(new_fleet: Fleets) -> None:
 
 
 @in_loop
-async def test_a_second_instance_is_refused_and_told_who_holds_the_id(new_fleet: Fleets) -> None:
+async def test_a_second_instance_is_refused_and_told_who_holds_the_id(
+    way: str, new_fleet: Fleets
+) -> None:
     async with new_fleet() as fleet, fleet.async_client("AI_1") as holder:
         second = fleet.async_client("AI_1")
         with pytest.raises(IdTaken) as caught:
             await second.connect()
-        assert caught.value.holder == holder.instance
-        assert holder.instance in str(caught.value)
-        assert caught.value.lease_ends_ms > caught.value.last_heartbeat_ms > 0
+        if way != "gateway":  # which knows the other's address instead
+            assert caught.value.holder == holder.instance
+            assert holder.instance in str(caught.value)
+            assert caught.value.lease_ends_ms > caught.value.last_heartbeat_ms > 0
         await holder.share_pattern(pattern(1))
         await holder.confirm()  # the holder has noticed nothing
         assert [m.message_type for m in await receive_all(holder)] == ["training_sync"]
@@ -344,6 +367,164 @@ async def test_answers_find_who_asked_among_many_at_once(new_fleet: Fleets) -> N
         assert [len(page.items) for page in pages] == list(range(1, 11))
 
 
+# -- features and collaborations -------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_feature_is_asked_for_and_its_end_waited_for(new_fleet: Fleets) -> None:
+    async with (
+        new_fleet() as fleet,
+        fleet.async_client("AI_1") as client,
+        fleet.async_client("AI_2", specialization="security") as other,
+    ):
+        asking = asyncio.create_task(
+            client.request_feature("security_module", {"priority": "high"}, wait_s=20)
+        )
+        asked = (await receive_until(other, lambda m: m.message_type == "feature_response"))[-1]
+        assert asked.payload["original_request"]["requirements"] == {"priority": "high"}
+        made = {"id": "f1", "name": "security_module", "implementation": "..."}
+        await other.share_component(
+            made, "AI_1", original_requestor="AI_1", feature_name="security_module"
+        )
+        ended = await asking
+        assert ended == SessionUpdate(
+            asked.payload["request_id"], "completed", ["AI_2"], "", made, None
+        )
+        assert ended.is_over
+        told = [m for m in await receive_all(client) if m.message_type == "feature_update"]
+        assert told[-1].payload["status"] == "completed"  # who subscribes to them hears it as well
+
+
+@in_loop
+async def test_a_feature_that_is_not_waited_for_is_told_of_at_once(new_fleet: Fleets) -> None:
+    async with new_fleet() as fleet, fleet.async_client("AI_1") as client:
+        asked = await client.request_feature("security_module")
+        assert (asked.status, asked.participants, asked.component) == ("pending", [], None)
+        assert not asked.is_over
+        page = await client.query("sessions", {"ai": "AI_1"})
+        assert [item["id"] for item in page.items] == [asked.session_id]
+        waited = await client.request_feature("audio_mixer", wait_s=0.05)
+        assert waited.status == "pending"
+
+
+@in_loop
+async def test_a_feature_request_that_is_refused_is_raised_once(new_fleet: Fleets) -> None:
+    async with new_fleet() as fleet, fleet.async_client("AI_1") as client:
+        with pytest.raises(Refused) as caught:
+            await client.request_feature("")
+        assert caught.value.field == "payload.feature"
+        await client.confirm()
+
+
+@in_loop
+async def test_two_collaborate_by_a_workspace_and_a_component(new_fleet: Fleets) -> None:
+    async with (
+        new_fleet() as fleet,
+        fleet.async_client("AI_1") as client,
+        fleet.async_client("AI_2") as other,
+    ):
+        collaborating = asyncio.create_task(
+            client.collaborate(
+                "feature_development",
+                target_ai="AI_2",
+                description="a file cache",
+                seeking_expertise=["security"],
+                requirements={"feature": "file_cache"},
+                wait_s=20,
+            )
+        )
+        asked = (await receive_until(other, lambda m: m.message_type == "collaboration_request"))[
+            -1
+        ]
+        assert asked.payload["seeking_expertise"] == ["security"]
+        session_id = asked.payload["session_id"]
+        await other.answer(session_id, True)
+        await other.put_workspace(session_id, "notes", ["readers first"], expected_version=0)
+        await other.confirm()
+        await other.put_workspace(session_id, "notes", [], expected_version=0)
+        with pytest.raises(Refused) as caught:
+            await other.confirm()
+        assert caught.value.code == "stale_version"
+        made = {"id": "k1", "name": "file_cache"}
+        await other.share_component(made, session_id=session_id, collaboration_complete=True)
+        ended = await collaborating
+        assert ended == SessionUpdate(session_id, "completed", ["AI_1", "AI_2"], "", made, None)
+        told = [m for m in await receive_all(client) if m.message_type == "workspace_update"]
+        assert [(m.payload["value"], m.payload["version"]) for m in told] == [
+            (["readers first"], 1)
+        ]
+
+
+@in_loop
+async def test_a_no_to_a_collaboration_is_told_with_its_reason(new_fleet: Fleets) -> None:
+    async with (
+        new_fleet() as fleet,
+        fleet.async_client("AI_1") as client,
+        fleet.async_client("AI_2") as other,
+    ):
+        plan = [{"name": "one", "kind": "sum"}]
+        asking = asyncio.create_task(
+            client.collaborate("performance_optimization", target_ai="AI_2", plan=plan, wait_s=20)
+        )
+        asked = await receive_until(other, lambda m: m.message_type == "collaboration_request")
+        await other.answer(asked[-1].payload["session_id"], False, "no time")
+        ended = await asking
+        assert (ended.status, ended.reason) == ("declined", "no time")
+
+
+# -- artifacts -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 300_000])
+@in_loop
+async def test_an_artifact_is_kept_for_who_put_it(size_bytes: int, new_fleet: Fleets) -> None:
+    async with new_fleet() as fleet, fleet.async_client("AI_1") as client:
+        data = bytes(range(256)) * (size_bytes // 256 + 1)
+        artifact = await client.put_artifact(data[:size_bytes])
+        assert artifact == Artifact(
+            "AI_1", hashlib.sha256(data[:size_bytes]).hexdigest(), size_bytes
+        )
+        assert await client.get_artifact("AI_1", artifact.sha256) == data[:size_bytes]
+
+
+@in_loop
+async def test_an_artifact_reaches_whom_it_is_meant_for_and_nobody_else(new_fleet: Fleets) -> None:
+    async with (
+        new_fleet() as fleet,
+        fleet.async_client("AI_1") as client,
+        fleet.async_client("AI_2") as target,
+        fleet.async_client("AI_3") as other,
+    ):
+        artifact = await client.put_artifact(b"weights", name="w.bin", target_ai="AI_2")
+        told = (await receive_until(target, lambda m: m.message_type == "payload"))[-1]
+        assert told.payload == {
+            "artifact": artifact.sha256,
+            "owner": "AI_1",
+            "bytes": 7,
+            "name": "w.bin",
+        }
+        assert await target.get_artifact("AI_1", artifact.sha256) == b"weights"
+        with pytest.raises(Refused) as caught:
+            await other.get_artifact("AI_1", artifact.sha256)
+        assert caught.value.code == "not_found"
+        await client.put_artifact(b"for all", share=True)
+        shared = (await receive_until(other, lambda m: m.message_type == "payload"))[-1]
+        assert await other.get_artifact("AI_1", shared.payload["artifact"]) == b"for all"
+
+
+@in_loop
+async def test_an_artifact_that_is_too_large_or_one_too_many_is_refused(new_fleet: Fleets) -> None:
+    settings = {"artifact_max_bytes": 100, "artifacts_max_bytes": 150}
+    async with new_fleet(**settings) as fleet, fleet.async_client("AI_1") as client:
+        with pytest.raises(BadMessage, match="100"):
+            await client.put_artifact(bytes(101))
+        await client.put_artifact(bytes(100))
+        with pytest.raises(Refused) as caught:
+            await client.put_artifact(bytes(99))
+        assert caught.value.code == "too_large"
+        await client.confirm()  # it was raised already
+
+
 # -- receiving -------------------------------------------------------------------------------------
 
 
@@ -481,7 +662,7 @@ async def test_who_reads_late_has_bounded_memory_and_loses_nothing(
         await reader.report("c", {})  # a refusal is noticed although nobody reads
         with pytest.raises(Refused):
             await reader.confirm()
-        assert len(reader._reader.mailbox) <= 50 + 20
+        assert len(reader._door._mailbox) <= 50 + 20
         came = await receive_all(reader)
         log = [m for m in came if m.stream == "log"]
         inbox = [m for m in came if m.stream == "inbox"]
@@ -536,6 +717,7 @@ async def test_a_sender_does_not_get_its_own_broadcast(new_fleet: Fleets) -> Non
     assert not await _own_messages_come_back(new_fleet)
 
 
+@by_redis
 @in_loop
 async def test_without_exclude_a_sender_would(
     new_fleet: Fleets, monkeypatch: pytest.MonkeyPatch
@@ -547,6 +729,7 @@ async def test_without_exclude_a_sender_would(
     assert await _own_messages_come_back(new_fleet)
 
 
+@by_redis
 @in_loop
 async def test_garbage_on_a_channel_is_ignored(new_fleet: Fleets) -> None:
     async with (
@@ -554,7 +737,7 @@ async def test_garbage_on_a_channel_is_ignored(new_fleet: Fleets) -> None:
         fleet.async_client("AI_1") as client,
         fleet.async_client("AI_2") as other,
     ):
-        channel = client._keys.broadcast_channel
+        channel = client._door._keys.broadcast_channel
         epoch = other.cursor.epoch
         for garbage in [
             b"\xff",
@@ -565,7 +748,7 @@ async def test_garbage_on_a_channel_is_ignored(new_fleet: Fleets) -> None:
             b'{"epoch":"x","n":null,"message":{}}',
             f'{{"epoch":"{epoch}","n":"7","message":{{}}}}'.encode(),
         ]:
-            await client._redis.publish(channel, garbage)
+            await client._door._redis.publish(channel, garbage)
         await client.share_pattern(pattern(1))
         assert numbers_of(await receive_until(other, is_pattern(1))) == [1]
 

@@ -19,10 +19,12 @@ from coordinator import connection, embedded
 from coordinator.connection import (
     connect,
     connect_async,
+    connection_name,
     named_url,
     redact,
     resolve_url,
     server_run_id,
+    url_of,
 )
 from coordinator.errors import NoServer, ServerUnusable
 from coordinator.keys import SCHEMA_VERSION, Keys
@@ -125,12 +127,13 @@ def test_good_urls_are_taken_as_they_are() -> None:
 # -- connections -----------------------------------------------------------------------------------
 
 
-def test_replies_are_bytes_and_only_the_coordinator_has_a_name(real_url: str) -> None:
-    with connect(real_url) as client, connect(real_url, role="coordinator") as coordinator:
-        coordinator.set("key", "value")
-        assert client.get("key") == b"value"
-        names = [entry["name"] for entry in client.client_list()]
-    assert names.count("coord-coordinator") == 1
+def test_replies_are_bytes_and_connections_say_whose_they_are(real_url: str) -> None:
+    name = connection_name("AI_1")
+    with connect(real_url) as nobody, connect(real_url, client_name=name) as client:
+        client.set("key", "value")
+        assert nobody.get("key") == b"value"
+        names = [entry["name"] for entry in nobody.client_list()]
+    assert names.count("coord:AI_1") == 1
 
 
 def test_async_replies_are_bytes(real_url: str) -> None:
@@ -169,7 +172,7 @@ def deaf_server() -> Iterator[tuple[str, list[bytes]]]:
         thread.join()
 
 
-@pytest.mark.parametrize("opened", ["client", "coordinator", "async"])
+@pytest.mark.parametrize("opened", ["blocking", "async"])
 def test_a_command_whose_reply_is_lost_is_not_sent_again(opened: str) -> None:
     async def send_async(url: str) -> None:
         async with connect_async(url) as client:
@@ -179,7 +182,7 @@ def test_a_command_whose_reply_is_lost_is_not_sent_again(opened: str) -> None:
         if opened == "async":
             asyncio.run(send_async(url))
             return
-        with connect(url, role="client" if opened == "client" else "coordinator") as client:
+        with connect(url) as client:
             client.xadd("stream", {"body": "x"})
 
     with deaf_server() as (url, taken), pytest.raises(redis_py.ConnectionError):
@@ -198,6 +201,39 @@ def test_a_paused_server_costs_no_more_than_the_time_limit(start_server: StartSe
         assert time.monotonic() - began < connection.SOCKET_TIMEOUT_S / 2
         server.resume()
         wait_for(lambda: client.ping())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:p%2Fw@example.org:6380/3",
+        "rediss://user:p%40w@example.org:6379/0",
+        "rediss://example.org:6379/1?ssl_ca_certs=%2Fca.pem&ssl_check_hostname=false",
+        "redis://example.org:6379/0",
+        "redis://h",
+        "rediss://h",
+        "unix:///tmp/a%20b.sock?db=2",
+        "unix://user:pw@/tmp/s?db=0",
+    ],
+)
+def test_the_url_of_a_connection_leads_to_the_same_server(url: str) -> None:
+    given = Redis.from_url(url).connection_pool
+    again = connect(url_of(connect(url))).connection_pool
+    assert again.connection_class is given.connection_class
+    tls = ("ssl_ca_certs", "ssl_check_hostname")
+    defaults = {"db": 0, "port": 6379 if "host" in given.connection_kwargs else None}
+    for name in ("host", "port", "path", "db", "username", "password", *tls):
+        ours = again.connection_kwargs.get(name) or defaults.get(name)
+        assert ours == (given.connection_kwargs.get(name) or defaults.get(name)), name
+
+
+def test_the_same_place_under_another_login() -> None:
+    for url, expected in (
+        ("redis://me:mine@h:1/2", "redis://coord%3AAI_1:p%2Fw@h:1/2"),
+        ("unix:///tmp/s", "unix://coord%3AAI_1:p%2Fw@/tmp/s?db=0"),
+        ("unix:///tmp/s?db=3&username=me&password=mine", "unix://coord%3AAI_1:p%2Fw@/tmp/s?db=3"),
+    ):
+        assert url_of(connect(url), "coord:AI_1", "p/w") == expected
 
 
 # -- which server ----------------------------------------------------------------------------------

@@ -115,6 +115,7 @@ def test_the_culprit_alone_is_buried_and_the_others_take_effect_once(
     assert json.loads(letter.pop("body"))["payload"] == {"pattern": {"id": "bad"}}
     assert letter == {
         "door": "a",
+        "owner": "a",
         "instance": "a.1",
         "n": "4",
         "ms": str(fleet.clock.wall_ms),

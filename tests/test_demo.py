@@ -20,7 +20,7 @@ from rich.console import Console
 from cli import children
 from cli.board import Board
 from cli.demo import TOGETHER_SHOWN, score_text, together_rows
-from cli.measured import measure
+from cli.evaluation import measure
 from cli.output import ExitCode
 from cli.scratch import scratch_directory
 from tests.servers import python_environment, wait_for
@@ -98,7 +98,7 @@ def demo() -> Iterator[Callable[..., Demo]]:
 
 
 def test_a_demo_ends_with_what_it_measured(demo: Callable[..., Demo]) -> None:
-    one = demo("--seconds", "8", "--trainers", "2", "--json")
+    one = demo("--seconds", "12", "--trainers", "2", "--json")
     code, out, err = one.end()
     assert (code, err) == (ExitCode.OK, "")
     assert one.nothing_is_left()

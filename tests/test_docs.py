@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import typer
+from pydantic_settings import BaseSettings
 from redis import Redis
 
 from cli.main import app
@@ -24,13 +25,16 @@ from cli.serve import run_coordinator
 from coordinator import Client, Cursor, Settings
 from coordinator import errors as errors_module
 from coordinator.dispatch import ROUTES
+from coordinator.doors import gateway_door
+from coordinator.gateway import GatewaySettings
 from coordinator.keys import Keys
-from coordinator.messages import HUB, OPERATOR, Envelope, decode_push
+from coordinator.messages import GATEWAY, HUB, OPERATOR, Envelope, decode_push
 from tests.fleet import FleetUnderTest, Pushes
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
 PROTOCOL = REPOSITORY / "docs" / "protocol.md"
+SECURITY = REPOSITORY / "docs" / "security.md"
 EXAMPLE = REPOSITORY / "examples" / "own_trainer.py"
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("**/*.md")])
 LIMIT_S = 20.0
@@ -145,15 +149,21 @@ def test_the_test_in_the_readme_passes() -> None:
     found[0]()
 
 
-def test_the_configuration_table_equals_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("document", "settings"), [(README, Settings), (SECURITY, GatewaySettings)]
+)
+def test_the_configuration_table_equals_the_settings(
+    document: Path, settings: type[BaseSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", "/home/me")
+    prefix = settings.model_config["env_prefix"]
     expected = []
-    for name, field in Settings.model_fields.items():
+    for name, field in settings.model_fields.items():
         default = field.get_default(call_default_factory=True, validated_data={})
         shown = "none" if default is None else f"`{default}`".replace("/home/me", "~")
-        expected.append([f"`COORD_{name.upper()}`", shown, field.description])
-    assert table(README, "variable", "default", "meaning") == expected
+        expected.append([f"`{prefix}{name.upper()}`", shown, field.description])
+    assert table(document, "variable", "default", "meaning") == expected
 
 
 def command_lines() -> dict[str, str]:
@@ -204,8 +214,12 @@ def fleet_with_dead_letters(redis: Redis) -> FleetUnderTest:
     fleet.join("AI_Node_2", specialization="security")
     body = json.dumps(next(e for e in SENT if e["message_type"] == "pattern_share"))
     for letter in LETTERS:
-        fields = {"door": "AI_Node_1", "instance": "i", "n": 1, "ms": 1, "error": "e", "body": body}
+        fields = {"door": "AI_Node_1", "owner": "AI_Node_1", "instance": "i", "n": 1, "ms": 1}
+        fields |= {"error": "e", "body": body}
         redis.xadd(fleet.keys.dead, fields, id=letter)  # type: ignore[arg-type]
+    for artifact in (e["payload"] for e in SENT if e["message_type"] == "payload"):
+        key = fleet.keys.artifact("AI_Node_1", artifact["artifact"])
+        redis.set(key, bytes(artifact["bytes"]))
     return fleet
 
 
@@ -231,7 +245,8 @@ def test_every_example_is_accepted(redis: Redis) -> None:
             fleet.say("AI_Node_1", "hello", n=1000)  # it has said goodbye
         if message["message_type"] == "retry":
             fleet.pass_time(61)  # nobody has the skills, and the session fails
-        fleet.write(sender, in_this_fleet(message, fleet), instance=f"{sender}.1", n=100 + n)
+        door = gateway_door("g1") if sender == GATEWAY else sender
+        fleet.write(door, in_this_fleet(message, fleet), instance=f"{sender}.1", n=100 + n)
         fleet.run()
         refused = [event for event in fleet.events() if event["kind"] == "refused"]
         assert refused == [], message["message_type"]
@@ -294,7 +309,7 @@ def test_the_other_examples_are_what_they_seem() -> None:
 def error_codes() -> set[str]:
     """Every code that the coordinator's source gives to an error."""
     codes = set()
-    for path in sorted((REPOSITORY / "coordinator").glob("*.py")):
+    for path in sorted((REPOSITORY / "coordinator").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(), str(path))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "BadMessage":
                 codes |= {part.value for part in node.args[:1] if isinstance(part, ast.Constant)}
@@ -311,13 +326,24 @@ def error_codes() -> set[str]:
     return codes
 
 
+def words_of_the_gateway() -> set[str]:
+    """Every string in the gateway's source."""
+    return {
+        node.value
+        for path in sorted((REPOSITORY / "coordinator" / "gateway").glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(), str(path)))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
 def test_every_type_and_every_code_is_there() -> None:
     text = prose(PROTOCOL)
     for word in [*ROUTES, *OF_THE_HUB, *error_codes(), HUB, OPERATOR, "gap"]:
         assert f"`{word}`" in text or f"### {word}\n" in text, f"{word} is not in {PROTOCOL.name}"
-    assert {row[0].strip("`") for row in table(PROTOCOL, "code", "what is wrong", "the cure")} <= (
-        error_codes()
-    )
+    codes = {row[0].strip("`") for row in table(PROTOCOL, "code", "what is wrong", "the cure")}
+    assert codes <= error_codes()
+    rows = table(PROTOCOL, "gateway's code", "what is wrong", "what to do")
+    assert {row[0].strip("`") for row in rows} <= words_of_the_gateway()
     assert {"too_large", "rejoin", "id_taken", "internal", "bad_entry"} <= error_codes()
 
 

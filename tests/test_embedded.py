@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import redis
 from redis import Redis
 
 from coordinator import embedded
-from coordinator.connection import connect
+from coordinator.connection import connect, redact
 from coordinator.embedded import Endpoint
 from coordinator.errors import CoordError, ServerUnusable
 from coordinator.processes import start_time, start_time_by_ps
@@ -50,6 +51,7 @@ def starter(state_dir: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]
 
 
 def said(process: subprocess.Popen[str]) -> Endpoint:
+    """The endpoint without its password, which is in no record."""
     assert process.stdout is not None
     return Endpoint.model_validate_json(process.stdout.readline())
 
@@ -94,6 +96,7 @@ def test_starts_with_what_a_fleet_needs(state_dir: Path) -> None:
     assert settings["logfile"] == str(state_dir / "server.log")
     assert settings["hash-max-listpack-value"] == "512"
     assert "pubsub 67108864 33554432 60" in settings["client-output-buffer-limit"]
+    assert settings["aclfile"] == str(state_dir / "users.acl")
     assert embedded.find(state_dir) == endpoint
 
 
@@ -103,10 +106,103 @@ def test_only_its_user_can_reach_anything(state_dir: Path) -> None:
     try:
         assert inside.stat().st_mode & 0o777 == 0o700
         assert endpoint.socket_path.stat().st_mode & 0o777 == 0o700
-        for name in ("endpoint.json", "server.lock", "start.lock", "server.log"):
-            assert (inside / name).stat().st_mode & 0o777 == 0o600, name
+        with client(endpoint) as server:
+            server.acl_save()
+        files = [path for path in inside.iterdir() if path.is_file()]
+        names = ["endpoint.json", "server.lock", "start.lock", "server.log"]
+        names += ["operator.secret", "users.acl"]
+        modes = {path.name: path.stat().st_mode & 0o777 for path in files}
+        assert modes == dict.fromkeys(names, 0o600)
     finally:
         embedded.stop(inside)
+
+
+# -- its users -------------------------------------------------------------------------------------
+
+
+def password(state_dir: Path) -> str:
+    return (state_dir / "operator.secret").read_text().strip()
+
+
+def test_nobody_does_anything_without_the_login(state_dir: Path) -> None:
+    endpoint = embedded.start(state_dir)
+    for login in ("", "default:x@", "operator:x@", ":x@"):
+        with (
+            connect(f"unix://{login}{endpoint.socket_path}") as stranger,
+            pytest.raises(redis.AuthenticationError),
+        ):
+            stranger.ping()
+    with client(endpoint) as server:
+        assert server.acl_whoami() == "operator"
+        assert [user.split()[1:3] for user in server.acl_list()] == [
+            ["default", "off"],
+            ["operator", "on"],
+        ]
+    assert len(password(state_dir)) >= 43
+
+
+def test_the_password_is_shown_nowhere(state_dir: Path) -> None:
+    endpoint = embedded.start(state_dir)
+    command = Path(f"/proc/{endpoint.pid}/cmdline").read_bytes()
+    files = [path for path in state_dir.iterdir() if path.is_file()]
+    holders = [path.name for path in files if password(state_dir) in path.read_text()]
+    assert password(state_dir) in endpoint.url
+    assert password(state_dir) not in redact(endpoint.url)
+    assert password(state_dir) not in repr(endpoint)
+    assert password(state_dir).encode() not in command
+    assert holders == ["operator.secret"]
+
+
+def test_the_login_and_saved_users_outlive_the_server(state_dir: Path) -> None:
+    first = embedded.start(state_dir)
+    with client(first) as server:
+        server.execute_command("ACL SETUSER", "coord:AI_1", "on", "nopass", "~x", "+get")
+        server.execute_command("ACL SETUSER", "default", "on", "nopass", "~*", "+@all")
+        server.execute_command("ACL SETUSER", "operator", "-@dangerous", "+acl", "+info")
+        server.acl_save()
+    os.kill(first.pid, signal.SIGKILL)
+    wait_for(lambda: has_ended(first))
+    second = embedded.start(state_dir)
+    assert second.url == first.url
+    with client(second) as server:
+        users = {user.split()[1]: user for user in server.acl_list()}
+    assert set(users) == {"default", "operator", "coord:AI_1"}
+    assert " off " in users["default"]
+    assert "+@all" in users["operator"]
+    assert "~x" in users["coord:AI_1"]
+
+
+def test_a_server_that_refuses_the_login_is_not_doubled_and_can_be_stopped(
+    state_dir: Path,
+) -> None:
+    endpoint = embedded.start(state_dir)
+    (state_dir / "operator.secret").unlink()
+    assert embedded.find(state_dir) is None
+    with pytest.raises(ServerUnusable, match=r"refuses the login in .*operator\.secret.*fuser -k"):
+        embedded.start(state_dir)
+    assert servers_of(state_dir) == [endpoint.pid]
+    assert embedded.stop(state_dir) is True
+    assert has_ended(endpoint)
+    with client(embedded.start(state_dir)) as server:
+        assert server.ping()
+
+
+def test_a_server_of_an_older_coord_is_told_from_one_that_is_silent(state_dir: Path) -> None:
+    """It has no users, and its record is of another form."""
+    endpoint = embedded.start(state_dir)
+    with client(endpoint) as server:
+        server.execute_command("ACL SETUSER", "default", "on", "nopass", "~*", "&*", "+@all")
+        server.acl_deluser("operator")
+    (state_dir / "endpoint.json").write_text('{"url": "unix:///x", "pid": 1}')
+    for use in (embedded.start, embedded.stop):
+        with pytest.raises(ServerUnusable, match="older coord: end it by `fuser -k -TERM"):
+            use(state_dir)
+    os.kill(endpoint.pid, signal.SIGTERM)
+    wait_for(lambda: has_ended(endpoint))
+    assert embedded.start(state_dir).pid != endpoint.pid
+
+
+# -- its process -----------------------------------------------------------------------------------
 
 
 def test_the_server_has_a_session_of_its_own(state_dir: Path) -> None:
@@ -126,7 +222,7 @@ def test_a_killed_starter_leaves_a_server_that_is_adopted(state_dir: Path) -> No
         left = said(process)
         process.kill()
         process.wait()
-    assert embedded.start(state_dir) == left
+    assert embedded.start(state_dir).run_id == left.run_id
     assert servers_of(state_dir) == [left.pid]
 
 
@@ -145,7 +241,7 @@ def test_a_starter_killed_before_it_recorded_the_server(
     assert embedded.start(state_dir).pid == orphan
 
 
-@pytest.mark.parametrize("text", [None, "", "{", '{"url": "unix:///x", "pid": "?"}', "\0\xff"])
+@pytest.mark.parametrize("text", [None, "", "{", '{"socket_path": "/x", "pid": "?"}', "\0\xff"])
 def test_a_lost_or_broken_endpoint_file_costs_nothing(state_dir: Path, text: str | None) -> None:
     first = embedded.start(state_dir)
     path = state_dir / "endpoint.json"
@@ -157,7 +253,8 @@ def test_a_lost_or_broken_endpoint_file_costs_nothing(state_dir: Path, text: str
 
 
 @pytest.mark.parametrize(
-    "change", [{"started": "1"}, {"run_id": "0" * 40}, {"pid": os.getpid()}, {"url": "unix:///no"}]
+    "change",
+    [{"started": "1"}, {"run_id": "0" * 40}, {"pid": os.getpid()}, {"socket_path": "/no"}],
 )
 def test_an_endpoint_that_is_wrong_in_one_thing_is_not_believed(
     state_dir: Path, change: dict[str, object]
@@ -248,7 +345,10 @@ def test_a_server_that_was_not_tied_survives(state_dir: Path) -> None:
         endpoint = said(process)
         process.kill()
         process.wait()
-    with client(endpoint) as server:
+    found = embedded.find(state_dir)
+    assert found is not None
+    assert found.run_id == endpoint.run_id
+    with client(found) as server:
         assert server.ping()
 
 

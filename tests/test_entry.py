@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import time
@@ -13,13 +14,13 @@ from redis import ConnectionError as Disconnected
 from redis import Redis
 
 from coordinator.clock import SystemClock
+from coordinator.jobs import ENTRY_FUNCTION
 from coordinator.keys import Keys
 from coordinator.settings import Settings
 from coordinator.work import Attempt, Unit
 from tests.fleet import ManualClock
 from workers.entry import Report, run_attempt, run_unit
-from workers.job import ENTRY_FUNCTIONS, Host
-from workers.shared import ARTIFACT_MAX_BYTES
+from workers.job import Host
 from workers.skills.registry import all_skills
 from workers.skills.skill import Output, UnitContext
 
@@ -178,7 +179,7 @@ TOO_LARGE = {"large": "x" * 4096}
         (lambda *_: TOO_LARGE, "bytes; at most 4096 are allowed; put what is large into an artif"),
         (lambda _, c: c.workspace.put("k", TOO_LARGE) or {}, "at most 4096 are allowed"),
         (lambda _, c: c.workspace.put("two words", 1) or {}, "is not a word"),
-        (lambda _, c: c.artifacts.put(bytes(ARTIFACT_MAX_BYTES + 1)), "is too large; the most is"),
+        (lambda _, c: c.artifacts.put(bytes(16 * 1024 * 1024 + 1)), "is too large; the most is"),
         (lambda _, c: c.artifacts.get("AI_1:" + "0" * 64), "is gone"),
         (lambda _, c: c.artifacts.get("AI_1"), "is no artifact's reference"),
     ],
@@ -221,9 +222,31 @@ def test_artifacts_are_kept_for_a_while_and_checked(redis: Redis, attempted: Att
     assert (ai_id, kept["data"]) == ("AI_1", b"data")
     key = KEYS.artifact(ai_id, sha256)
     assert 3_500_000 < redis.pttl(key) <= 3_600_000
+    (instance, n, told), (_, last, _) = sent(redis)
+    assert (instance, n, last) == ("host.1.x/s-1/1", 1, 2)
+    assert told["message_type"] == "payload"
+    assert told["payload"] == {"artifact": sha256, "bytes": 4, "share": True}
     redis.set(key, b"other")
     reason = attempted(lambda _, c: c.artifacts.get(kept["reference"]))["reason"]
     assert "holds something else" in reason
+
+
+def test_an_artifact_of_another_is_read_where_it_is_shared(
+    redis: Redis, attempted: Attempted
+) -> None:
+    stored(redis, 1)
+    sha256 = hashlib.sha256(b"data").hexdigest()
+    redis.set(KEYS.artifact("AI_2", sha256), b"not ours to read")
+    got: list[bytes] = []
+
+    def get(_: Unit, context: UnitContext) -> Output:
+        got.append(context.artifacts.get(f"AI_2:{sha256}"))
+        return {}
+
+    assert "is gone, or there was no room" in attempted(get)["reason"]
+    redis.set(KEYS.artifact("", sha256), b"data")
+    assert attempted(get)["outcome"] == "completed"
+    assert got == [b"data"]
 
 
 @pytest.fixture
@@ -313,4 +336,4 @@ def test_a_result_that_cannot_be_sent_in_time_is_still_returned(redis: Redis) ->
 
 
 def test_the_entry_function_is_the_one_that_jobs_name() -> None:
-    assert {f"{run_unit.__module__}.{run_unit.__name__}"} == ENTRY_FUNCTIONS
+    assert f"{run_unit.__module__}.{run_unit.__name__}" == ENTRY_FUNCTION

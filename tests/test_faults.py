@@ -246,7 +246,7 @@ def without_new_token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def without_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Fleet, "take_number", lambda self, door, instance, n: True)
+    monkeypatch.setattr(Fleet, "take_number", lambda self, speaker, n: True)
 
 
 @pytest.mark.parametrize(

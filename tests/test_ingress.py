@@ -10,6 +10,7 @@ import pytest
 from redis import Redis
 
 from coordinator.coordinator import Coordinator
+from coordinator.doors import Speaker
 from coordinator.ingress import COLD_COUNT, Entry, Ingress, read_entry
 from coordinator.keys import Keys
 from coordinator.settings import Settings
@@ -51,25 +52,50 @@ def entrance(redis: Redis) -> Entrance:
 
 
 @pytest.mark.parametrize(
-    ("fields", "expected"),
+    ("fields", "instance", "n", "body"),
     [
-        ({b"body": b"x", b"instance": b"i", b"n": b"7"}, ("i", 7, b"x")),
-        ({}, ("", 0, b"")),
-        ({b"n": b"-1"}, ("", 0, b"")),
-        ({b"n": b"1.5"}, ("", 0, b"")),
-        ({b"n": b"seven"}, ("", 0, b"")),
-        ({b"n": "٣".encode()}, ("", 0, b"")),
-        ({b"n": b"9" * 18}, ("", 10**18 - 1, b"")),
-        ({b"n": b"9" * 19}, ("", 0, b"")),
-        ({b"instance": b"\xff" * 2}, ("��", 0, b"")),
-        ({b"instance": b"i" * 200}, ("i" * 128, 0, b"")),
-        ({b"own": b"field"}, ("", 0, b"")),
+        ({b"body": b"x", b"instance": b"i", b"n": b"7"}, "i", 7, b"x"),
+        ({}, "", 0, b""),
+        ({b"instance": b"i"}, "i", 0, b""),
+        ({b"n": b"7"}, "", 7, b""),
+        ({b"n": b"-1"}, "", 0, b""),
+        ({b"n": b"1.5"}, "", 0, b""),
+        ({b"n": b"seven"}, "", 0, b""),
+        ({b"n": "٣".encode()}, "", 0, b""),
+        ({b"n": b"9" * 18}, "", 10**18 - 1, b""),
+        ({b"n": b"9" * 19}, "", 0, b""),
+        ({b"instance": b"\xff" * 2}, "��", 0, b""),
+        ({b"instance": b"i" * 200}, "i" * 128, 0, b""),
+        ({b"own": b"field"}, "", 0, b""),
+        ({b"ai": b"b"}, "", 0, b""),
     ],
 )
 def test_any_entry_can_be_read(
-    fields: dict[bytes, bytes], expected: tuple[str, int, bytes]
+    fields: dict[bytes, bytes], instance: str, n: int, body: bytes
 ) -> None:
-    assert read_entry("a", b"1-1", fields) == Entry("a", b"1-1", *expected)
+    is_sound = bool(instance) and n > 0
+    expected = Entry("a", b"1-1", Speaker("a", instance), n, body, is_sound)
+    assert read_entry("a", b"1-1", fields) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "owner", "n", "is_sound"),
+    [
+        ({b"ai": b"a", b"n": b"7"}, "a", 7, True),
+        ({b"ai": b"a"}, "a", 0, True),
+        ({b"ai": b"a", b"n": b"seven"}, "a", 0, True),
+        ({b"n": b"7"}, "gateway", 7, True),
+        ({}, "gateway", 0, False),
+        ({b"ai": b"operator", b"n": b"7"}, "gateway", 7, False),
+        ({b"ai": b"\xff", b"n": b"7"}, "gateway", 7, False),
+        ({b"ai": b"x" * 200}, "gateway", 0, False),
+    ],
+)
+def test_any_entry_of_a_gateway_can_be_read(
+    fields: dict[bytes, bytes], owner: str, n: int, is_sound: bool
+) -> None:
+    entry = read_entry("gw:g", b"1-1", {b"instance": b"i", **fields})
+    assert entry == Entry("gw:g", b"1-1", Speaker(owner, "i"), n, b"", is_sound)
 
 
 def test_nothing_there(entrance: Entrance) -> None:

@@ -15,6 +15,7 @@ from coordinator.job_watch import LOOKED_AT_ONCE
 from tests.fleet import FleetUnderTest
 
 UNIT = [{"name": "u", "kind": "k", "tries": 1}]
+REQUEST = {"type": "feature_development", "participants": 1, "plan": UNIT}
 
 
 @pytest.fixture
@@ -64,14 +65,22 @@ def test_a_job_that_began_is_running(fleet: FleetUnderTest) -> None:
     assert fleet.unit(f"{s}-1")["state"] == "running"
 
 
-def test_a_result_on_its_way_comes_first(redis: Redis) -> None:
+@pytest.mark.parametrize(
+    ("joined_by", "comes_by"),
+    [("", ""), ("g1", ""), ("g1", "g1")],
+    ids=["Redis", "both", "gateway"],
+)
+def test_a_result_on_its_way_comes_first(redis: Redis, joined_by: str, comes_by: str) -> None:
+    """Whether by the door of the AI's agent, or of its work-horse."""
     fleet = FleetUnderTest(redis, lease_s=3600, batch_max_messages=1)
-    fleet.join("a", skills=["k"])
-    s = fleet.collaborate("a", plan=UNIT)
+    fleet.join("a", skills=["k"], gateway=joined_by)
+    fleet.say("a", "collaboration_request", REQUEST, gateway=joined_by)
+    fleet.run()
+    s = str(fleet.told("a", "collaboration_update")[-1]["session_id"])
     end(fleet, f"{s}-1", "failed")
     for _ in range(3):
-        fleet.say("a", "heartbeat")
-    fleet.say("a", "work_result", result_of(s))
+        fleet.say("a", "heartbeat", instance="a.1/u/1", gateway=comes_by)
+    fleet.say("a", "work_result", result_of(s), instance="a.1/u/1", gateway=comes_by)
     for _ in range(3):
         fleet.clock.advance(1.5)
         fleet.coordinator.step()

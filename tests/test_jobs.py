@@ -87,3 +87,16 @@ def test_the_queue_of_who_left_is_no_longer_listed(redis: Redis) -> None:
     fleet.say("b", "goodbye")
     fleet.run()
     assert redis.smembers("rq:queues") == {b"rq:queue:coord.ai.a"}
+
+
+def test_what_rq_lists_of_who_left_goes_and_stays_if_it_comes_back(redis: Redis) -> None:
+    fleet = FleetUnderTest(redis)
+    lists = [f"rq:{name}:coord.ai.a" for name in ("wip", "finished", "failed")]
+    fleet.join("a")
+    for name in lists:
+        redis.zadd(name, {"job": 1})
+    fleet.say("a", "goodbye")
+    fleet.run()
+    assert {redis.ttl(name) for name in lists} == {300}
+    fleet.join("a")
+    assert {redis.ttl(name) for name in lists} == {-1}

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.alone import CacheAlone, SchedulerAlone
 from workers.problems import find_joint_problem
 from workers.problems.cpu import CONTEXT_SWITCH_US, RoundRobin
 from workers.problems.file_system import FILE_SHIFT, BufferCache, lru_misses, policy_misses
@@ -27,12 +28,10 @@ from workers.problems.joint import (
     REFERENCES,
     SCHEDULER,
     WORKLOADS,
-    CacheAlone,
     CacheAndScheduler,
     LeastRecentlyUsed,
     Outcome,
     Process,
-    SchedulerAlone,
     bound_s,
     load_workload,
     recorded_process,

@@ -7,8 +7,7 @@ import asyncio
 import pytest
 
 from coordinator.errors import CoordError
-from coordinator.feed import StreamName
-from coordinator.mailbox import Mailbox, Message
+from coordinator.mailbox import Mailbox, Message, StreamName
 from tests.clients import in_loop
 
 

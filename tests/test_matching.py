@@ -18,7 +18,9 @@ def fleet() -> Fleet:
     fleet = Fleet(members=Members())
     for name in NAMES:
         profile = {"skills": ["k"]}
-        fleet.ais[name] = Ai(name, "audio", ["audio_mixing"], f"{name}.1", profile, 0, 0, 0, 0.0)
+        fleet.ais[name] = Ai(
+            name, "audio", ["audio_mixing"], f"{name}.1", name, profile, 0, 0, 0, 0.0
+        )
         fleet.members[name] = Member()
     return fleet
 
@@ -107,5 +109,5 @@ def test_who_is_drained_is_given_nothing(fleet: Fleet) -> None:
 
 def test_who_is_capable_of_a_feature(fleet: Fleet) -> None:
     asked = a_session(initiator="a", declined={"b": ""}, requirements={"feature": "audio_mixer"})
-    fleet.ais["d"] = Ai("d", "graphics", ["code_generation"], "d.1", {}, 0, 0, 0, 0.0)
+    fleet.ais["d"] = Ai("d", "graphics", ["code_generation"], "d.1", "d", {}, 0, 0, 0, 0.0)
     assert [ai.id for ai in capable(asked, fleet)] == ["c"]

@@ -55,7 +55,9 @@ def test_all_else_is_the_problem_s_own() -> None:
 
 
 def test_other_workloads_and_bad_values_are_refused() -> None:
-    with pytest.raises(ProblemError, match="unknown workload 'north': there are training, validation,"):
+    with pytest.raises(
+        ProblemError, match="unknown workload 'north': there are training, validation,"
+    ):
         Overall(Hill()).evaluate(VALUES, "north")
     with pytest.raises(ProblemError, match="missing parameter 'y'"):
         Overall(Hill()).evaluate({"x": 0.5}, TRAINING)

@@ -11,10 +11,10 @@ import pytest
 from coordinator import AsyncClient, Message
 from coordinator.specializations import capabilities_of
 from coordinator.testing import FakeFleet
+from coordinator.work import END_STATES
 from tests.clients import in_loop, receive_until
 from workers.partner import (
     EFFORT,
-    END_STATES,
     SEEK_EVERY_S,
     Answer,
     Partner,

@@ -23,7 +23,7 @@ SKILLS = [
 
 def ai(name: str, specialization: str = "audio", skills: list[str] | None = None) -> Ai:
     profile = {"skills": SKILLS if skills is None else skills}
-    return Ai(name, specialization, [], f"{name}.1", profile, 0, 0, 0, 0.0)
+    return Ai(name, specialization, [], f"{name}.1", name, profile, 0, 0, 0, 0.0)
 
 
 def session(kind: str, **more: Any) -> Session:

@@ -39,6 +39,7 @@ def test_hello_registers(fleet: FleetUnderTest) -> None:
             "specialization": "audio",
             "capabilities": json.dumps(capabilities, separators=(",", ":")),
             "instance": "a.1",
+            "door": "a",
             "joined_ms": str(BEGINNING_MS),
             "heartbeat_ms": str(BEGINNING_MS),
             "status": "ready",
@@ -55,6 +56,7 @@ def test_hello_registers(fleet: FleetUnderTest) -> None:
         "specialization": "audio",
         "capabilities": capabilities,
         "instance": "a.1",
+        "door": "a",
         "joined_ms": BEGINNING_MS,
         "profile": {
             "specialization": "audio",

@@ -11,8 +11,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -20,9 +20,9 @@ from redis import Redis
 from typer.testing import CliRunner, Result
 
 from cli.children import Child, start
+from cli.foreground import OneLine
 from cli.main import app
 from cli.output import ExitCode
-from cli.serve import OneLine
 from coordinator import embedded
 from coordinator.connection import connect
 from coordinator.keys import Keys
@@ -41,7 +41,9 @@ class Serve:
             [sys.executable, "-m", "cli.main", "serve", *arguments],
             stderr=subprocess.PIPE,
             text=True,
-            env=python_environment(COORD_LEADER_LEASE_S="1", **environment),
+            env=python_environment(
+                COORD_LEADER_LEASE_S="1", COORD_GATEWAY_LISTEN="127.0.0.1:0", **environment
+            ),
         )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read)
@@ -301,6 +303,33 @@ def test_up_twice_doubles_nothing_and_down_ends_all(state_dir: Path) -> None:
     assert all(start_time(pid) is None for pid in pids)
     assert embedded.find(state_dir) is None
     assert "no fleet was running" in coord("down", *at).stdout
+
+
+def holders(secret: bytes, paths: Iterable[Path]) -> list[Path]:
+    found = []
+    for path in paths:
+        with suppress(OSError):  # a directory, or gone by now
+            if secret in path.read_bytes():
+                found.append(path)
+    return found
+
+
+def test_the_operators_password_is_shown_nowhere(state_dir: Path) -> None:
+    at = ("--state-dir", str(state_dir))
+    try:
+        said = coord("up", "--trainers", "1", *at).output
+        endpoint = embedded.find(state_dir)
+        assert endpoint is not None
+        said += "".join(coord(command, *at).output for command in ("doctor", "status", "ais"))
+        secret = endpoint.password.get_secret_value().encode()
+        commands = holders(secret, Path("/proc").glob("[0-9]*/cmdline"))
+        files = holders(secret, state_dir.rglob("*"))
+    finally:
+        coord("down", *at)
+    assert commands == []
+    assert [path.name for path in files] == ["operator.secret"]
+    assert secret.decode() not in said
+    assert "AI_Node_1 is the user operator" in said
 
 
 def test_down_leaves_a_server_that_up_did_not_start(state_dir: Path) -> None:

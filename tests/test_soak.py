@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.soak import LOOK_EVERY_S, SETTINGS, SLACK_S, Gone, Outage, Story
+from bench.soak_story import LOOK_EVERY_S, SETTINGS, SLACK_S, Gone, Outage, Story
 
 UNIT = {"session_id": "s", "unit_id": "s-1"}
 LEASE_END_S = 100.0

@@ -9,7 +9,8 @@ import pytest
 import redis as redis_py
 from redis import Redis
 
-from coordinator.effects import Answer, Broadcast, Deliver, Event, Note, Write
+from coordinator.doors import Speaker
+from coordinator.effects import Ask, Broadcast, Deliver, Event, Note, Write
 from coordinator.errors import LeaseLost
 from coordinator.fleet import Ai, Begin, Fleet, Member, Numbered
 from coordinator.keys import Keys
@@ -26,7 +27,7 @@ NOW_MS = 5000
 @pytest.fixture
 def fleet() -> Fleet:
     """An AI ``a`` that is there, an AI ``b`` that is away, and numbers well under way."""
-    here = Ai("a", "audio", [], "a.1", {}, 0, 0, 0, 0.0)
+    here = Ai("a", "audio", [], "a.1", "a", {}, 0, 0, 0, 0.0)
     return Fleet(
         epoch="e2",
         log=Numbered(10, 1000),
@@ -149,20 +150,20 @@ def test_an_event(batch: Batch, fleet: Fleet) -> None:
 
 
 def test_notes_and_answers_write_nothing(batch: Batch) -> None:
-    asked = Answer("a", "a.1", "m1", Query(what="counts"))
+    asked = Ask("a", "a.1", "m1", Query(what="counts"))
     batch.add([Note("a line"), asked])
-    assert (batch.notes, batch.answers, batch.commands()) == (["a line"], [asked], [])
+    assert (batch.notes, batch.asked, batch.commands()) == (["a line"], [asked], [])
 
 
 def test_what_was_taken_goes_and_numbers_and_totals_are_written_once(batch: Batch) -> None:
     batch.take("a", b"1-1")
-    batch.number("a", "a.1", 1)
+    batch.number(Speaker("a", "a.1"), 1)
     batch.count("hello")
     batch.take("a", b"2-1")
-    batch.number("a", "a.1", 2)
+    batch.number(Speaker("a", "a.1"), 2)
     batch.count("hello")
     batch.take("b", b"3-1")
-    batch.number("b", "b.1", 7)
+    batch.number(Speaker("b", "b.1"), 7)
     batch.count("heartbeat")
     assert not batch.is_empty
     assert batch.commands() == [

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis import Redis
 from rq import Queue
 from rq.job import JobStatus
 from rq.results import Result
@@ -25,7 +24,8 @@ from coordinator.settings import Settings
 from tests.clients import RealFleet
 from tests.servers import python_environment, wait_for
 from tests.trainers import Start, instance, is_gone, put_job
-from workers.worker import TrainerWorker, run_trainer, url_of
+from workers.launch import training_environment
+from workers.worker import TrainerWorker, run_trainer
 
 # -- its life --------------------------------------------------------------------------------------
 
@@ -72,7 +72,26 @@ def test_told_to_stop_it_says_goodbye_and_nothing_is_left(
     goodbyes = [m for m in fleet.log() if m["sender_id"] == ai and m["message_type"] == "goodbye"]
     assert [m["payload"] for m in goodbyes] == [{"reason": "the trainer was stopped"}]
     assert "Traceback" not in trainer.said()
-    assert not fleet.redis.sismember("rq:workers", f"rq:worker:{ai}")
+    assert fleet.redis.hexists(f"rq:worker:coord.ai.{ai}", "death")
+    assert not fleet.redis.sismember("rq:workers", f"rq:worker:coord.ai.{ai}")
+
+
+def test_training_is_not_told_how_to_reach_the_server(start: Start, ai: str) -> None:
+    trainer = start(ai, "file_system")
+    told = [Path(f"/proc/{pid}/environ").read_bytes() for pid in (trainer.agent, trainer.training)]
+    assert [b"RQ_REDIS_URL=" in environment for environment in told] == [True, False]
+    assert all(b"COORD_SPECIALIZATION=file_system" in environment for environment in told)
+
+
+def test_of_the_environment_all_that_opens_a_door_is_kept_from_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    secrets = ["RQ_REDIS_URL", "COORD_REDIS_URL", "COORD_URL"]
+    secrets += ["COORD_TOKEN", "COORD_TOKEN_FILE", "COORD_PEPPER"]
+    for name in secrets:
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("COORD_LEASE_S", "3")
+    assert {*os.environ} - {*training_environment()} == {*secrets}
 
 
 # -- jobs ------------------------------------------------------------------------------------------
@@ -101,9 +120,10 @@ def test_what_somebody_puts_on_the_queue_is_not_run_and_is_reported(
         assert reason in latest.exc_string
         assert latest.exc_string.isprintable()
         assert f"job {job.id} is not run: {latest.exc_string}" in trainer.said()
+    taken = Queue(fleet.keys.queue(ai), fleet.redis).intermediate_queue_key
+    wait_for(lambda: not fleet.redis.llen(taken), what="nothing to be set aside for running")
     assert not mark.exists()
     assert "Traceback" not in trainer.said()
-    assert not fleet.redis.llen(Queue(fleet.keys.queue(ai), fleet.redis).intermediate_queue_key)
 
 
 class Toucher:
@@ -168,27 +188,30 @@ def test_the_rq_command_says_so_too(fleet: RealFleet) -> None:
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("named", "given", "is_same"),
     [
-        "redis://:p%2Fw@example.org:6380/3",
-        "rediss://user:p%40w@example.org:6379/0",
-        "rediss://example.org:6379/1?ssl_ca_certs=%2Fca.pem&ssl_check_hostname=false",
-        "redis://example.org:6379/0",
-        "redis://h",
-        "rediss://h",
-        "unix:///tmp/a%20b.sock?db=2",
-        "unix://user:pw@/tmp/s?db=0",
+        ("redis://h:6379/0", "redis://:secret@h", True),
+        ("unix:///tmp/s?db=1", "unix://user:secret@/tmp/s?db=1", True),
+        ("redis://:secret@h", "redis://localhost:6379", False),
+        ("redis://h/1", "redis://:secret@h/0", False),
+        ("unix:///tmp/s", "redis://:secret@localhost", False),
+        ("unix:///tmp/s", "unix://user:secret@/tmp/t", False),
     ],
 )
-def test_the_url_of_a_connection_leads_to_the_same_server(url: str) -> None:
-    given = Redis.from_url(url).connection_pool
-    again = connect(url_of(connect(url))).connection_pool
-    assert again.connection_class is given.connection_class
-    tls = ("ssl_ca_certs", "ssl_check_hostname")
-    defaults = {"db": 0, "port": 6379 if "host" in given.connection_kwargs else None}
-    for name in ("host", "port", "path", "db", "username", "password", *tls):
-        ours = again.connection_kwargs.get(name) or defaults.get(name)
-        assert ours == (given.connection_kwargs.get(name) or defaults.get(name)), name
+def test_a_server_that_coord_redis_url_does_not_name_is_refused(
+    named: str, given: str, is_same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`rq worker` knows only RQ_REDIS_URL, and goes to localhost without it."""
+    monkeypatch.setenv("COORD_REDIS_URL", named)
+    if is_same:
+        TrainerWorker(["coord.ai.AI_1"], "AI_1", connection=connect(given))
+        return
+    with pytest.raises(
+        SystemExit, match=r"^coord: COORD_REDIS_URL names .*RQ_REDIS_URL"
+    ) as refused:
+        TrainerWorker(["coord.ai.AI_1"], "AI_1", connection=connect(given))
+    assert "secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_run_trainer_refuses_a_bad_id_before_it_connects() -> None:

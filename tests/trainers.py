@@ -23,15 +23,15 @@ LEASE_S = 2.0
 
 
 class Trainer:
-    """One `rq worker` process tree, and the processes in it."""
+    """One `rq worker` process tree on the server at ``url``, and the processes in it."""
 
-    def __init__(self, fleet: RealFleet, ai: str, log: Path, specialization: str = "general"):
+    def __init__(self, url: str, ai: str, log: Path, specialization: str = "general"):
         settings = Settings(lease_s=LEASE_S, specialization=specialization)
         self.log = log
         with log.open("wb") as stream:
             self.process = subprocess.Popen(
                 tied_to_parent(trainer_command(ai, "coord")),
-                env=python_environment(**trainer_environment(fleet.url, settings)),
+                env=python_environment(**trainer_environment(url, settings)),
                 stdout=stream,
                 stderr=stream,
                 start_new_session=True,
@@ -81,12 +81,13 @@ Start = Callable[..., Trainer]
 
 
 @contextmanager
-def started_trainers(fleet: RealFleet, directory: Path) -> Iterator[Start]:
+def started_trainers(directory: Path, url_for: Callable[[str], str]) -> Iterator[Start]:
     """Gives a function that starts one (its AI, its specialization); all end with the block."""
     started: list[Trainer] = []
 
     def start(ai: str, specialization: str = "general") -> Trainer:
-        started.append(Trainer(fleet, ai, directory / f"log-{len(started)}", specialization))
+        log = directory / f"log-{len(started)}"
+        started.append(Trainer(url_for(ai), ai, log, specialization))
         return started[-1]
 
     yield start

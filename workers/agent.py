@@ -24,6 +24,7 @@ from coordinator.errors import BadMessage
 from coordinator.messages import HUB
 from coordinator.processes import tied_to_parent
 from coordinator.specializations import capabilities_of
+from workers.launch import training_environment
 from workers.lines import METRICS, REFUSED_EXIT, encode_line, read_line, write_line
 from workers.partner import Partner
 from workers.problems import find_problem
@@ -94,7 +95,7 @@ class Agent:
             specialization=specialization,
             capabilities=list(dict.fromkeys([*capabilities_of(specialization), *learned])),
             settings=self._settings,
-            profile={"version": version("coord"), "trainer": True, "skills": sorted(skills)},
+            profile={"version": version("coord"), "skills": sorted(skills)},
         )
 
     async def _connect(self) -> None:
@@ -198,6 +199,7 @@ class Agent:
             stdin=PIPE,
             stdout=PIPE,
             limit=max(LINE_MAX_BYTES, 2 * self._settings.message_max_bytes),
+            env=training_environment(),
             process_group=0,  # Ctrl-C is the worker's affair
         )
         assert self._training.stdout is not None

@@ -13,6 +13,7 @@ import redis
 from rq import get_current_job
 
 from coordinator.clock import Clock, RandomIds, SystemClock, iso
+from coordinator.doors import add_entry
 from coordinator.errors import BadMessage
 from coordinator.jobs import GRACE_S
 from coordinator.keys import Keys
@@ -80,7 +81,14 @@ def run_attempt(
             outputs=patient(lambda: _read_outputs(connection, keys, unit)),
             workspace=workspace,
             knowledge=StoredKnowledge(connection, keys, patient),
-            artifacts=StoredArtifacts(connection, keys, host.ai_id, patient),
+            artifacts=StoredArtifacts(
+                connection,
+                keys,
+                host.ai_id,
+                host.settings,
+                patient,
+                lambda told: report.tell_artifact(told, until_s),
+            ),
             progress=report.progress,
             log=log.getChild(unit.kind),
         )
@@ -112,13 +120,19 @@ class Report:
             return
         told = {"progress": min(1.0, max(0.0, float(progress)))}
         try:
-            body = self._encode(self._payload("running") | told)
+            body = self._encode("work_result", self._payload("running") | told)
             self._n += 1
             self._add(body)
         except redis.RedisError as error:
             log.debug("unit %s: its progress was not told: %s", self._unit.id, error)
         took_s = self._clock.elapsed_s() - began_s
         self._next_progress_s = began_s + max(PROGRESS_EVERY_S, took_s / PROGRESS_SHARE)
+
+    def tell_artifact(self, reference: Payload, until_s: float) -> None:
+        """Tell what lies in the AI's space since now, trying until ``until_s``."""
+        body = self._encode("payload", reference)
+        self._n += 1
+        sit_out(lambda: self._add(body), until_s, self._clock)
 
     def end(
         self, output: Output, workspace: dict[str, Any], reason: str, until_s: float
@@ -130,11 +144,11 @@ class Report:
             payload = self._payload("completed") | {"output": output, "workspace": workspace}
         try:
             parse_payload(WorkResult, payload)
-            body = self._encode(payload)
+            body = self._encode("work_result", payload)
         except (BadMessage, RecursionError) as error:
             reason = one_line(f"its result cannot be sent: {error}", LONGEST_REASON)
             payload = self._payload("failed") | {"reason": reason}
-            body = self._encode(payload)
+            body = self._encode("work_result", payload)
         self._n += 1
         try:
             sit_out(lambda: self._add(body), until_s, self._clock)
@@ -151,11 +165,11 @@ class Report:
             "outcome": outcome,
         }
 
-    def _encode(self, payload: Payload) -> bytes:
+    def _encode(self, message_type: str, payload: Payload) -> bytes:
         """The message as it travels. BadMessage when it is no JSON, or too large."""
         now = iso(self._clock.now_ms())
         sender = self._host.ai_id
-        body = encode_body(encode_message(RandomIds().new(), sender, "work_result", now, payload))
+        body = encode_body(encode_message(RandomIds().new(), sender, message_type, now, payload))
         most_bytes = self._host.settings.message_max_bytes
         if len(body) > most_bytes:
             raise BadMessage(
@@ -167,11 +181,8 @@ class Report:
 
     def _add(self, body: bytes) -> None:
         """Under the number ``n``: however often it gets there, it counts once."""
-        ai_id = self._host.ai_id
-        entry = {"body": body, "instance": self._instance, "n": self._n}
         with self._redis.pipeline(transaction=False) as pipe:
-            pipe.xadd(self._keys.ingress(ai_id), cast(Any, entry))
-            pipe.sadd(self._keys.doors, ai_id)
+            add_entry(pipe, self._keys, self._host.ai_id, body, self._instance, self._n)
             pipe.execute()
 
 

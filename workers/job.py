@@ -14,13 +14,10 @@ from rq.utils import as_text
 
 from coordinator.jobs import ENTRY_FUNCTION
 from coordinator.messages import one_line
-from coordinator.outages import is_outage
+from coordinator.server_errors import is_outage
 from coordinator.settings import Settings
 
 log = logging.getLogger("rq.worker")
-
-ENTRY_FUNCTIONS: frozenset[str] = frozenset({ENTRY_FUNCTION})
-"""Dotted names of the functions that a job may name."""
 
 HOOKS = {
     "success_callback_name": "a callback",
@@ -73,7 +70,7 @@ class TrainerJob(Job):
             keywords = self.kwargs
         except DeserializationError:
             return "its data are not JSON of the form [function, null, [arguments], {}]"
-        if not isinstance(name, str) or name not in ENTRY_FUNCTIONS:
+        if name != ENTRY_FUNCTION:
             return one_line(f"{name} is not a function that trainers run")
         if instance is not None or keywords != {} or not _is_call(arguments):
             return f"{name} takes the id of a unit and the number of an attempt, and nothing else"

@@ -1,11 +1,22 @@
-"""How a trainer is started as a process of its own."""
+"""How a trainer's processes are started, and what each of them is told."""
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import get_args
+
+from pydantic import SecretStr
 
 from coordinator.keys import Keys
 from coordinator.settings import Settings
+
+SECRET_VARIABLES = {"RQ_REDIS_URL", "COORD_TOKEN_FILE"} | {
+    f"COORD_{name.upper()}"
+    for name, field in Settings.model_fields.items()
+    if SecretStr in get_args(field.annotation)
+}
+"""What lets whoever knows it into a fleet, or names the file of it."""
 
 
 def trainer_command(ai_id: str, namespace: str) -> list[str]:
@@ -17,10 +28,10 @@ def trainer_command(ai_id: str, namespace: str) -> list[str]:
 
 def trainer_environment(url: str, settings: Settings) -> dict[str, str]:
     """What its environment must hold beside what every process has."""
-    environment = {
-        "RQ_REDIS_URL": url,
-        "COORD_NAMESPACE": settings.namespace,
-        "COORD_SPECIALIZATION": settings.specialization,
-        "COORD_LEASE_S": f"{settings.lease_s:g}",
-    }
-    return environment | ({"COORD_TRAINER": settings.trainer} if settings.trainer else {})
+    return {"RQ_REDIS_URL": url, **settings.to_environment()}
+
+
+def training_environment() -> dict[str, str]:
+    """The environment of training, which may be a stranger's class and needs no server: ours, but
+    for what opens a door."""
+    return {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}

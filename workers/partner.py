@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from coordinator import AsyncClient, Message
 from coordinator.messages import one_line
 from coordinator.specializations import FEATURES, SEEKS, fits
+from coordinator.work import END_STATES
 from workers.problems import find_joint_problem, find_problem
 from workers.skills.policies import problem_for
 from workers.skills.skill import SkillError
@@ -21,7 +22,6 @@ SEEK_BELOW = 2
 FIRST_SOUGHT = 2
 EFFORT = {"rounds": 6, "evaluations": 40}
 """What a trainer asks of others unbidden: some seconds of work, beside their own training."""
-END_STATES = frozenset({"completed", "failed", "cancelled", "declined", "expired"})
 
 
 class Answer(NamedTuple):

@@ -1,4 +1,4 @@
-"""Search for a problem's best parameters: CMA-ES, and random search to compare it with."""
+"""Search for a problem's best parameters by CMA-ES."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Found:
     evaluations: int
 
 
-OnProgress = Callable[[Found], bool | None]
+OnProgress = Callable[[Found], None]
 
 
-class _Best:
+class Best:
     """Evaluates points of the unit cube, and keeps the best that was found."""
 
     def __init__(
@@ -72,7 +72,7 @@ def search_steps(
 
     Deterministic by `seed`. Raises ProblemError for an unknown workload or bad start values.
     """
-    best = _Best(problem, workload, start)
+    best = Best(problem, workload, start)
     yield best.found
     draw = random.Random(seed)
     population: int | None = None
@@ -95,7 +95,7 @@ def new_optimizer(mean: Sequence[float], seed: int, population_size: int | None)
     )
 
 
-def _converge(optimizer: CMA, best: _Best) -> Iterator[Found]:
+def _converge(optimizer: CMA, best: Best) -> Iterator[Found]:
     """Let one CMA-ES run until it has converged or its own best is stale."""
     own_best = -math.inf
     stale = 0
@@ -111,18 +111,6 @@ def _converge(optimizer: CMA, best: _Best) -> Iterator[Found]:
         own_best = max(own_best, reached)
 
 
-def random_steps(
-    problem: Trainable, workload: str, seed: int, start: Mapping[str, float] | None = None
-) -> Iterator[Found]:
-    """Uniform random search of the unit cube, after the start; otherwise as `search_steps`."""
-    best = _Best(problem, workload, start)
-    yield best.found
-    draw = random.Random(seed)
-    while True:
-        best.try_point([draw.random() for _ in problem.parameters])
-        yield best.found
-
-
 def search(
     problem: Trainable,
     workload: str,
@@ -133,28 +121,11 @@ def search(
 ) -> Found:
     """The best of `evaluations` (at least 1) evaluations of `search_steps`.
 
-    `on_progress` is called with the best so far after each evaluation; False ends the search.
+    `on_progress` is called with the best so far after each evaluation.
     """
-    return _run(search_steps(problem, workload, seed, start), evaluations, on_progress)
-
-
-def random_search(
-    problem: Trainable,
-    workload: str,
-    evaluations: int,
-    seed: int,
-    start: Mapping[str, float] | None = None,
-    on_progress: OnProgress | None = None,
-) -> Found:
-    """The best of `evaluations` (at least 1) evaluations of `random_steps`; see `search`."""
-    return _run(random_steps(problem, workload, seed, start), evaluations, on_progress)
-
-
-def _run(steps: Iterator[Found], evaluations: int, on_progress: OnProgress | None) -> Found:
     if evaluations < 1:
         raise ValueError(f"at least 1 evaluation is needed, not {evaluations}")
-    for found in steps:
-        goes_on = on_progress is None or on_progress(found) is not False
-        if found.evaluations >= evaluations or not goes_on:
-            break
+    for found in itertools.islice(search_steps(problem, workload, seed, start), evaluations):
+        if on_progress is not None:
+            on_progress(found)
     return found

@@ -6,16 +6,17 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
 import redis
 
+from coordinator.artifacts import SHARED
 from coordinator.keys import Keys, Kind
+from coordinator.messages import SHA256_PATTERN
 from coordinator.reads import Item, read_records
+from coordinator.settings import Settings
 from workers.skills.skill import SkillError
-
-ARTIFACT_MAX_BYTES = 16 * 1024 * 1024
-ARTIFACT_KEPT_S = 3600
 
 T = TypeVar("T")
 
@@ -74,35 +75,56 @@ class StoredKnowledge:
 
 
 class StoredArtifacts:
-    """Bytes under the name of who made them and their SHA-256."""
+    """Bytes under the name of who made them and their SHA-256.
 
-    def __init__(self, connection: redis.Redis, keys: Keys, ai_id: str, patient: Patient) -> None:
+    They are put into the AI's own space, and ``tell`` has the coordinator copy them to where
+    everybody may read them.
+    """
+
+    def __init__(
+        self,
+        connection: redis.Redis,
+        keys: Keys,
+        ai_id: str,
+        settings: Settings,
+        patient: Patient,
+        tell: Callable[[dict[str, Any]], None],
+    ) -> None:
         self._redis = connection
         self._keys = keys
         self._ai_id = ai_id
+        self._settings = settings
         self._patient = patient
+        self._tell = tell
 
     def put(self, data: bytes) -> str:
-        if len(data) > ARTIFACT_MAX_BYTES:
+        most_bytes = self._settings.artifact_max_bytes
+        if len(data) > most_bytes:
             raise SkillError(
-                f"an artifact of {len(data)} bytes is too large; the most is {ARTIFACT_MAX_BYTES}"
+                f"an artifact of {len(data)} bytes is too large; the most is {most_bytes}"
             )
         sha256 = hashlib.sha256(data).hexdigest()
         key = self._keys.artifact(self._ai_id, sha256)
-        self._patient(lambda: self._redis.set(key, data, px=ARTIFACT_KEPT_S * 1000))
+        keep_ms = int(self._settings.artifact_keep_s * 1000)
+        self._patient(lambda: self._redis.set(key, data, px=keep_ms))
+        self._tell({"artifact": sha256, "bytes": len(data), "share": True})
         return f"{self._ai_id}:{sha256}"
 
     def get(self, reference: str) -> bytes:
-        ai_id, _, sha256 = reference.partition(":")
-        if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        sha256 = reference.partition(":")[2]
+        if not re.fullmatch(SHA256_PATTERN, sha256):
             raise SkillError(f"{reference!r} is no artifact's reference: <ai>:<sha256>")
-        key = self._keys.artifact(ai_id, sha256)
-        data = cast("bytes | None", self._patient(lambda: self._redis.get(key)))
+        spaces = [self._keys.artifact(space, sha256) for space in (self._ai_id, SHARED)]
+        found = [self._patient(partial(self._redis.get, key)) for key in spaces]
+        data = next((value for value in found if value is not None), None)
         if data is None:
-            raise SkillError(f"artifact {reference} is gone; it is kept for {ARTIFACT_KEPT_S} s")
-        if hashlib.sha256(data).hexdigest() != sha256:
+            raise SkillError(
+                f"artifact {reference} is gone, or there was no room for it; one is kept for "
+                f"{self._settings.artifact_keep_s:g} s"
+            )
+        if hashlib.sha256(cast(bytes, data)).hexdigest() != sha256:
             raise SkillError(f"artifact {reference} holds something else than it says")
-        return data
+        return cast(bytes, data)
 
 
 def _value(stored: bytes) -> Any:

@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from contextlib import suppress
 from typing import Any, NoReturn
-from urllib.parse import quote, urlencode
 
 import redis
 from redis.backoff import NoBackoff
@@ -27,7 +26,8 @@ from rq.serializers import JSONSerializer
 from rq.utils import now
 from rq.worker_registration import clean_worker_registry
 
-from coordinator.connection import connect
+from coordinator.connection import connect, connection_name, redact, unusable, url_of
+from coordinator.errors import ServerUnusable
 from coordinator.keys import Keys
 from coordinator.messages import ID_RULE, is_ai_id
 from coordinator.settings import Settings
@@ -45,6 +45,7 @@ CLEAN_EVERY_S = 5
 ANSWER_LIMIT_S = 5
 """Longer than a dequeue waits; short enough that an agent hears of us when the server is frozen."""
 OUTAGE_WAIT_S = 1.0
+SERVER_MIN = (7, 0, 0)
 LOADED_BEFORE_FORKING = (run_unit,)
 """What work-horses need, numpy and all: imported once, by the process that forks them."""
 
@@ -56,7 +57,8 @@ class TrainerWorker(Worker):
     """``rq worker -w workers.TrainerWorker --name AI_Node_1 coord.ai.AI_Node_1``.
 
     The name is the AI's id, and its one queue is that AI's own: of a worker with several, RQ loses
-    a job when it is killed between taking it and noting it. Jobs carry JSON, never pickles.
+    a job when it is killed between taking it and noting it. RQ knows the worker by the name of the
+    queue, which tells it from that of another fleet. Jobs carry JSON, never pickles.
     coord's lease decides whether the name is free, not RQ, which would hold it for 8 minutes.
     """
 
@@ -74,12 +76,13 @@ class TrainerWorker(Worker):
     ) -> None:
         self.settings = settings or Settings()
         self._ends_s = None if minutes is None else time.monotonic() + minutes * 60
-        queue_name = _own_queue(queues, name, self.settings)
+        self.ai_id, queue_name = _own_queue(queues, name, self.settings)
+        _check_server(options.get("connection"), self.settings)
         options |= {"serializer": JSONSerializer, "job_class": TrainerJob}
         options |= {"queue_class": TrainerQueue, "maintenance_interval": CLEAN_EVERY_S}
         options |= {"worker_ttl": 10 * HEARTBEAT_S, "job_monitoring_interval": HEARTBEAT_S}
         options.pop("default_worker_ttl", None)
-        super().__init__([queue_name], name, **options)
+        super().__init__([queue_name], queue_name, **options)
         self._agent: AgentProcess | None = None
         self._instance = ""
         self._finished: Counter[str] = Counter()
@@ -135,7 +138,7 @@ class TrainerWorker(Worker):
             _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         if os.getppid() != self.pid:
             os._exit(1)  # it ended before prctl, which then sends nothing
-        job.host = Host(self.name, self.settings, self._instance)
+        job.host = Host(self.ai_id, self.settings, self._instance)
         super().main_work_horse(job, queue)
         os._exit(0)
 
@@ -194,8 +197,9 @@ class TrainerWorker(Worker):
             super().check_for_suspension(burst)
 
     def run_maintenance_tasks(self) -> None:
+        """Of what RQ does here: no unit is in a group of jobs, and none is scheduled by RQ."""
         with suppress(redis.RedisError):
-            super().run_maintenance_tasks()
+            self.clean_registries()
 
     # -- the server --------------------------------------------------------------------------------
 
@@ -204,10 +208,21 @@ class TrainerWorker(Worker):
         return ANSWER_LIMIT_S
 
     def _set_connection(self, connection: redis.Redis) -> redis.Redis:
-        """One that neither waits long nor sends anything twice by itself."""
-        connection.connection_pool.connection_kwargs["socket_timeout"] = self.connection_timeout
+        """One that neither waits long nor sends anything twice by itself, and is called as we are;
+        those that RQ has opened already are not."""
+        pool = connection.connection_pool
+        pool.connection_kwargs["socket_timeout"] = self.connection_timeout
+        pool.connection_kwargs["client_name"] = connection_name(self.ai_id)
+        pool.disconnect()
+        pool.reset()
         connection.set_retry(Retry(NoBackoff(), 0))
+        # RQ would ask by INFO, which an AI's own user may not; all that coord runs on have LMOVE.
+        setattr(connection, "__rq_redis_server_version", SERVER_MIN)
         return connection
+
+    def _set_ip_address(self, connection: redis.Redis) -> None:
+        """RQ would find it in CLIENT LIST, which tells of everybody."""
+        self.ip_address = "unknown"
 
     def register_birth(self) -> None:
         self.connection.delete(self.key)
@@ -262,7 +277,8 @@ class TrainerWorker(Worker):
     # -- the agent ---------------------------------------------------------------------------------
 
     def _start_agent(self) -> AgentProcess:
-        return AgentProcess(self.name, trainer_environment(url_of(self.connection), self.settings))
+        environment = trainer_environment(url_of(self.connection), self.settings)
+        return AgentProcess(self.ai_id, environment)
 
     def _look_after_agent(self) -> None:
         """Tell it that we are there, and take its news; start another one when it died, end when
@@ -298,39 +314,51 @@ def run_trainer(
 ) -> dict[str, int]:
     """Be the trainer ``ai_id`` until told to stop, or for so many minutes; what it did.
 
-    Raises ServerUnusable for a bad URL, SystemExit when the fleet refuses it.
+    Raises ServerUnusable when there is no such server, SystemExit when the fleet refuses it.
     """
+    connection = connect(url)
     worker = TrainerWorker(
         [Keys(settings.namespace).queue(ai_id)],
         ai_id,
-        connection=connect(url),
+        connection=connection,
         settings=settings,
         minutes=minutes,
     )
+    try:
+        connection.ping()
+    except redis.RedisError as error:
+        raise unusable(f"the server at {redact(url)}", error) from error
     worker.work(logging_level="WARNING")
     return worker.metrics
 
 
-def url_of(connection: redis.Redis) -> str:
-    """The URL of the server that ``connection`` talks to, with its credentials."""
-    pool = connection.connection_pool
-    options = pool.connection_kwargs
-    login = ""
-    if options.get("password"):
-        login = f"{quote(options.get('username') or '', '')}:{quote(options['password'], '')}@"
-    database = options.get("db") or 0
-    if path := options.get("path"):
-        return f"unix://{login}{quote(path)}?db={database}"
-    place = f"{login}{options.get('host')}:{options.get('port') or 6379}/{database}"
-    if not issubclass(pool.connection_class, redis.SSLConnection):
-        return f"redis://{place}"
-    tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
-    given = {name: value for name, value in tls.items() if isinstance(value, str | bool)}
-    return f"rediss://{place}?{urlencode(given)}".rstrip("?")
+def _check_server(connection: redis.Redis | None, settings: Settings) -> None:
+    """SystemExit with one sentence when another server is named by COORD_REDIS_URL: RQ, which
+    does not know of it, goes to localhost without RQ_REDIS_URL."""
+    if connection is None or settings.redis_url is None:
+        return
+    named = settings.redis_url.get_secret_value()
+    try:
+        is_same = _place(connect(named)) == _place(connection)
+    except ServerUnusable as error:
+        raise SystemExit(f"coord: {error}") from None
+    if not is_same:
+        raise SystemExit(
+            f"coord: COORD_REDIS_URL names {redact(named)}, and `rq worker`, which reads only"
+            f" RQ_REDIS_URL, has come to {redact(url_of(connection))}: set both to the same, or"
+            " use `coord trainer`"
+        )
 
 
-def _own_queue(queues: Any, name: str | None, settings: Settings) -> str:
-    """The name of a trainer's one queue. SystemExit with one sentence when it is not that."""
+def _place(connection: redis.Redis) -> tuple[Any, ...]:
+    options = connection.connection_pool.connection_kwargs
+    host, port = options.get("host"), options.get("port") or 6379
+    return options.get("path") or (host, port), options.get("db") or 0
+
+
+def _own_queue(queues: Any, name: str | None, settings: Settings) -> tuple[str, str]:
+    """The AI's id, and the name of its one queue. SystemExit with one sentence when it is not
+    that."""
     if not name or not is_ai_id(name):
         raise SystemExit(f"coord: --name must be the AI's id ({ID_RULE}), not {name!r}")
     given = [getattr(queue, "name", queue) for queue in queues]
@@ -340,4 +368,4 @@ def _own_queue(queues: Any, name: str | None, settings: Settings) -> str:
             f"coord: the trainer {name} works on its own queue alone: give {own}, "
             f"not {' '.join(given)}"
         )
-    return own
+    return name, own

@@ -1,16 +1,25 @@
-"""What people give on a command line beside words and numbers: JSON, and requirements."""
+"""What people give on a command line beside words and numbers: JSON, requirements, durations and
+secrets."""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
+from getpass import getpass
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from cli.output import plain
+from coordinator.credentials import check_token
+from coordinator.errors import CoordError
+from coordinator.secret_files import read_secret
+from coordinator.settings import MAX_KEEP_S
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def json_of(text: str, source: str) -> Any:
@@ -46,3 +55,29 @@ def requirements_of(given: Sequence[str]) -> dict[str, Any]:
         except (ValueError, RecursionError):
             requirements[name] = value
     return requirements
+
+
+def seconds_of(text: str) -> float:
+    """A duration such as 90s, 15m, 1h or 30d in seconds, or a usage error."""
+    match = re.fullmatch(r"([0-9]{1,10}(?:\.[0-9]{1,9})?)([smhd])", text)
+    seconds = float(match[1]) * _UNITS_S[match[2]] if match else MAX_KEEP_S + 1
+    if seconds > MAX_KEEP_S:
+        raise typer.BadParameter(
+            f"{plain(text, 40)!r} is no duration: write a number and s, m, h or d, as in 90s, 1h or"
+            f" 30d, at most {MAX_KEEP_S / _UNITS_S['d']:.0f}d"
+        )
+    return seconds
+
+
+def token_in(path: str) -> str:
+    """The token in a file, or on the input for ``-``, where a terminal is asked without echo."""
+    try:
+        if path != "-":
+            return check_token(read_secret(Path(path)))
+        if sys.stdin.isatty():
+            return check_token(getpass("token: "))
+        return check_token(sys.stdin.readline().rstrip("\r\n"))
+    except FileNotFoundError:
+        raise typer.BadParameter(f"--token-file: there is no file {plain(path)}") from None
+    except CoordError as error:
+        raise typer.BadParameter(f"--token-file: {error.detail}") from None

@@ -1,0 +1,75 @@
+"""The cache and the scheduler of the joint problem, each without the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from workers.problems import file_system_policy, process_manager_policy
+from workers.problems.cpu import RoundRobin, replay, shortest_remaining_first
+from workers.problems.file_system import BufferCache, belady_misses, lru_misses, policy_misses
+from workers.problems.joint import CACHE, PROGRAMS, SCHEDULER, load_workload, part, prefixed
+from workers.problems.material import development, held_out
+from workers.problems.problem import Score, check_values
+from workers.problems.process_manager import BASELINE_QUANTUM_US, CpuScheduler, mean_response_s
+
+
+class CacheAlone:
+    """The cache of the joint problem by itself: what its specialist sees, who knows no scheduler.
+
+    The same recordings, the processes one after the other, and misses / references as the cost,
+    against LRU and Belady's optimum. Parameters are named as in the joint problem; see
+    `problem.Trainable`.
+    """
+
+    name = "cache_alone"
+    cost_unit = "miss ratio"
+    parameters = prefixed(CACHE, BufferCache.parameters)
+    training_workloads = PROGRAMS
+    validation_workloads = development(PROGRAMS)
+    held_out_workloads = held_out(PROGRAMS)
+
+    def evaluate(self, values: Mapping[str, float], workload: str) -> Score:
+        """The score of the cache's values; raises ProblemError as the joint problem does."""
+        of_cache = part(CACHE, check_values(self.parameters, values))
+        costs = {}
+        for one in load_workload(workload):
+            blocks = [block for process in one.processes for block in process.blocks]
+            policy = file_system_policy.Policy(one.capacity_blocks, of_cache)
+            costs[one.name] = (
+                policy_misses(policy, blocks, (), one.capacity_blocks) / len(blocks),
+                lru_misses(blocks, (), one.capacity_blocks) / len(blocks),
+                belady_misses(blocks, (), one.capacity_blocks) / len(blocks),
+            )
+        return Score.from_costs(costs)
+
+
+class SchedulerAlone:
+    """The scheduler of the joint problem by itself: what its specialist sees, who knows no disk.
+
+    The same recordings, as if every read were a hit, and the mean response time as the cost,
+    against round robin and SRPT. Otherwise as `CacheAlone`.
+    """
+
+    name = "scheduler_alone"
+    cost_unit = "s"
+    parameters = prefixed(SCHEDULER, CpuScheduler.parameters)
+    training_workloads = PROGRAMS
+    validation_workloads = development(PROGRAMS)
+    held_out_workloads = held_out(PROGRAMS)
+
+    def evaluate(self, values: Mapping[str, float], workload: str) -> Score:
+        """The score of the scheduler's values; raises ProblemError as the joint problem does."""
+        of_scheduler = part(SCHEDULER, check_values(self.parameters, values))
+        costs = {}
+        for one in load_workload(workload):
+            arrivals_us = [process.arrival_us for process in one.processes]
+            cpu_us = [process.cpu_us for process in one.processes]
+            policy = process_manager_policy.Policy(of_scheduler)
+            costs[one.name] = (
+                mean_response_s(arrivals_us, replay(arrivals_us, cpu_us, policy)),
+                mean_response_s(
+                    arrivals_us, replay(arrivals_us, cpu_us, RoundRobin(BASELINE_QUANTUM_US))
+                ),
+                mean_response_s(arrivals_us, shortest_remaining_first(arrivals_us, cpu_us)),
+            )
+        return Score.from_costs(costs)

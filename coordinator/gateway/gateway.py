@@ -1,0 +1,332 @@
+"""The gateway as a whole: who is there, what time brings, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+import redis
+from redis.asyncio import Redis
+
+from coordinator.clock import Clock, Ids, iso
+from coordinator.doors import gateway_door
+from coordinator.gateway.binding import CannotListen, address_of, bind, tls_context
+from coordinator.gateway.connection import LINGER_S, READ_BYTES, Connection
+from coordinator.gateway.entrance import Entrance
+from coordinator.gateway.failures import Failures
+from coordinator.gateway.guest import Guest
+from coordinator.gateway.ingress_writer import IngressWriter
+from coordinator.gateway.listener import Listener
+from coordinator.gateway.login import Login, Logins
+from coordinator.gateway.metrics import Metrics
+from coordinator.gateway.rate import Buckets
+from coordinator.gateway.relay import Relay
+from coordinator.gateway.settings import GatewaySettings
+from coordinator.gateway.shared import Shared
+from coordinator.gateway.uploads import Uploads
+from coordinator.keys import Keys
+from coordinator.messages import GATEWAY, encode_message
+from coordinator.settings import Settings
+
+__all__ = ["CannotListen", "Gateway"]
+
+log = logging.getLogger("coord.gateway")
+
+LOOK_EVERY_S = 1.0
+MAX_AIS_PER_HEARTBEAT = 1000
+MAX_READS = 16
+AT_ONCE = 200
+"""So many guests are looked up by one command to the server: a longer one would hold up all."""
+END_LIMIT_S = 2.0
+CANCEL_AGAIN_S = 0.1
+
+
+class Gateway:
+    """Serves AIs that speak newline-delimited JSON over TCP, from ``run`` to the end of it.
+
+    ``connect`` makes a connection to the fleet's server that goes by the name it is given.
+    ``pepper`` is what tokens are digested with.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        fleet: Settings,
+        connect: Callable[[str], Redis],
+        clock: Clock,
+        ids: Ids,
+        pepper: bytes,
+    ) -> None:
+        self.id = ids.new()[:12]
+        self.metrics = Metrics()
+        self._settings = settings
+        self._fleet = fleet
+        self._connect = connect
+        self._clock = clock
+        self._ids = ids
+        self._pepper = pepper
+        self._keys = Keys(fleet.namespace)
+        self._tls = tls_context(settings)
+        self._sockets: list[socket.socket] = []
+        self._guests: dict[str, Guest] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failures = Failures(clock)
+        self._read_buffer = memoryview(bytearray(READ_BYTES))
+        self._n = 0
+        self._last_heartbeat = 0
+        self._beaten_s = 0.0
+        self._credentials_n: bytes | None = None
+        self._unchecked: list[Guest] = []
+        self._trouble = ""
+
+    def bind(self) -> str:
+        """Listen, if nobody did; the address, ``host:port``. Raises CannotListen."""
+        if not self._sockets:
+            self._sockets = bind(self._settings)
+        return self.address
+
+    @property
+    def address(self) -> str:
+        """Where it listens; empty before ``bind``."""
+        return address_of(self._sockets[0]) if self._sockets else ""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until ``stop`` is set. Survives every outage of the server.
+
+        At the end the clients are told ``shutting_down``; those that keep an instance can go on at
+        another gateway. Raises CannotListen, and ServerUnusable when the server will not have us.
+        """
+        self.bind()
+        connection = self._connect(f"coord-gateway:{self.id}")
+        listener = self._open(connection)
+        shared = self._shared
+        log.info("gateway %s listens on %s%s", self.id, self.address, " (TLS)" if self._tls else "")
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            work = [self._spawn(each) for each in (shared.writer.run(), shared.relay.run())]
+            work += [self._spawn(self._look_after()), *listener.start()]
+            done, _ = await asyncio.wait([stopping, *work], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            stopping.cancel()
+            listener.close()
+            await self._end()
+            with contextlib.suppress(redis.RedisError, OSError):
+                await connection.aclose()
+
+    def _open(self, connection: Redis) -> Listener:
+        """What serves the guests, and the listener that lets them in."""
+        settings, fleet, clock, keys = self._settings, self._fleet, self._clock, self._keys
+        door = gateway_door(self.id)
+        self._shared = Shared(
+            gateway_id=self.id,
+            redis=connection,
+            keys=keys,
+            fleet=fleet,
+            clock=clock,
+            ids=self._ids,
+            metrics=self.metrics,
+            writer=IngressWriter(connection, keys, door, clock, self._tell_of_room),
+            relay=Relay(connection, keys, self._guests, self._probe, self._spawn),
+            uploads=Uploads(fleet, settings.uploads_max_bytes, clock),
+            buckets=Buckets(settings.messages_per_s, settings.messages_burst, clock),
+            reads=asyncio.Semaphore(MAX_READS),
+            spawn=self._spawn,
+            lease_s=fleet.lease_s,
+        )
+        self._logins = Logins(connection, keys, self._pepper, clock)
+        return Listener(
+            self._sockets,
+            self._tls,
+            settings,
+            self.metrics,
+            self._new_connection,
+            self._opened,
+            lambda: self._shared.error_line("too_many", "there is no room; come back later", None),
+            self._spawn,
+        )
+
+    # -- coming and going --------------------------------------------------------------------------
+
+    def _new_connection(self, sock: socket.socket, address: str) -> Connection:
+        settings = self._settings
+        return Connection(
+            sock,
+            address,
+            self._read_buffer,
+            settings.keepalive_s,
+            settings.out_buffer_bytes,
+            settings.slow_reader_s,
+        )
+
+    def _opened(self, connection: Connection) -> None:
+        handshake_s = self._settings.handshake_s
+        Entrance(connection, self._shared, self._logins, self._failures, handshake_s, self._admit)
+
+    async def _admit(self, login: Login, connection: Connection) -> None:
+        """Let somebody in who has logged in, if nobody is there under this id who still lives."""
+        guest = Guest(login, connection, self._shared, self._gone)
+        while (present := self._guests.get(guest.ai)) is not None:
+            if guest.is_same_instance(present):
+                present.make_way()
+                break
+            if not await present.is_lost_soon():
+                detail = (
+                    f"{guest.ai} is connected from {present.address}, and answers; end that one, "
+                    "or take another id"
+                )
+                connection.end(self._shared.error_line("id_taken", detail, guest.ai))
+                return
+        if not connection.is_open:
+            return
+        self._guests[guest.ai] = guest
+        self.metrics.guests = len(self._guests)
+        try:
+            await self._shared.relay.subscribe(guest.ai)
+        except TimeoutError:
+            detail = "the server cannot be reached at the moment; come back later"
+            connection.end(self._shared.error_line("busy", detail, guest.ai))
+        if connection.is_open and not connection.is_ending:
+            guest.begin()
+            connection.release("login")
+        else:
+            self._gone(guest)
+
+    def _gone(self, guest: Guest) -> None:
+        if self._guests.get(guest.ai) is guest:
+            del self._guests[guest.ai]
+            self.metrics.guests = len(self._guests)
+            self._spawn(self._shared.relay.unsubscribe(guest.ai))
+
+    def _probe(self, ai: str) -> None:
+        """Somebody wants this id at another gateway."""
+        guest = self._guests.get(ai)
+        if guest is not None:
+            guest.probe()
+
+    def _tell_of_room(self) -> None:
+        for guest in list(self._guests.values()):
+            guest.writer_has_room()
+
+    # -- what time brings --------------------------------------------------------------------------
+
+    async def _look_after(self) -> None:
+        while True:
+            await asyncio.sleep(min(LOOK_EVERY_S, self._shared.lease_s / 3))
+            try:
+                await self._look()
+                self._trouble = ""
+            except (redis.RedisError, OSError) as error:
+                if str(error) != self._trouble:
+                    log.warning("the server does not answer as it should: %s", error)
+                self._trouble = str(error)
+
+    async def _look(self) -> None:
+        shared = self._shared
+        for refusal in self._failures.take_untold():
+            self._say("login_refused", refusal)
+        shared.uploads.expire()
+        self._beat_if_due()
+        names = ("epoch", "log_n", "credentials_n")
+        found = await cast(Any, shared.redis.hmget(self._keys.fleet, *names))
+        epoch, last, credentials_n = cast("list[bytes | None]", found)
+        await shared.relay.note((epoch or b"").decode(), int(last or 0))
+        await self._check_credentials(credentials_n)
+        await shared.writer.note_committed(shared.relay.is_connected)
+        for guest in self._guests.values():
+            guest.forget_settled()
+        await self._check_presence()
+
+    async def _check_credentials(self, credentials_n: bytes | None) -> None:
+        """Whoever logged in by a token that is no good any more is shown out."""
+        guests = list(self._guests.values())
+        if credentials_n != self._credentials_n and guests:
+            for start in range(0, len(guests), AT_ONCE):
+                await self._check_logins(guests[start : start + AT_ONCE])
+        self._credentials_n = credentials_n
+        now_ms = self._clock.now_ms()
+        for guest in guests:
+            if not guest.login.credential.is_live(now_ms):
+                guest.show_out("revoked", f"the token of {guest.ai} has expired")
+
+    async def _check_logins(self, guests: list[Guest]) -> None:
+        good = await self._logins.still_good([guest.login for guest in guests])
+        logins = {login.handshake.ai_id: login for login in good}
+        for guest in guests:
+            if guest.ai in logins:
+                guest.login = logins[guest.ai]
+            else:
+                guest.show_out("revoked", f"the token of {guest.ai} was revoked")
+
+    def _beat_if_due(self) -> None:
+        """An open connection is a heartbeat; one for all. Those that are not written yet do."""
+        now_s = self._clock.elapsed_s()
+        is_due = now_s - self._beaten_s >= self._shared.lease_s / 3 - LOOK_EVERY_S / 10
+        if not is_due or self._shared.writer.written < self._last_heartbeat:
+            return
+        self._beaten_s = now_s
+        here = [(guest.ai, guest.instance) for guest in self._guests.values() if guest.is_here]
+        for start in range(0, max(1, len(here)), MAX_AIS_PER_HEARTBEAT):
+            ais = dict(here[start : start + MAX_AIS_PER_HEARTBEAT])
+            self._say("gateway_heartbeat", {"address": self.address, "ais": ais})
+        self._last_heartbeat = self._shared.writer.added
+
+    async def _check_presence(self) -> None:
+        """Whom the fleet does not know any more, or knows as somebody else, says hello again. A
+        part of them at a time is looked up."""
+        if not self._unchecked:
+            self._unchecked = list(self._guests.values())
+        some, self._unchecked = self._unchecked[:AT_ONCE], self._unchecked[AT_ONCE:]
+        guests = [guest for guest in some if guest.state == "present"]
+        if not guests:
+            return
+        async with self._shared.redis.pipeline(transaction=False) as pipe:
+            for guest in guests:
+                pipe.hget(self._keys.ai(guest.ai), "instance")
+            instances = cast("list[bytes | None]", await pipe.execute())
+        for guest, instance in zip(guests, instances, strict=True):
+            if instance is None or instance.decode("utf-8", "replace") != guest.instance:
+                guest.rejoin()
+
+    def _say(self, message_type: str, payload: dict[str, Any]) -> None:
+        """In the gateway's own name."""
+        self._n += 1
+        now = iso(self._clock.now_ms())
+        text = encode_message(self._ids.new(), GATEWAY, message_type, now, payload)
+        self._shared.writer.add(text.encode(), self.id, self._n, None)
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    async def _end(self) -> None:
+        """Show everybody out; what was said is written, if the server answers soon."""
+        for guest in list(self._guests.values()):
+            guest.shut_down()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_LIMIT_S):
+                await self._shared.writer.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while self._guests:
+                    await asyncio.sleep(0.005)
+        while self._tasks:  # again and again: a time limit that ends just then swallows it
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=CANCEL_AGAIN_S)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task that ends with the gateway; an error in it is no secret."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._note_end)
+        return task
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("%r", error, exc_info=error)

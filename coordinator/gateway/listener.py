@@ -1,0 +1,128 @@
+"""Accepts connections, no more than it may, and gets them through TLS in time."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable
+
+from coordinator.gateway.connection import Connection
+from coordinator.gateway.metrics import Metrics
+from coordinator.gateway.relay import Spawn
+from coordinator.gateway.settings import GatewaySettings
+
+log = logging.getLogger("coord.gateway")
+
+PAUSE_S = 0.1
+"""After an error that says that there are no more descriptors, or the like."""
+
+Make = Callable[[socket.socket, str], Connection]
+
+
+class Listener:
+    """A connection counts from its acceptance, before TLS, to its end.
+
+    ``make`` makes one of a socket and an address, ``opened`` is told when it can be used, and
+    ``too_many`` says what is told to those that
+    find no room (without TLS: else they would have to be let in to be told).
+    """
+
+    def __init__(
+        self,
+        sockets: list[socket.socket],
+        tls: ssl.SSLContext | None,
+        settings: GatewaySettings,
+        metrics: Metrics,
+        make: Make,
+        opened: Callable[[Connection], None],
+        too_many: Callable[[], bytes],
+        spawn: Spawn,
+    ) -> None:
+        self._sockets = sockets
+        self._tls = tls
+        self._settings = settings
+        self._metrics = metrics
+        self._make = make
+        self._opened = opened
+        self._too_many = too_many
+        self._spawn = spawn
+        self._of_address: Counter[str] = Counter()
+
+    def start(self) -> list[asyncio.Task[None]]:
+        return [self._spawn(self._accept(listening)) for listening in self._sockets]
+
+    def close(self) -> None:
+        for listening in self._sockets:
+            listening.close()
+
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, peer = await loop.sock_accept(listening)
+            except OSError as error:
+                log.warning("cannot accept a connection: %s", error)
+                await asyncio.sleep(PAUSE_S)
+                continue
+            self._admit(sock, place_of(peer[0]))
+
+    def _admit(self, sock: socket.socket, address: str) -> None:
+        settings, metrics = self._settings, self._metrics
+        is_full = metrics.connections >= settings.connections_max
+        if is_full or self._of_address[address] >= settings.connections_per_address:
+            metrics.turned_away += 1
+            self._turn_away(sock)
+            return
+        metrics.accepted += 1
+        metrics.connections += 1
+        self._of_address[address] += 1
+        self._spawn(self._serve(sock, address))
+
+    async def _serve(self, sock: socket.socket, address: str) -> None:
+        """TLS first, if it is; then the connection looks after itself until its end."""
+        loop = asyncio.get_running_loop()
+        connection: Connection | None = None
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = made = self._make(sock, address)
+            limit_s = self._settings.handshake_s if self._tls else None
+            await loop.connect_accepted_socket(
+                lambda: made, sock, ssl=self._tls, ssl_handshake_timeout=limit_s
+            )
+            self._opened(connection)
+            await connection.lost.wait()
+        except (OSError, ssl.SSLError, TimeoutError) as error:
+            log.debug("no connection with %s: %s", address, error)
+        finally:
+            if connection is not None and connection.is_open:
+                connection.abort()
+            sock.close()
+            self._metrics.connections -= 1
+            self._of_address[address] -= 1
+            if not self._of_address[address]:
+                del self._of_address[address]
+
+    def _turn_away(self, sock: socket.socket) -> None:
+        with sock:
+            try:
+                sock.setblocking(False)
+                if self._tls is None:
+                    sock.send(self._too_many())
+            except OSError as error:
+                log.debug("could not say that there is no room: %s", error)
+
+
+def place_of(host: str) -> str:
+    """Whose limits a connection counts in: the address, of IPv6 the network that one host has."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+        if not address.is_loopback:
+            return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)

@@ -1,0 +1,280 @@
+"""The way into a fleet through Redis: its streams are written and read directly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeVar, cast
+
+import redis
+from redis.asyncio import Connection, Redis
+from redis.asyncio.client import PubSub
+
+from coordinator.door import REPLY_WAIT_S, Artifact, Hear
+from coordinator.errors import CoordError, Refused, ServerUnusable, refusal
+from coordinator.identity import Identity
+from coordinator.keys import Keys
+from coordinator.life import Life
+from coordinator.mailbox import Message
+from coordinator.messages import Cursor
+from coordinator.outages import through_outages
+from coordinator.outbox import Outbox
+from coordinator.reader import Reader
+from coordinator.replies import answer_in
+from coordinator.server_errors import OUTAGES
+
+log = logging.getLogger("coord.client")
+
+T = TypeVar("T")
+
+REPLY_WAITS_PER_HELLO = 5
+REREAD_EVERY_S = 5.0
+CONFIRM_POLL_S = 0.01
+LAST_WORDS = frozenset({"kicked", "revoked"})
+
+
+class RedisDoor:
+    """A Door. ``profile`` is what the hello says, ``cursor`` how far an earlier client has read,
+    ``artifact_keep_s`` how long artifacts are kept."""
+
+    def __init__(
+        self,
+        me: Identity,
+        connection: Redis,
+        keys: Keys,
+        profile: dict[str, Any],
+        cursor: Cursor | None,
+        artifact_keep_s: float,
+        hear: Hear,
+    ) -> None:
+        self._me = me
+        self._redis = connection
+        self._keys = keys
+        self._profile = profile
+        self._cursor = cursor
+        self._artifact_keep_ms = int(artifact_keep_s * 1000)
+        self._hear = hear
+        self._outbox = Outbox(me, connection, keys, self._through_outages)
+        self._reader = Reader(me, connection, keys, self._rejoin_and_send, self._take)
+        self._mailbox = self._reader.mailbox
+        self._is_listening = asyncio.Event()
+        self._has_heard = False
+        self._rejoining: asyncio.Task[None] | None = None
+        self.life = Life(me.ai_id, self._end)
+        self.sync: dict[str, Any] = {}
+
+    @property
+    def is_joined(self) -> bool:
+        return self._reader.is_following
+
+    @property
+    def cursor(self) -> Cursor:
+        return self._reader.taken
+
+    # -- joining -----------------------------------------------------------------------------------
+
+    async def join(self) -> None:
+        self.life.start(self._listen())
+        await self._join()
+
+    async def _join(self) -> None:
+        """Say hello until it is answered, and go on from where the answer says."""
+        await self._is_listening.wait()
+        hello = dict(self._profile)
+        if cursor := self._reader.read or self._cursor:
+            hello["cursor"] = cursor.model_dump()
+        sync = None
+        while sync is None:
+            sync = await self._say_hello(hello)
+        self.sync = sync
+        self._reader.start(sync)
+        await self._reader.catch_up_if_possible()
+
+    async def _say_hello(self, hello: dict[str, Any]) -> dict[str, Any] | None:
+        """The answer's payload; None when none came, neither pushed nor in the inbox.
+
+        A hello may be lost with the server that had it, so it is said again then.
+        """
+        message_id = self._me.ids.new()
+        with self._reader.replies.expected(message_id) as reply:
+            await self._outbox.transmit(self._me.encode(message_id, "hello", hello))
+            for _ in range(REPLY_WAITS_PER_HELLO):
+                await asyncio.wait([reply], timeout=REPLY_WAIT_S)
+                if reply.done():
+                    return answer_in(reply.result())
+                with contextlib.suppress(redis.RedisError):
+                    found = await self._reader.stored_reply(message_id)
+                    if found:
+                        return found
+        return None
+
+    def _rejoin_and_send(self, message_id: str) -> None:
+        """The hub does not know us any more; ``message_id``, if any, had no effect for that."""
+        if message_id:
+            self._outbox.note_unheeded(message_id)
+        if self._rejoining is None and self.life.failure is None:
+            self._reader.pause()
+            self._outbox.hold()
+            self._rejoining = self.life.start(self._rejoin())
+
+    async def _rejoin(self) -> None:
+        try:
+            await self._join()
+            await self._outbox.send_again()
+        except CoordError as error:
+            self.life.fail(error)
+        finally:
+            self._rejoining = None
+            self._outbox.release()
+
+    # -- sending -----------------------------------------------------------------------------------
+
+    async def send(
+        self, message_id: str, message_type: str, payload: dict[str, Any], target_ai: str | None
+    ) -> None:
+        await self._outbox.send(message_id, message_type, payload, target_ai)
+
+    async def beat(self, status: dict[str, Any]) -> None:
+        body = self._me.encode(self._me.ids.new(), "heartbeat", status)
+        await self._outbox.transmit(body)
+
+    async def ask(self, message_id: str, payload: dict[str, Any]) -> dict[str, Any]:
+        with self._reader.replies.expected(message_id) as reply:
+            await self._outbox.send(message_id, "query", payload, None)
+            async with asyncio.timeout(REPLY_WAIT_S):
+                return answer_in(await reply)
+
+    async def confirm(self) -> None:
+        while not await self._has_taken_effect():
+            await asyncio.sleep(CONFIRM_POLL_S)
+
+    async def _has_taken_effect(self) -> bool:
+        """Whether the hub has dealt with all that was sent, and we have read its answers."""
+        self.life.check()
+        n = self._outbox.n
+        with contextlib.suppress(redis.RedisError):
+            done = await self._redis.get(self._keys.instance(self._me.ai_id, self._me.instance))
+            if int(done or 0) >= n:
+                await self._reader.catch_up()
+                return not self._rejoining and n == self._outbox.n
+        return False
+
+    async def put_artifact(
+        self,
+        message_id: str,
+        artifact: Artifact,
+        data: bytes,
+        more: dict[str, Any],
+        target_ai: str | None,
+    ) -> None:
+        key = self._keys.artifact(artifact.owner, artifact.sha256)
+        put = partial(self._redis.set, key, data, px=self._artifact_keep_ms)
+        await self._through_outages(put)
+        told = {"artifact": artifact.sha256, "bytes": artifact.bytes, **more}
+        await self._outbox.send(message_id, "payload", told, target_ai)
+
+    async def get_artifact(self, owner: str, sha256: str) -> bytes:
+        """What was meant for us is in our own space, what was shared with all in nobody's."""
+        for space in (self._me.ai_id, ""):
+            get = partial(self._redis.get, self._keys.artifact(space, sha256))
+            data = await self._through_outages(get)
+            if data is not None:
+                return cast(bytes, data)
+        raise Refused(
+            "not_found",
+            f"there is no artifact {sha256} of {owner} for {self._me.ai_id}: it has expired, or"
+            " was shared with others only",
+        )
+
+    # -- receiving ---------------------------------------------------------------------------------
+
+    async def receive(self) -> Message | None:
+        return await self._reader.receive()
+
+    def _take(self, message: Message) -> None:
+        """What the hub says to us. Who is shown the door is out."""
+        if message.message_type == "error" and message.payload["code"] in LAST_WORDS:
+            self.life.fail(refusal(message.payload))
+        else:
+            self._hear(message)
+
+    async def _listen(self) -> None:
+        """Subscribe, and again whenever the connection breaks.
+
+        The end is looked for, since Python 3.11's wait_for can swallow a cancellation.
+        """
+        while not self.life.failure:
+            pubsub = await self._through_outages(self._subscribe)
+            connection = cast(Connection, pubsub.connection)
+            watching = self.life.start(self._watch(connection))
+            try:
+                await self._read_pushes(connection)
+            except (*OUTAGES, OSError) as error:
+                log.info("%s: disconnected: %s", self._me.ai_id, error)
+            finally:
+                watching.cancel()
+                with contextlib.suppress(redis.RedisError):
+                    await pubsub.aclose()
+
+    async def _subscribe(self) -> PubSub:
+        pubsub = self._redis.pubsub()
+        await pubsub.subscribe(self._keys.broadcast_channel, self._keys.channel(self._me.ai_id))
+        return pubsub
+
+    async def _read_pushes(self, connection: Connection) -> None:
+        """Hand on what comes; once subscribed, read the streams, for what came before is in them.
+
+        It reads the connection itself: the layers above would arm a timer for every message.
+        """
+        subscribed = 0
+        while not self.life.failure:
+            reply = await connection.read_response(timeout=math.inf, push_request=True)
+            self._has_heard = True
+            kind = reply[0] if isinstance(reply, list) else b"pong"
+            if kind == b"message":
+                await self._reader.take_push(reply[2])
+            elif kind == b"subscribe":
+                subscribed += 1
+                if subscribed == 2:
+                    self._is_listening.set()
+                    await self._reader.catch_up()
+
+    async def _watch(self, connection: Connection) -> None:
+        """Every REREAD_EVERY_S: is the connection alive, and did no push go missing?"""
+        with contextlib.suppress(redis.RedisError, OSError):
+            while connection.is_connected and not self.life.failure:
+                await asyncio.sleep(REREAD_EVERY_S)
+                if not self._has_heard:
+                    log.info("%s: no sign of life from the server", self._me.ai_id)
+                    await connection.disconnect(nowait=True)
+                    return
+                self._has_heard = False
+                await connection.send_command("PING", check_health=False)
+                await self._reader.catch_up_if_possible()
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    async def _through_outages(self, action: Callable[[], Awaitable[T]]) -> T:
+        """Try until the server takes it. What no waiting can cure ends the client."""
+        try:
+            return await through_outages(action, self._me.ai_id, self.life.check)
+        except ServerUnusable as error:
+            self.life.fail(error)
+            raise
+
+    def _end(self, reason: CoordError) -> None:
+        self._mailbox.close(reason)
+        self._is_listening.set()
+
+    async def leave(self) -> None:
+        self._reader.pause()
+        self._mailbox.close()
+        try:
+            await self.life.end()
+        finally:
+            with contextlib.suppress(redis.RedisError):
+                await self._redis.aclose()

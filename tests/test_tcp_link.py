@@ -1,0 +1,94 @@
+"""The way to a gateway: its URL, the token that it asks for, and the certificates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from coordinator.client import AsyncClient
+from coordinator.connection import redact, resolve_door
+from coordinator.errors import CoordError, NoServer, ServerUnusable
+from coordinator.settings import Settings
+from coordinator.tcp_link import Address, find_token, is_gateway_url, parse_address, tls_context
+
+SECRET = "a-secret-that-nobody-may-see"
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("coord://host", Address("host", 6000, False)),
+        ("coords://host:7000", Address("host", 7000, True)),
+        ("COORD://127.0.0.1:6000/", Address("127.0.0.1", 6000, False)),
+        ("coord://[::1]:6000", Address("::1", 6000, False)),
+    ],
+)
+def test_where_a_gateway_is(url: str, address: Address) -> None:
+    assert is_gateway_url(url)
+    assert parse_address(url) == address
+
+
+@pytest.mark.parametrize("url", ["redis://host", "rediss://host", "unix:///path", "host:6000", ""])
+def test_other_urls_are_none_of_a_gateway(url: str) -> None:
+    assert not is_gateway_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "field"),
+    [
+        (f"coord://AI_1:{SECRET}@host", "login"),
+        (f"coord://{SECRET}@host", "login"),
+        ("coord://", "host"),
+        ("coord://:6000", "host"),
+        ("coord://host:port", "host or port"),
+        ("coord://host:0", "port"),
+        ("coord://host:70000", "host or port"),
+        ("coord://host/fleet", "path"),
+        ("coords://host?x=1", "path"),
+    ],
+)
+def test_a_bad_url_is_refused_by_field_without_its_secret(url: str, field: str) -> None:
+    with pytest.raises(ServerUnusable) as refused:
+        AsyncClient("AI_1", url, token="t")
+    said = refused.value.detail.partition("is wrong in its ")[2]
+    assert said.partition(": ")[0] == field
+    assert SECRET not in refused.value.detail
+    assert refused.value.__context__ is None
+    assert SECRET not in redact(url)
+
+
+def test_an_ai_takes_the_door_that_is_named_for_ais(state_dir: Path) -> None:
+    door, server = SecretStr("coord://host"), SecretStr("redis://host")
+    assert resolve_door(Settings(url=door, redis_url=server)) == "coord://host"
+    assert resolve_door(Settings(redis_url=server)) == "redis://host"
+    with pytest.raises(NoServer):
+        resolve_door(Settings(state_dir=state_dir))
+
+
+def test_a_token_is_found_where_it_is_given_first(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("from-file\n")
+    both = Settings(token=SecretStr("from-environment"), token_file=path)
+    assert find_token(both, "given").get_secret_value() == "given"
+    assert find_token(both, None).get_secret_value() == "from-environment"
+    assert find_token(Settings(token_file=path), None).get_secret_value() == "from-file"
+
+
+def test_a_missing_token_is_said_with_the_cure(tmp_path: Path) -> None:
+    with pytest.raises(CoordError, match=r"^token is missing.*COORD_TOKEN_FILE.*coord enroll"):
+        find_token(Settings(), None)
+    with pytest.raises(CoordError, match=r"^COORD_TOKEN_FILE: there is no file"):
+        find_token(Settings(token_file=tmp_path / "nowhere"), None)
+    (tmp_path / "empty").touch()
+    with pytest.raises(CoordError, match="one line"):
+        find_token(Settings(token_file=tmp_path / "empty"), None)
+
+
+def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    nothing = tmp_path / "nothing.pem"
+    with pytest.raises(ServerUnusable, match=r"COORD_TLS_CA.*nothing.pem"):
+        tls_context(Settings(), nothing)
+    with pytest.raises(ServerUnusable, match=r"COORD_TLS_CERT.*nothing.pem"):
+        tls_context(Settings(tls_cert=nothing), None)
