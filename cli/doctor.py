@@ -31,6 +31,7 @@ from coordinator import embedded
 from coordinator.acl import default_is_open, shared_users
 from coordinator.connection import connect, redact, resolve_url, unusable
 from coordinator.errors import CoordError, NoServer
+from coordinator.gateway import GatewaySettings
 from coordinator.keys import Keys
 from coordinator.server_check import check_server
 from coordinator.settings import Settings
@@ -164,7 +165,11 @@ def check_machine(settings: Settings) -> Iterator[Check]:
 
 
 def _check_variables() -> Iterator[Check]:
-    known = {f"COORD_{name.upper()}" for name in Settings.model_fields}
+    known = {
+        f"{model.model_config['env_prefix']}{name.upper()}"
+        for model in (Settings, GatewaySettings)
+        for name in model.model_fields
+    }
     for name in sorted(os.environ):
         if name.startswith("COORD_") and name not in known:
             close = difflib.get_close_matches(name, known, 1)

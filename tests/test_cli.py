@@ -585,10 +585,12 @@ def test_doctor_names_what_is_wrong_and_the_cure(
     coord: Callable[..., Result], real_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COORD_LEASES", "1")
+    monkeypatch.setenv("COORD_GATEWAY_LISTEN", "127.0.0.1:6001")
     result = coord("doctor", "--redis", real_url)
     assert result.exit_code == ExitCode.FAILED
     assert "none is active, so messages only pile up: run `coord serve`" in result.stdout
     assert "COORD_LEASES is no setting of coord: did you mean COORD_LEASE_S?" in result.stdout
+    assert "COORD_GATEWAY_LISTEN" not in result.stdout
     assert "CONFIG SET appendonly yes" in result.stdout
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import socket
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -212,7 +211,6 @@ def test_another_content_under_a_name_is_refused_and_forgotten(uploads: Uploads)
 def test_pieces_are_not_piled_up_for_one_that_does_not_read(clients: Clients) -> None:
     """They are read for it as it reads them."""
     one = clients("AI_1")
-    one.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     data = content(CHUNK_BYTES)
     one.send("payload", pieces(data)[0])
     one.receive("payload")
