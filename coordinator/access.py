@@ -10,22 +10,23 @@ import redis
 from coordinator.context import Context, Incoming
 from coordinator.doors import is_gateway_door
 from coordinator.effects import Effect
+from coordinator.enrolment import Access
 from coordinator.errors import BadMessage
-from coordinator.fleet import Access, Ai
+from coordinator.fleet import Ai
 from coordinator.keys import Keys
 from coordinator.messages import GATEWAY, HUB, OPERATOR
 from coordinator.payloads import Role
 from coordinator.settings import Settings
 
-Sender = Role | Literal["person", "gateway"]
+SenderRole = Role | Literal["person", "gateway"]
 """An AI in its role, somebody at a shell (the id ``operator``), or a gateway itself."""
 
-TAKING_PART: frozenset[Sender] = frozenset({"trainer", "validator", "operator"})
-LISTENING: frozenset[Sender] = TAKING_PART | {"observer"}
-SHARING: frozenset[Sender] = TAKING_PART | {"person"}
-ASKING: frozenset[Sender] = LISTENING | {"person"}
-STEERING: frozenset[Sender] = frozenset({"operator", "person"})
-GATEWAYS: frozenset[Sender] = frozenset({"gateway"})
+TAKING_PART: frozenset[SenderRole] = frozenset({"trainer", "validator", "operator"})
+LISTENING: frozenset[SenderRole] = TAKING_PART | {"observer"}
+SHARING: frozenset[SenderRole] = TAKING_PART | {"person"}
+ASKING: frozenset[SenderRole] = LISTENING | {"person"}
+STEERING: frozenset[SenderRole] = frozenset({"operator", "person"})
+GATEWAYS: frozenset[SenderRole] = frozenset({"gateway"})
 
 Handle = Callable[[Incoming, Context], list[Effect]]
 Read = Callable[[redis.Redis, Keys, Settings, Incoming], Any]
@@ -41,7 +42,7 @@ class Route(NamedTuple):
 
     handle: Handle
     read: Read | None = None
-    senders: frozenset[Sender] = SHARING
+    senders: frozenset[SenderRole] = SHARING
     strangers: bool = False
     repeats: bool = False
 
@@ -67,10 +68,10 @@ def check_sender(message: Incoming, context: Context) -> None:
 
 def check_route(message: Incoming, route: Route, context: Context) -> None:
     """BadMessage unless the sender may say this now."""
-    sender = _role_of(message, context)
-    if sender not in route.senders:
-        raise _forbidden(message, sender, route)
-    if sender in ("person", "gateway"):
+    role = _role_of(message, context)
+    if role not in route.senders:
+        raise _forbidden(message, role, route)
+    if role in ("person", "gateway"):
         return
     _check_types(message, route, context)
     if not route.strangers:
@@ -106,8 +107,8 @@ def check_specialization(ai: str, specialization: str, context: Context) -> None
 
 def types_of(message: Incoming, routes: dict[str, Route], context: Context) -> list[str]:
     """The message types that the sender may send, restrictions aside."""
-    sender = _role_of(message, context)
-    return [name for name, route in routes.items() if sender in route.senders]
+    role = _role_of(message, context)
+    return [name for name, route in routes.items() if role in route.senders]
 
 
 def is_operator(message: Incoming, context: Context) -> bool:
@@ -118,7 +119,7 @@ def _access_of(ai: str, context: Context) -> Access | None:
     return context.fleet.members[ai].access
 
 
-def _role_of(message: Incoming, context: Context) -> Sender:
+def _role_of(message: Incoming, context: Context) -> SenderRole:
     """One that was never enrolled has the server's trust, and is as good as a trainer."""
     if message.sender == OPERATOR:
         return "person"
@@ -128,9 +129,9 @@ def _role_of(message: Incoming, context: Context) -> Sender:
     return access.role if access else "trainer"
 
 
-def _forbidden(message: Incoming, sender: Sender, route: Route) -> BadMessage:
+def _forbidden(message: Incoming, role: SenderRole, route: Route) -> BadMessage:
     message_type = message.envelope.message_type
-    if sender == "person" and "trainer" in route.senders:
+    if role == "person" and "trainer" in route.senders:
         return BadMessage(
             "forbidden",
             f"sender_id {OPERATOR!r} is reserved for people; an AI needs an id of its own",
@@ -140,7 +141,7 @@ def _forbidden(message: Incoming, sender: Sender, route: Route) -> BadMessage:
         rule = "is a gateway's alone"
     elif route.senders == STEERING:
         rule = "is the operator's alone"
-    elif sender == "observer":
+    elif role == "observer":
         rule = "is not for an observer, which only listens; it can be enrolled in another role"
     else:
         rule = "is an AI's, and not the gateway's own"

@@ -112,9 +112,9 @@ ROUTES: dict[str, Route] = {
     "retract": Route(knowledge.retract, _read_homes, senders=STEERING),
     "dead_drop": Route(dead_drop, _read_letter, senders=STEERING),
     "dead_retry": Route(dead_retry, _read_letter, senders=STEERING),
-    "enroll": Route(membership.enroll, membership.read_keys, senders=STEERING),
-    "rotate": Route(membership.rotate, membership.read_keys, senders=STEERING),
-    "revoke": Route(membership.revoke, membership.read_keys, senders=STEERING),
+    "enroll": Route(membership.enroll, membership.read_stored, senders=STEERING),
+    "rotate": Route(membership.rotate, membership.read_stored, senders=STEERING),
+    "revoke": Route(membership.revoke, membership.read_stored, senders=STEERING),
     "gateway_heartbeat": Route(registry.gateway_heartbeat, senders=GATEWAYS),
     "login_refused": Route(membership.login_refused, senders=GATEWAYS),
 }

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import redis
 
 from coordinator.credentials import Credential, parse_credentials
-from coordinator.fleet import Access
+from coordinator.enrolment import Access
 from coordinator.keys import Keys
 from coordinator.reads import Item
 

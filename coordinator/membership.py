@@ -11,15 +11,15 @@ import redis
 from coordinator.context import Context, Incoming
 from coordinator.credentials import Credential, read_credentials
 from coordinator.effects import Effect, Event, Write
+from coordinator.enrolment import Access
 from coordinator.errors import BadMessage
-from coordinator.fleet import Access
 from coordinator.keys import Keys
 from coordinator.messages import GATEWAY, is_ai_id, one_line
 from coordinator.payloads import (
     Enroll,
     LoginRefused,
     Membership,
-    NewKey,
+    NewToken,
     Revoke,
     Rotate,
     parse_payload,
@@ -27,11 +27,11 @@ from coordinator.payloads import (
 from coordinator.registry import expel
 from coordinator.settings import Settings
 
-MAX_KEYS = 2
+MAX_TOKENS = 2
 """So many tokens of an AI are good at a time: the new one, and the one that it takes over from."""
 
 
-def read_keys(
+def read_stored(
     connection: redis.Redis, keys: Keys, _: Settings, message: Incoming
 ) -> list[Credential]:
     ai = parse_payload(Membership, message.envelope.payload).ai
@@ -61,7 +61,7 @@ def enroll(message: Incoming, context: Context) -> list[Effect]:
     text = f"{message.sender} enrolled {asked.ai} as {asked.role} by key {asked.key_id}"
     return [
         *_write_access(asked.ai, access, context),
-        *_write_keys(asked, asked.expires_ms, context.found, context),
+        *_write_credentials(asked, asked.expires_ms, context.found, context),
         Event("enrolled", asked.ai, text, data),
     ]
 
@@ -89,7 +89,7 @@ def rotate(message: Incoming, context: Context) -> list[Effect]:
     data |= {"grace_s": asked.grace_s, "is_weak": asked.is_weak}
     text = f"{message.sender} gave {asked.ai} the key {asked.key_id}"
     return [
-        *_write_keys(asked, expires_ms, ending, context),
+        *_write_credentials(asked, expires_ms, ending, context),
         Event("rotated", asked.ai, text, data),
     ]
 
@@ -144,7 +144,7 @@ def login_refused(message: Incoming, _: Context) -> list[Effect]:
     return [Event("login_refused", ai, text, told.model_dump() | {"door": message.door})]
 
 
-def _check_end(new: NewKey, context: Context) -> None:
+def _check_end(new: NewToken, context: Context) -> None:
     if new.expires_ms is not None and new.expires_ms <= context.now_ms:
         raise BadMessage(
             "bad_payload",
@@ -159,8 +159,8 @@ def _write_access(ai: str, access: Access, context: Context) -> list[Effect]:
     return [Write(("HSET", key, "access", access.to_json())), Write(("PERSIST", key))]
 
 
-def _write_keys(
-    new: NewKey, expires_ms: int | None, found: Sequence[Credential], context: Context
+def _write_credentials(
+    new: NewToken, expires_ms: int | None, found: Sequence[Credential], context: Context
 ) -> list[Effect]:
     """Add a credential to those ``found``; what has expired goes, and of too many the oldest."""
     key = context.keys.credentials(new.ai)
@@ -173,7 +173,7 @@ def _write_keys(
     )
     others = [one for one in found if one.key_id != new.key_id]
     live = [one for one in others if one.is_live(context.now_ms)]
-    kept = [*live[1 - MAX_KEYS :], added]
+    kept = [*live[1 - MAX_TOKENS :], added]
     gone = {one.key_id for one in others} - {one.key_id for one in kept}
     return [
         *([Write(("HDEL", key, *sorted(gone)))] if gone else []),

@@ -261,7 +261,7 @@ class Membership(Payload):
     ai: Id
 
 
-class NewKey(Membership):
+class NewToken(Membership):
     """A token by which an AI may come in: what it may be called by, and its peppered digest.
 
     It is good until ``expires_ms``, for ever if that is None.
@@ -273,7 +273,7 @@ class NewKey(Membership):
     is_weak: bool = False
 
 
-class Enroll(NewKey):
+class Enroll(NewToken):
     """An operator lets an AI in; None stands for no restriction."""
 
     role: Role = "trainer"
@@ -281,7 +281,7 @@ class Enroll(NewKey):
     message_types: list[Word] | None = Field(None, max_length=64)
 
 
-class Rotate(NewKey):
+class Rotate(NewToken):
     """An operator gives an AI another token; the others are good for ``grace_s`` more.
 
     With ``expires_ms`` missing it is good for as long as the last one was given for.

@@ -11,8 +11,8 @@ import redis
 
 from coordinator.clock import Ids
 from coordinator.doors import Speaker
+from coordinator.enrolment import Access
 from coordinator.fleet import (
-    Access,
     Ai,
     Begin,
     Fleet,

@@ -9,7 +9,7 @@ from redis import Redis
 
 from coordinator.access import STEERING
 from coordinator.dispatch import ROUTES
-from coordinator.fleet import Access
+from coordinator.enrolment import Access
 from tests.fleet import FleetUnderTest, changed
 
 REFUSED = {"coord:events", "coord:inbox:a", "coord:instance:a/a.1", "coord:member:a"}

@@ -108,7 +108,7 @@ LOW = (
     {"clock", "errors", "processes", "server_errors", "waiting"},
     {"messages", "private_files", "secret_files", "specializations"},
     {"embedded", "keys", "payloads", "settings", "work"},
-    {"connection", "credentials", "doors"},
+    {"connection", "credentials", "doors", "enrolment"},
 )
 """Names and models, and the way to a server."""
 
@@ -143,11 +143,11 @@ SERVICE = (
 
 ORDERS = (
     (*LOW, *SERVICE),
-    (*LOW, *LIBRARY, {"fleet"}, {"gateway"}),
+    (*LOW, *LIBRARY, {"gateway"}),
     (*LOW, *LIBRARY, *SERVICE, {"testing"}),
 )
 """What stands on what, each module by the first order that has it: the library and the service
-know nothing of each other, and a gateway knows of the service what the fleet is like."""
+know nothing of each other, and a gateway knows nothing of the service."""
 
 
 def below(module: str) -> set[str]:

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from coordinator import credentials
 from coordinator.clock import Clock
 from coordinator.credentials import Credential, parse_credentials
-from coordinator.fleet import Access
+from coordinator.enrolment import Access
 from coordinator.gateway.handshake import Handshake
 from coordinator.keys import Keys
 from coordinator.messages import Cursor
