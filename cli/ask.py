@@ -24,6 +24,7 @@ from cli.output import ExitCode, age, complain, plain, say, say_json
 from cli.send import tell
 from cli.session_text import kind_of, outcome_of, progress_of
 from cli.sessions import gone
+from coordinator.clock import SystemClock
 from coordinator.errors import CoordError
 from coordinator.payloads import MAX_PARTICIPANTS
 from coordinator.plans import PLANS
@@ -168,7 +169,7 @@ def _wait_for_end(fleet: OpenFleet, session_id: str) -> Item:
 
 def _how_it_goes(item: Item) -> str:
     """Pending, or how far it is and who works on what."""
-    waited = age(time.time_ns() // 1_000_000 - item["created_ms"])
+    waited = age(SystemClock().now_ms() - item["created_ms"])
     at_work = [
         f"{unit['attempts'][-1]['ai']} on {unit['kind']}"
         for unit in item["units"]

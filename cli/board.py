@@ -16,6 +16,7 @@ from rich.text import Text
 
 from cli.output import clock_time, dig, percent, plain, table
 from cli.session_text import kind_of, outcome_of, progress_of, workers_of
+from coordinator.clock import SystemClock
 from coordinator.history import Line
 from coordinator.reads import Item
 from coordinator.work import OPEN_STATES
@@ -71,7 +72,7 @@ class Board:
 
     def say(self, text: str) -> None:
         if not self._silent:
-            self._console.print(Text(f"{clock_time(time.time_ns() // 1_000_000)}  {text}"))
+            self._console.print(Text(f"{clock_time(SystemClock().now_ms())}  {text}"))
 
     def ends_in(self, seconds: float) -> None:
         self._ends_s = time.monotonic() + seconds

@@ -6,7 +6,6 @@ it. What is sent and stored is its digest.
 
 from __future__ import annotations
 
-import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -32,6 +31,7 @@ from cli.options import (
 from cli.output import advise, age, complain, plain, say, say_json, show, table
 from cli.send import tell
 from coordinator.acl import cut_off
+from coordinator.clock import SystemClock
 from coordinator.credentials import (
     check_pepper,
     digest,
@@ -164,7 +164,7 @@ def enroll(
         )
     settings = load_settings(redis, namespace, state_dir)
     secret = _secret(read_pepper(settings), token_file)
-    expires_ms = None if expires is None else _now_ms() + int(expires * 1000)
+    expires_ms = None if expires is None else SystemClock().now_ms() + int(expires * 1000)
     payload = {"ai": ai_id, **secret.fields, "role": role}
     if expires_ms is not None:
         payload["expires_ms"] = expires_ms
@@ -240,7 +240,7 @@ def members(
 
     Example: coord members --json
     """
-    now_ms = _now_ms()
+    now_ms = SystemClock().now_ms()
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
         found = read_enrolled(fleet.connection, fleet.keys, now_ms)
 
@@ -359,7 +359,3 @@ def _token_text(token: Item, now_ms: int) -> str:
         left_ms = token["expires_ms"] - now_ms
         text += f", {age(left_ms)} left" if token["is_live"] else ", expired"
     return text + (", weak" if token["is_weak"] else "")
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

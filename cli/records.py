@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +18,7 @@ from cli.options import (
     open_fleet,
 )
 from cli.output import age, dig, show, table
+from coordinator.clock import SystemClock
 from coordinator.reads import Item, Page, read_ais, read_benchmarks, read_records, read_work
 
 METRICS_SHOWN = 2
@@ -47,7 +47,7 @@ def ais(
         page = read_ais(fleet.connection, fleet.keys, limit, specialization, capability)
         work = read_work(fleet.connection, fleet.keys, [ai["ai_id"] for ai in page.items])
     items = [ai | done for ai, done in zip(page.items, work, strict=True)]
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = SystemClock().now_ms()
 
     def render(shown: Console) -> None:
         columns = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Annotated, get_args
 
@@ -27,6 +26,7 @@ from cli.options import (
 from cli.output import age, cell, clock_time, console, facts, plain, say_json, show, size, table
 from cli.session_text import kind_of, outcome_of, progress_of
 from cli.watch import watch as watch_it
+from coordinator.clock import SystemClock
 from coordinator.errors import CoordError
 from coordinator.messages import to_json
 from coordinator.plans import PLANS
@@ -151,10 +151,6 @@ def _has_ended(item: Item) -> bool:
     return item["state"] not in OPEN_STATES
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 def _row(item: Item) -> tuple[object, ...]:
     return (
         item["id"],
@@ -163,7 +159,7 @@ def _row(item: Item) -> tuple[object, ...]:
         ", ".join(item["participants"]),
         item["state"],
         progress_of(item),
-        age(_now_ms() - item["created_ms"]),
+        age(SystemClock().now_ms() - item["created_ms"]),
         outcome_of(item),
     )
 
@@ -183,13 +179,14 @@ def _page(item: Item) -> RenderableType:
 
 def _summary(item: Item) -> Table:
     began_ms, ended_ms = item["began_ms"], item["ended_ms"]
-    took = age((ended_ms or _now_ms()) - began_ms) if began_ms else ""
+    now_ms = SystemClock().now_ms()
+    took = age((ended_ms or now_ms) - began_ms) if began_ms else ""
     participants = ", ".join(item["participants"]) or "nobody yet"
     declined = [f"{ai}: {reason or 'no reason given'}" for ai, reason in item["declined"].items()]
     rows = [
         ("session", f"{item['id']}, {kind_of(item)}"),
         ("state", item["state"] + (f": {item['reason']}" if item["reason"] else "")),
-        ("asked by", f"{item['initiator']}, {age(_now_ms() - item['created_ms'])} ago"),
+        ("asked by", f"{item['initiator']}, {age(now_ms - item['created_ms'])} ago"),
         ("description", item["description"]),
         ("requirements", cell(item["requirements"], LONGEST_TEXT) if item["requirements"] else ""),
         ("asked for", item["target"] or ""),
@@ -211,7 +208,7 @@ def _unit_rows(units: list[Item]) -> Iterator[tuple[object, ...]]:
         if not unit["attempts"]:
             yield (*head, "", unit["participant"])
         for n, attempt in enumerate(unit["attempts"], 1):
-            ended_ms = attempt["ended_ms"] or _now_ms()
+            ended_ms = attempt["ended_ms"] or SystemClock().now_ms()
             began, took = clock_time(attempt["began_ms"]), age(ended_ms - attempt["began_ms"])
             yield (*head, n, attempt["ai"], began, took, attempt["outcome"], attempt["reason"])
             head = ("",) * len(head)

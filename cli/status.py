@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import typer
@@ -22,6 +21,7 @@ from cli.options import (
 )
 from cli.output import ExitCode, age, complain, console, facts, say_json, size, table
 from cli.watch import watch as watch_it
+from coordinator.clock import SystemClock
 from coordinator.status import read_status
 
 SHOWN_AIS = 50
@@ -59,7 +59,7 @@ def status(
 
 
 def _read(fleet: OpenFleet, limit: int | None) -> Item:
-    found = read_status(fleet.connection, fleet.keys, time.time_ns() // 1_000_000, limit)
+    found = read_status(fleet.connection, fleet.keys, SystemClock().now_ms(), limit)
     found["server"]["url"] = fleet.place
     found["namespace"] = fleet.keys.namespace
     return found
