@@ -298,6 +298,18 @@ def test_a_tls_handshake_that_never_ends_takes_no_room(
             one.close()
 
 
+def test_the_end_of_a_gateway_waits_for_no_handshake(
+    fleet: RealFleet, pair: dict[str, Path]
+) -> None:
+    with RunningGateway(fleet, **pair, handshake_s=30) as gateway:
+        silent = [raw(gateway) for _ in range(5)]
+        wait_for(lambda: gateway.metrics.connections == 5, what="five connections")
+        began_s = time.monotonic()
+    assert time.monotonic() - began_s < 5
+    for one in silent:
+        assert answer(one) == []
+
+
 def test_no_tls_is_spoken_to_one_that_does_not(fleet: RealFleet, pair: dict[str, Path]) -> None:
     with RunningGateway(fleet, **pair) as gateway:
         plain = raw(gateway, b'{"ai_id":"AI_1","token":"t"}\n')

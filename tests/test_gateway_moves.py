@@ -179,6 +179,23 @@ def test_a_client_goes_on_at_another_gateway(
     assert types == ["hello"]
 
 
+def test_one_that_keeps_its_instance_moves_while_it_is_still_connected(
+    gateway: RunningGateway, other: RunningGateway, speaker: OldClient
+) -> None:
+    token = enroll(gateway.fleet, "AI_1")
+    with (
+        OldClient(gateway.address, "AI_1", token, instance="i-1") as first,
+        OldClient(other.address, "AI_1", token, instance="i-1") as second,
+    ):
+        first.hello()
+        second.hello()
+        assert first.error() == "id_taken"
+        assert first.is_over()
+        second.send("pattern_share", pattern("p1"))
+        assert speaker.receive("hello").sender_id == "AI_1"
+        assert speaker.next().message_type == "pattern_share"
+
+
 def test_a_repeat_by_another_gateway_has_no_effect(
     gateway: RunningGateway, other: RunningGateway, speaker: OldClient
 ) -> None:
@@ -207,7 +224,7 @@ def test_an_id_that_is_held_at_another_gateway_is_refused(
         assert (refused.payload["code"], refused.payload["in_reply_to"]) == ("id_taken", "h")
         assert second.is_over()
         first.send("query", {"what": "counts"})
-        first.receive("query_result")
+        assert first.next().message_type == "query_result"  # the refusal was not for this one
 
 
 def test_a_vanished_peer_is_replaced_at_another_gateway(

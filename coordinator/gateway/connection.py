@@ -148,7 +148,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def probe(self) -> None:
         """Try the peer; if it is gone, the connection is ``lost`` within ``keepalive.PROBE_S``."""
-        if self.is_open and "probe" not in self._timers:
+        if not self._is_ending and "probe" not in self._timers:
             keepalive.probe(self._sock)
             self._after(keepalive.PROBE_S, "probe", self._end_probe)
 

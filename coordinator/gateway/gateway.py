@@ -63,6 +63,7 @@ class Gateway:
     ) -> None:
         self.id = ids.new()[:12]
         self.metrics = Metrics()
+        self._door = gateway_door(self.id)
         self._settings = settings
         self._fleet = fleet
         self._connect = connect
@@ -114,7 +115,7 @@ class Gateway:
                 task.result()
         finally:
             stopping.cancel()
-            listener.close()
+            await listener.close()
             await self._end()
             with contextlib.suppress(redis.RedisError, OSError):
                 await connection.aclose()
@@ -122,7 +123,6 @@ class Gateway:
     def _open(self, connection: Redis) -> Listener:
         """What serves the guests, and the listener that lets them in."""
         settings, fleet, clock, keys = self._settings, self._fleet, self._clock, self._keys
-        door = gateway_door(self.id)
         self._shared = Shared(
             gateway_id=self.id,
             redis=connection,
@@ -131,7 +131,7 @@ class Gateway:
             clock=clock,
             ids=self._ids,
             metrics=self.metrics,
-            writer=IngressWriter(connection, keys, door, clock, self._tell_of_room),
+            writer=IngressWriter(connection, keys, self._door, clock, self._tell_of_room),
             relay=Relay(connection, keys, self._guests, self._probe, self._spawn),
             uploads=Uploads(fleet, settings.uploads_max_bytes, clock),
             buckets=Buckets(settings.messages_per_s, settings.messages_burst, clock),
@@ -184,6 +184,8 @@ class Gateway:
                 return
         if not connection.is_open:
             return
+        if login.credentials_n != self._credentials_n:
+            self._credentials_n = None  # they changed meanwhile: all are looked up again
         self._guests[guest.ai] = guest
         self.metrics.guests = len(self._guests)
         try:
@@ -245,10 +247,14 @@ class Gateway:
     async def _check_credentials(self, credentials_n: bytes | None) -> None:
         """Whoever logged in by a token that is no good any more is shown out."""
         guests = list(self._guests.values())
-        if credentials_n != self._credentials_n and guests:
-            for start in range(0, len(guests), AT_ONCE):
-                await self._check_logins(guests[start : start + AT_ONCE])
-        self._credentials_n = credentials_n
+        if credentials_n != self._credentials_n:
+            self._credentials_n = credentials_n
+            try:
+                for start in range(0, len(guests), AT_ONCE):
+                    await self._check_logins(guests[start : start + AT_ONCE])
+            except (redis.RedisError, OSError):
+                self._credentials_n = None
+                raise
         now_ms = self._clock.now_ms()
         for guest in guests:
             if not guest.login.credential.is_live(now_ms):
@@ -277,21 +283,23 @@ class Gateway:
         self._last_heartbeat = self._shared.writer.added
 
     async def _check_presence(self) -> None:
-        """Whom the fleet does not know any more, or knows as somebody else, says hello again. A
-        part of them at a time is looked up."""
+        """Whom the fleet does not know any more, or knows as somebody else, says hello again; who
+        has gone to another gateway is gone here. A part of them at a time is looked up."""
         if not self._unchecked:
             self._unchecked = list(self._guests.values())
         some, self._unchecked = self._unchecked[:AT_ONCE], self._unchecked[AT_ONCE:]
-        guests = [guest for guest in some if guest.state == "present"]
+        guests = [guest for guest in some if guest.is_here]
         if not guests:
             return
         async with self._shared.redis.pipeline(transaction=False) as pipe:
             for guest in guests:
-                pipe.hget(self._keys.ai(guest.ai), "instance")
-            instances = cast("list[bytes | None]", await pipe.execute())
-        for guest, instance in zip(guests, instances, strict=True):
-            if instance is None or instance.decode("utf-8", "replace") != guest.instance:
+                pipe.hmget(self._keys.ai(guest.ai), "instance", "door")
+            replies = cast("list[list[bytes | None]]", await pipe.execute())
+        for guest, (instance, door) in zip(guests, replies, strict=True):
+            if (instance or b"").decode("utf-8", "replace") != guest.instance:
                 guest.rejoin()
+            elif door != self._door.encode() and guest.is_here:
+                guest.make_way()
 
     def _say(self, message_type: str, payload: dict[str, Any]) -> None:
         """In the gateway's own name."""

@@ -51,11 +51,18 @@ class Listener:
         self._too_many = too_many
         self._spawn = spawn
         self._of_address: Counter[str] = Counter()
+        self._accepting: list[asyncio.Task[None]] = []
 
     def start(self) -> list[asyncio.Task[None]]:
-        return [self._spawn(self._accept(listening)) for listening in self._sockets]
+        self._accepting = [self._spawn(self._accept(listening)) for listening in self._sockets]
+        return self._accepting
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Accept no more. The loop lets go of the sockets before they are closed: the next one that
+        is opened gets the same descriptor."""
+        for accepting in self._accepting:
+            accepting.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
         for listening in self._sockets:
             listening.close()
 
@@ -77,31 +84,33 @@ class Listener:
             metrics.turned_away += 1
             self._turn_away(sock)
             return
-        metrics.accepted += 1
-        metrics.connections += 1
-        self._of_address[address] += 1
-        self._spawn(self._serve(sock, address))
-
-    async def _serve(self, sock: socket.socket, address: str) -> None:
-        """TLS first, if it is; then the connection looks after itself until its end."""
-        loop = asyncio.get_running_loop()
-        connection: Connection | None = None
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = made = self._make(sock, address)
-            limit_s = self._settings.handshake_s if self._tls else None
-            await loop.connect_accepted_socket(
-                lambda: made, sock, ssl=self._tls, ssl_handshake_timeout=limit_s
+            connection = self._make(sock, address)
+        except OSError as error:
+            log.debug("no connection with %s: %s", address, error)
+            sock.close()
+            return
+        metrics.accepted += 1
+        metrics.connections += 1
+        self._of_address[address] += 1
+        self._spawn(self._serve(sock, address, connection))
+
+    async def _serve(self, sock: socket.socket, address: str, connection: Connection) -> None:
+        """TLS first, if it is; then the connection looks after itself until its end. The socket is
+        the loop's, which closes it."""
+        limit_s = self._settings.handshake_s if self._tls else None
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection, sock, ssl=self._tls, ssl_handshake_timeout=limit_s
             )
             self._opened(connection)
             await connection.lost.wait()
         except (OSError, ssl.SSLError, TimeoutError) as error:
             log.debug("no connection with %s: %s", address, error)
         finally:
-            if connection is not None and connection.is_open:
-                connection.abort()
-            sock.close()
+            connection.abort()
             self._metrics.connections -= 1
             self._of_address[address] -= 1
             if not self._of_address[address]:

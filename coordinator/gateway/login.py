@@ -17,12 +17,14 @@ from coordinator.messages import Cursor
 
 class Login(NamedTuple):
     """Who was let in, by which token. ``specialization`` is what he is taken for if he does not
-    say; ``cursor`` is where the fleet is at that moment."""
+    say; ``cursor`` is where the fleet is at that moment, ``credentials_n`` how often credentials
+    had changed by then."""
 
     handshake: Handshake
     credential: Credential
     specialization: str
     cursor: Cursor
+    credentials_n: bytes | None
 
 
 class Logins:
@@ -40,19 +42,21 @@ class Logins:
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.hgetall(keys.credentials(ai))
             pipe.hmget(keys.member(ai), "access", "inbox_n")
-            pipe.hmget(keys.fleet, "epoch", "log_n")
-            stored, (access_json, inbox_n), (epoch, log_n) = cast("Any", await pipe.execute())
+            pipe.hmget(keys.fleet, "epoch", "log_n", "credentials_n")
+            stored, (access_json, inbox_n), fleet = cast("Any", await pipe.execute())
+        epoch, log_n, credentials_n = fleet
         presented = credentials.digest(self._pepper, handshake.token.get_secret_value())
         live = parse_credentials(stored)
         found = credentials.matches(live, presented, self._clock.now_ms())
-        access = Access.from_json(access_json) if access_json else None
-        if found is None or access is None or access.is_revoked:
+        access = _access_in_force(access_json)
+        if found is None or access is None:
             return None
         cursor = Cursor.model_construct(
             epoch=(epoch or b"").decode(), log=int(log_n or 0), inbox=int(inbox_n or 0)
         )
         allowed = access.specializations
-        return Login(handshake, found, allowed[0] if allowed else "general", cursor)
+        specialization = allowed[0] if allowed else "general"
+        return Login(handshake, found, specialization, cursor, credentials_n)
 
     async def still_good(self, logins: list[Login]) -> list[Login]:
         """Of ``logins`` those whose tokens still are, as they are kept now. Raises RedisError."""
@@ -65,7 +69,16 @@ class Logins:
         good = []
         for login, stored, access in zip(logins, replies[::2], replies[1::2], strict=True):
             found = parse_credentials({b"": stored}) if stored else []
-            is_revoked = access is None or Access.from_json(access).is_revoked
-            if found and found[0].digest == login.credential.digest and not is_revoked:
+            is_same = bool(found) and found[0].digest == login.credential.digest
+            if is_same and _access_in_force(access) is not None:
                 good.append(login._replace(credential=found[0]))
         return good
+
+
+def _access_in_force(stored: bytes | None) -> Access | None:
+    """What is stored of an enrolment; None if it was revoked, or is none."""
+    try:
+        access = Access.from_json(stored or b"")
+    except ValueError:
+        return None
+    return None if access.is_revoked else access
