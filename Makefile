@@ -45,6 +45,7 @@ soak: $(VENV)/ready ## twelve trainers for ten minutes, killed and stopped at ra
 
 bench: $(VENV)/ready ## the benchmarks; they print the tables of docs/benchmarks.md
 	$(BIN)/python -m bench.routing
+	$(BIN)/python -m bench.gateway
 	$(BIN)/python -m bench.search
 	$(BIN)/python -m bench.joint
 	$(BIN)/python -m bench.split_search
