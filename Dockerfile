@@ -16,7 +16,9 @@ RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels 
       --constraint requirements.lock /wheels/*.whl
 
 FROM python:3.12-slim
-RUN useradd --uid 10001 --no-log-init --no-create-home --shell /usr/sbin/nologin coord
+# A new volume that is mounted at /var/lib/coord is that user's alone, too.
+RUN useradd --uid 10001 --no-log-init --no-create-home --shell /usr/sbin/nologin coord \
+ && install --directory --owner 10001 --group 10001 --mode 0700 /var/lib/coord
 COPY --from=build /opt/coord /opt/coord
 ENV PATH=/opt/coord/bin:$PATH
 # A number, so that it can be seen from outside not to be root.

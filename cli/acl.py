@@ -23,6 +23,8 @@ from cli.options import (
 from cli.output import advise, complain, say, say_json
 from coordinator.acl import cut_off, new_password, read_rules, save_users, set_user, user_of
 from coordinator.connection import url_of
+from coordinator.enrolled import read_access
+from coordinator.errors import CoordError
 from coordinator.secret_files import handing_over
 
 DIGEST_PLACE = "#<64 hex digits: the SHA-256 of a random password>"
@@ -57,7 +59,8 @@ def acl(
     """Show the Redis user of a trainer, or make it: it may do what that trainer does, and no more.
 
     With --apply the URL that the trainer is to use is printed, once; it has a new password in it,
-    and whoever is connected with an older one is cut off.
+    and whoever is connected with an older one is cut off. The embedded server can be reached by
+    its own Unix user alone: there such users keep order, and protect from nobody.
 
     Example: coord acl AI_Node_1 --apply --out AI_Node_1.url
     """
@@ -99,6 +102,9 @@ def _print(fleet: OpenFleet, ai_id: str, as_json: bool) -> None:
 
 
 def _apply(fleet: OpenFleet, ai_id: str, out: Path | None, as_json: bool) -> None:
+    access = read_access(fleet.connection, fleet.keys, ai_id)
+    if access is not None and access.is_revoked:
+        raise CoordError(f"{ai_id} was revoked: `coord enroll {ai_id}` lets it in again first")
     user, password = user_of(fleet.keys, ai_id), new_password()
     url = url_of(fleet.connection, user, password)
     with handing_over(out, url) if out else nullcontext():
@@ -113,13 +119,21 @@ def _apply(fleet: OpenFleet, ai_id: str, out: Path | None, as_json: bool) -> Non
         say(url)
     else:
         advise(f"made user {user}; its URL is in {out}")
-    file = out or f"{ai_id}.url"
-    advise(f'start it by: COORD_REDIS_URL="$(cat {file})" coord trainer {ai_id}')
+    value = f'"$(cat {out})"' if out else "URL"
+    command = f"coord trainer {ai_id} --specialization NAME"
+    advise(f"start it by: COORD_REDIS_URL={value} {command}")
+    if out is None:
+        advise('--out FILE puts the URL into a file instead, for COORD_REDIS_URL="$(cat FILE)"')
+    if url.startswith("unix:"):
+        advise(
+            "only processes that may open the server's socket can use it: on the embedded server"
+            " those of your own Unix user, who could read the operator's login too"
+        )
 
 
 def _drop(fleet: OpenFleet, ai_id: str, as_json: bool) -> None:
     user = user_of(fleet.keys, ai_id)
-    was_there = cut_off(fleet.connection, fleet.keys.namespace, ai_id)
+    was_there = cut_off(fleet.connection, fleet.keys, ai_id)
     is_saved = warn_if_unsaved(fleet.connection) if was_there else None
     if as_json:
         say_json({"ai_id": ai_id, "user": user, "dropped": was_there, "is_saved": is_saved})

@@ -20,12 +20,13 @@ from cli.options import (
     load_settings,
     open_fleet,
 )
-from cli.output import ExitCode, age, complain, plain, say, say_json
-from cli.send import tell
+from cli.orders import tell
+from cli.output import ExitCode, advise, age, complain, plain, say, say_json
 from cli.session_text import kind_of, outcome_of, progress_of
 from cli.sessions import gone
 from coordinator.clock import SystemClock
 from coordinator.errors import CoordError
+from coordinator.outages import sit_out
 from coordinator.payloads import MAX_PARTICIPANTS
 from coordinator.plans import PLANS
 from coordinator.reads import Item
@@ -34,6 +35,8 @@ from coordinator.settings import Settings
 from coordinator.work import ASSIGNED_STATES, FEATURE_REQUEST, OPEN_STATES
 
 LOOK_EVERY_S = 0.25
+OUTAGE_LIMIT_S = 60.0
+"""The server may be away for this long while somebody waits for a session's end."""
 LONGEST_TEXT = 200
 TYPES = ", ".join(name for name in PLANS if name != FEATURE_REQUEST)
 
@@ -147,17 +150,27 @@ def _ask(
         say_json(ended)
     elif is_completed:
         say(plain(told, LONGEST_TEXT))
+        if ended["component_id"]:
+            shown_by = f"`coord components {ended['component_id']}` shows it"
+            advise(f"component {ended['component_id']}: {shown_by}")
     if not is_completed:
         complain(plain(told, LONGEST_TEXT))
+        for ai, reason in ended["declined"].items():
+            advise(plain(f"{ai} said no: {reason or 'no reason given'}", LONGEST_TEXT))
         raise typer.Exit(ExitCode.FAILED)
 
 
 def _wait_for_end(fleet: OpenFleet, session_id: str) -> Item:
     """The session once it has ended; meanwhile, on a terminal, a line on how it goes."""
+    clock = SystemClock()
     shown = Console(stderr=True, markup=False, emoji=False, highlight=False)
     with Live(console=shown, auto_refresh=False, transient=True) as live:
         while True:
-            found = read_progress(fleet.connection, fleet.keys, session_id)
+            found = sit_out(
+                lambda: read_progress(fleet.connection, fleet.keys, session_id),
+                clock.elapsed_s() + OUTAGE_LIMIT_S,
+                clock,
+            )
             if found is None:
                 raise gone(session_id)
             if found["state"] not in OPEN_STATES:

@@ -49,7 +49,8 @@ def audit(
 
     def render(shown: Console) -> None:
         if not events:
-            shown.print(Text("nothing of the kind is kept"))
+            which = "are kept" if ai is None and kind is None else "are kept and match"
+            shown.print(Text(f"no enrolments, refusals or kicks in the events that {which}"))
             return
         rows = [(event["at"], event["kind"], event["ai"], event["text"]) for event in events]
         shown.print(table("", ("when", "what", "AI", "how"), rows, TEXT_MAX))

@@ -17,8 +17,8 @@ from cli.options import (
     load_settings,
     open_fleet,
 )
+from cli.orders import order
 from cli.output import show, table
-from cli.send import order
 from coordinator.letters import read_letters
 
 app = typer.Typer(

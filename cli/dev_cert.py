@@ -43,7 +43,8 @@ def dev_cert(
     Example: coord dev-cert --host gateway.example
     """
     authority = trustme.CA(organization_name="coord dev-cert")
-    server = authority.issue_cert(*(host or LOCAL_NAMES))
+    hosts = host or list(LOCAL_NAMES)
+    server = authority.issue_cert(*hosts)
     client = authority.issue_cert("client@coord.invalid")
     files = {
         "ca": ("ca.pem", authority.cert_pem.bytes()),
@@ -59,10 +60,12 @@ def dev_cert(
         for name, path in paths.items():
             shown.print(Text(f"{name:<12} {plain(path)}"))
         key_pair = f"--tls-cert {paths['tls_cert']} --tls-key {paths['tls_key']}"
-        shown.print(Text(f"coord gateway --listen 0.0.0.0:6000 {key_pair}"))
-        shown.print(Text(f"clients: COORD_URL=coords://HOST:6000 COORD_TLS_CA={paths['ca']}"))
+        shown.print(Text(f"{'hosts':<12} {plain(', '.join(hosts))}"))
+        shown.print(Text(f"coord serve --listen 0.0.0.0:6000 {key_pair}"))
+        place = f"coords://{hosts[0]}:6000"
+        shown.print(Text(f"clients: COORD_URL={plain(place)} COORD_TLS_CA={paths['ca']}"))
 
-    show({name: str(path) for name, path in paths.items()}, json, render)
+    show({name: str(path) for name, path in paths.items()} | {"hosts": hosts}, json, render)
 
 
 def _chain(certificate: trustme.LeafCert) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import platform
 import re
@@ -19,20 +18,23 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from cli.inputs import did_you_mean
 from cli.options import (
     JsonOption,
     NamespaceOption,
     RedisOption,
     StateDirOption,
+    explanation,
     load_settings,
 )
 from cli.output import ExitCode, plain, show
 from coordinator import embedded
 from coordinator.acl import default_is_open, shared_users
-from coordinator.connection import connect, redact, resolve_url, unusable
-from coordinator.errors import CoordError, NoServer
+from coordinator.connection import connect, named_url, redact, resolve_url
+from coordinator.errors import CoordError, NoServer, ServerUnusable
 from coordinator.gateway import GatewaySettings
 from coordinator.keys import Keys
+from coordinator.private_files import is_there
 from coordinator.server_check import check_server
 from coordinator.settings import Settings
 from coordinator.status import read_holder
@@ -41,6 +43,8 @@ PYTHON_MIN = (3, 11)
 BINARY_LIMIT_S = 10
 CLOCK_WARNING_MS = 1_000
 CLOCK_WRONG_MS = 10_000
+MEMORY_WARNING = 0.9
+"""Share of maxmemory."""
 _STYLES = {"ok": "green", "warning": "yellow", "wrong": "red"}
 
 
@@ -151,8 +155,7 @@ def check_machine(settings: Settings) -> Iterator[Check]:
     except CoordError as error:
         yield Check("state directory", "wrong", error.detail)
         return
-    there = "is there, and yours alone" if state_dir.exists() else "will be made when it is needed"
-    yield Check("state directory", "ok", f"{state_dir} {there}")
+    yield _check_state_dir(settings)
     if not embedded.socket_fits(state_dir):
         detail = (
             f"the path is too long for a Unix socket, so it is put under {tempfile.gettempdir()},"
@@ -164,6 +167,20 @@ def check_machine(settings: Settings) -> Iterator[Check]:
         yield Check("embedded server", "ok", where)
 
 
+def _check_state_dir(settings: Settings) -> Check:
+    name, path = "state directory", settings.state_dir.absolute()
+    if is_there(path):
+        return Check(name, "ok", f"{path} is there, and yours alone")
+    parent = next(parent for parent in path.parents if is_there(parent))
+    if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
+        return Check(name, "ok", f"{path} will be made when it is needed")
+    detail = (
+        f"{path} is missing and cannot be made in {parent}: name another by COORD_STATE_DIR;"
+        " without one there is no embedded server, and no pepper but COORD_PEPPER"
+    )
+    return Check(name, "wrong" if named_url(settings) is None else "warning", detail)
+
+
 def _check_variables() -> Iterator[Check]:
     known = {
         f"{model.model_config['env_prefix']}{name.upper()}"
@@ -172,8 +189,7 @@ def _check_variables() -> Iterator[Check]:
     }
     for name in sorted(os.environ):
         if name.startswith("COORD_") and name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            cure = f"did you mean {close[0]}?" if close else "remove it"
+            cure = did_you_mean(name, known) or "remove it"
             yield Check("settings", "warning", f"{name} is no setting of coord: {cure}")
 
 
@@ -186,6 +202,9 @@ def check_fleet(settings: Settings) -> Iterator[Check]:
     except NoServer as error:
         yield Check("server", "warning", error.detail)
         return
+    except ServerUnusable as error:
+        yield Check("server", "wrong", error.detail)
+        return
     except CoordError:
         return  # the state directory, which was told already
     try:
@@ -197,16 +216,34 @@ def check_fleet(settings: Settings) -> Iterator[Check]:
                 yield Check("persistence", "warning", warning)
             if not warnings:
                 yield Check("persistence", "ok", "append-only file")
-            yield from check_users(connection, keys)
+            yield check_memory(connection)
+            yield from check_users(connection, keys, is_embedded=named_url(settings) is None)
             yield from _check_state(connection, keys)
     except CoordError as error:
         yield Check("server", "wrong", error.detail)
     except redis_py.RedisError as error:
-        yield Check("server", "wrong", unusable(f"the server at {redact(url)}", error).detail)
+        yield Check("server", "wrong", explanation(url, error).detail)
 
 
-def check_users(connection: redis_py.Redis, keys: Keys) -> Iterator[Check]:
-    """Who may do everything without a password, and which AIs are there as a user not their own."""
+def check_memory(connection: redis_py.Redis) -> Check:
+    memory: Any = connection.info("memory")
+    used, most = memory["used_memory"], memory["maxmemory"]
+    if not most:
+        return Check("memory", "ok", f"{used >> 20} MiB used, without a limit")
+    text = f"{used >> 20} of {most >> 20} MiB used"
+    if used < most * MEMORY_WARNING:
+        return Check("memory", "ok", text)
+    detail = f"{text}: raise maxmemory, or keep less (see `docs/operations.md`)"
+    return Check("memory", "warning" if used < most else "wrong", detail)
+
+
+def check_users(
+    connection: redis_py.Redis, keys: Keys, is_embedded: bool = False
+) -> Iterator[Check]:
+    """Who may do everything without a password, and which AIs are there as a user not their own.
+
+    The operator's own trainers, which `coord up` starts beside the embedded server, may be both.
+    """
     name = "users"
     try:
         is_open, shared = default_is_open(connection), shared_users(connection, keys)
@@ -220,6 +257,13 @@ def check_users(connection: redis_py.Redis, keys: Keys) -> Iterator[Check]:
         )
         yield Check(name, "warning", detail)
     for user, ais in shared:
+        if is_embedded and user == embedded.OPERATOR_USER:
+            detail = (
+                f"{', '.join(ais)} {'has' if len(ais) == 1 else 'have'} the operator's login, as"
+                " trainers that you start yourself do: they are trusted as you are"
+            )
+            yield Check(name, "ok", detail)
+            continue
         detail = (
             f"{', '.join(ais)} {'is' if len(ais) == 1 else 'share'} the user {user}, and so may"
             " speak as every AI: give each a user of its own by `coord acl AI_ID --apply`"

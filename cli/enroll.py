@@ -1,4 +1,4 @@
-"""``coord enroll``, ``rotate``, ``revoke`` and ``members``: who may join, as what, by which token.
+"""``coord enroll`` and ``rotate``: an AI is given a token to join by.
 
 A token is shown once, on standard output and alone there, or put into a file; all else goes beside
 it. What is sent and stored is its digest.
@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
-from redis.exceptions import NoPermissionError
-from rich.console import Console
-from rich.text import Text
 
-from cli.acl import warn_if_unsaved
-from cli.inputs import seconds_of, token_in
+from cli.inputs import did_you_mean, seconds_of, token_in
 from cli.options import (
+    SPECIALIZATIONS,
     AiArgument,
     JsonOption,
     NamespaceOption,
@@ -27,10 +24,10 @@ from cli.options import (
     check_ai_id,
     load_settings,
     open_fleet,
+    warn_of_near_miss,
 )
-from cli.output import advise, age, complain, plain, say, say_json, show, table
-from cli.send import tell
-from coordinator.acl import cut_off
+from cli.orders import tell
+from cli.output import advise, age, complain, plain, say, say_json
 from coordinator.clock import SystemClock
 from coordinator.credentials import (
     check_pepper,
@@ -40,15 +37,15 @@ from coordinator.credentials import (
     read_pepper,
     weakness,
 )
-from coordinator.enrolled import read_enrolled
+from coordinator.dispatch import ROUTES
 from coordinator.errors import NotAnswered
 from coordinator.payloads import Role
+from coordinator.reads import Item
 from coordinator.secret_files import handing_over
+from coordinator.status import read_gateways
 
-Item = dict[str, Any]
-
-TEXT_MAX = 200
-
+EVERYWHERE = ("0.0.0.0", "[::]")
+"""Hosts that stand for all addresses of a machine."""
 
 RoleOption = Annotated[
     Role,
@@ -58,7 +55,9 @@ RoleOption = Annotated[
 ]
 SpecializationOption = Annotated[
     str,
-    typer.Option("--specialization", "-s", metavar="NAME", help="What it will be good at."),
+    typer.Option(
+        "--specialization", "-s", metavar="NAME", help=f"What it will be good at. {SPECIALIZATIONS}"
+    ),
 ]
 OnlySpecializationOption = Annotated[
     list[str] | None,
@@ -117,15 +116,6 @@ GraceOption = Annotated[
         show_default="they end now",
     ),
 ]
-KeyOption = Annotated[
-    str | None,
-    typer.Option(
-        "--key", metavar="ID", help="This token alone.", show_default="all, and the AI is removed"
-    ),
-]
-ReasonOption = Annotated[
-    str, typer.Option("--reason", metavar="TEXT", help="Told to the AI, and kept in the events.")
-]
 
 
 class Secret(NamedTuple):
@@ -162,6 +152,8 @@ def enroll(
         raise typer.BadParameter(
             f"--only-specialization leaves out {plain(specialization)!r}, which it would join as"
         )
+    _check_types(only_type or [], role)
+    warn_of_near_miss(specialization)
     settings = load_settings(redis, namespace, state_dir)
     secret = _secret(read_pepper(settings), token_file)
     expires_ms = None if expires is None else SystemClock().now_ms() + int(expires * 1000)
@@ -175,8 +167,8 @@ def enroll(
     shown = {"enrolled": ai_id, "role": role, "expires_ms": expires_ms}
     with open_fleet(settings) as fleet:
         _hand_out(fleet, "enroll", payload, secret, out, shown, json)
-    if not json:
-        _say_how_to_start(ai_id, specialization, out)
+        if not json:
+            _say_how_to_start(fleet, ai_id, specialization, out)
 
 
 def rotate(
@@ -199,59 +191,12 @@ def rotate(
     payload = {"ai": ai_id, **secret.fields, "grace_s": grace or 0}
     with open_fleet(settings) as fleet:
         _hand_out(fleet, "rotate", payload, secret, out, {"rotated": ai_id}, json)
-
-
-def revoke(
-    ai_id: AiArgument,
-    key: KeyOption = None,
-    reason: ReasonOption = "",
-    json: JsonOption = False,
-    redis: RedisOption = None,
-    namespace: NamespaceOption = None,
-    state_dir: StateDirOption = None,
-) -> None:
-    """Shut an AI out at once: its tokens end, its connections close, its units go to others.
-
-    Its Redis user, if it has one, goes too. With --key one token ends, and nothing else.
-
-    Example: coord revoke AI_Node_3 --reason "its machine was stolen"
-    """
-    payload: Item = {"ai": check_ai_id(ai_id), "reason": reason}
-    if key is not None:
-        payload["key_id"] = key
-    with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
-        had_user = key is None and _cut_off(fleet, ai_id)
-        tell(fleet, "revoke", payload)
-    if json:
-        say_json({"revoked": ai_id, "key_id": key, "redis_user_removed": had_user})
-    elif key is not None:
-        say(f"revoked token {plain(key)} of {ai_id}")
-    else:
-        say(f"revoked {ai_id}" + (" and removed its Redis user" if had_user else ""))
-
-
-def members(
-    json: JsonOption = False,
-    redis: RedisOption = None,
-    namespace: NamespaceOption = None,
-    state_dir: StateDirOption = None,
-) -> None:
-    """List who is enrolled: role, restrictions, tokens by their ids, and who is there.
-
-    Example: coord members --json
-    """
-    now_ms = SystemClock().now_ms()
-    with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
-        found = read_enrolled(fleet.connection, fleet.keys, now_ms)
-
-    def render(shown: Console) -> None:
-        if not found:
-            shown.print(Text("nobody is enrolled: see `coord enroll --help`"))
-            return
-        columns = ("AI", "role", "joins as", "sends", "tokens", "there")
-        shown.print(table("", columns, [_row(item, now_ms) for item in found], TEXT_MAX))
-
-    show({"members": found}, json, render)
+    if not json:
+        ends = f"for another {age(grace * 1000)}" if grace else "no more"
+        advise(
+            f"the tokens that it had are good {ends}: bring the new one to {ai_id}, whose client"
+            " reads COORD_TOKEN_FILE again at each login"
+        )
 
 
 # -- tokens ----------------------------------------------------------------------------------------
@@ -304,58 +249,48 @@ def _show_token(shown: Item, as_json: bool) -> None:
     word, ai = next(iter(shown.items()))
     advise(f"{word} {ai}, token {shown['key_id']}")
     if "token" in shown:
-        advise("this token is shown once; keep it where only that AI can read it:")
+        advise("this token is shown once; keep it in a file of that AI's alone (--out makes one):")
         say(shown["token"])
     elif "token_file" in shown:
         advise(f"the token is in {shown['token_file']}")
 
 
-def _say_how_to_start(ai_id: str, specialization: str, out: Path | None) -> None:
+# -- what is said besides --------------------------------------------------------------------------
+
+
+def _check_types(message_types: list[str], role: Role) -> None:
+    """A usage error for what no AI of that role can send."""
+    known = [name for name, route in ROUTES.items() if role in route.senders]
+    for name in message_types:
+        if name not in known:
+            cure = did_you_mean(name, known) or f"known are {', '.join(known)}"
+            raise typer.BadParameter(
+                f"--only-type {plain(name)!r} is no message type of role {role}: {cure}"
+            )
+
+
+def _say_how_to_start(fleet: OpenFleet, ai_id: str, specialization: str, out: Path | None) -> None:
     """A token never stands in a command line: `ps` shows those."""
     path = out or f"{ai_id}.token"
-    advise(
-        f"start it by TCP: COORD_URL=coord://127.0.0.1:6000 COORD_TOKEN_FILE={path} python"
-        f' your_trainer.py, with Client("{ai_id}", specialization="{specialization}") in it'
-    )
+    variables = f"COORD_TOKEN_FILE={path} python your_trainer.py"
+    gateways = read_gateways(fleet.connection, fleet.keys, SystemClock().now_ms())
+    ways_in = {_way_in(gateway) for gateway in gateways if gateway["address"]}
+    for way_in in sorted(ways_in):
+        advise(f"start it by TCP: {way_in} {variables}")
+    if not ways_in:
+        advise("no gateway listens: `coord gateway`, or `coord serve` without --no-gateway")
+        advise(f"start it by TCP once one does: COORD_URL=coord://HOST:PORT {variables}")
+    advise(f'with Client("{ai_id}", specialization="{specialization}") in it')
     advise(
         "a trainer with an RQ worker needs a Redis user instead: coord acl"
         f" {ai_id} --apply, then coord trainer {ai_id} --specialization {specialization}"
     )
 
 
-def _cut_off(fleet: OpenFleet, ai_id: str) -> bool:
-    """End the Redis user of an AI and its connections, also with no coordinator there; whether it
-    had one. Who may not do that is told, and the rest is done."""
-    try:
-        had_one = cut_off(fleet.connection, fleet.keys.namespace, ai_id)
-    except NoPermissionError as error:
-        complain(
-            f"warning: a Redis user of {ai_id} would be left ({error}): have it removed by"
-            f" `coord acl {ai_id} --drop` as a user that may"
-        )
-        return False
-    if had_one:
-        warn_if_unsaved(fleet.connection)
-    return had_one
-
-
-# -- who is enrolled -------------------------------------------------------------------------------
-
-
-def _row(item: Item, now_ms: int) -> tuple[object, ...]:
-    return (
-        item["ai_id"],
-        "revoked" if item["is_revoked"] else item["role"],
-        ", ".join(item["specializations"] or ["any"]),
-        ", ".join(item["message_types"] or ["all of its role"]),
-        "; ".join(_token_text(token, now_ms) for token in item["tokens"]) or "none",
-        "yes" if item["is_here"] else "no",
-    )
-
-
-def _token_text(token: Item, now_ms: int) -> str:
-    text = f"{token['key_id']}, {age(now_ms - token['created_ms'])} old"
-    if token["expires_ms"] is not None:
-        left_ms = token["expires_ms"] - now_ms
-        text += f", {age(left_ms)} left" if token["is_live"] else ", expired"
-    return text + (", weak" if token["is_weak"] else "")
+def _way_in(gateway: Item) -> str:
+    """The variables that lead to a gateway; one that listens everywhere tells no host."""
+    host, _, port = gateway["address"].rpartition(":")
+    place = f"HOST:{port}" if host in EVERYWHERE else gateway["address"]
+    if not gateway["tls"]:
+        return f"COORD_URL=coord://{place}"
+    return f"COORD_URL=coords://{place} COORD_TLS_CA=ca.pem"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from threading import Event as Flag
 from typing import Annotated
 
 import typer
@@ -16,6 +15,8 @@ import typer
 from cli.output import plain
 
 log = logging.getLogger("coord")
+
+_ENDS = (signal.SIGTERM, signal.SIGINT)
 
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")]
 
@@ -35,19 +36,16 @@ class OneLine(logging.Formatter):
         return text
 
 
-def stop_on_signals() -> Flag:
-    """A flag that SIGTERM and SIGINT set; the second signal ends the process at once."""
-    stop_flag = Flag()
+def stop_on_signals(stop: Callable[[], object]) -> None:
+    """Call ``stop`` at the first SIGTERM or SIGINT; the second one ends the process at once."""
 
-    def note(number: int, _: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        if stop_flag.is_set():
-            os.kill(os.getpid(), number)
-        stop_flag.set()
+    def end(number: int, _: object) -> None:
+        for each in _ENDS:
+            signal.signal(each, signal.SIG_DFL)
+        stop()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, note)
-    return stop_flag
+    for number in _ENDS:
+        signal.signal(number, end)
 
 
 def log_to_stderr(quiet: bool) -> None:

@@ -1,21 +1,16 @@
-"""``coord gateway``: the door for AIs that come by TCP, as a process or beside a coordinator."""
+"""``coord gateway``: the door for AIs that come by TCP."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
-from cli.foreground import QuietOption, log_to_stderr
+from cli.foreground import QuietOption, log_to_stderr, stop_on_signals
 from cli.options import (
     NamespaceOption,
     RedisOption,
@@ -26,16 +21,12 @@ from cli.options import (
 )
 from coordinator.clock import RandomIds, SystemClock
 from coordinator.connection import connect, connect_async, resolve_url
-from coordinator.credentials import check_pepper, ensure_pepper, read_pepper
-from coordinator.errors import CoordError
+from coordinator.credentials import check_pepper, read_pepper
 from coordinator.gateway import Gateway, GatewaySettings
 from coordinator.keys import Keys
 from coordinator.settings import Settings
 
 log = logging.getLogger("coord.gateway")
-
-AGAIN_S = 2.0
-"""The pause before a gateway that could not begin, or has ended, is begun again."""
 
 ListenOption = Annotated[
     str | None,
@@ -134,71 +125,8 @@ def make_gateway(own: GatewaySettings, settings: Settings, url: str, pepper: byt
     return made
 
 
-@contextmanager
-def gateway_beside(own: GatewaySettings, settings: Settings, url: str) -> Iterator[None]:
-    """Run a gateway in a thread meanwhile.
-
-    Nobody asked for the one at the default address: if it cannot be, a warning says why, and it is
-    tried again, for what has its port may go. One that was asked for by ``listen`` raises
-    CannotListen, NoPepper or ServerUnusable.
-    """
-
-    def make() -> Gateway:
-        return make_gateway(own, settings, url, ensure_pepper(settings))
-
-    first = make() if "listen" in own.model_fields_set else None
-    beside = _GatewayThread(make, first)
-    beside.start()
-    try:
-        yield
-    finally:
-        beside.stop()
-
-
-class _GatewayThread(Thread):
-    """A gateway in an event loop of its own; ``make`` makes another one when it has ended."""
-
-    def __init__(self, make: Callable[[], Gateway], first: Gateway | None) -> None:
-        super().__init__(name="coord-gateway")
-        self._make = make
-        self._first = first
-        self._stop_event = asyncio.Event()
-        self._loop = asyncio.new_event_loop()
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop_event.set)
-        self.join()
-
-    def run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._serve())
-
-    async def _serve(self) -> None:
-        said = ""
-        while not self._stop_event.is_set():
-            try:
-                made, self._first = self._first or self._make(), None
-                said = ""
-                await made.run(self._stop_event)
-            except CoordError as error:
-                if error.detail != said:
-                    log.warning("no gateway: %s", error)
-                said = error.detail
-            except Exception as error:
-                log.exception("the gateway has ended, and is begun again: %r", error)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop_event.wait(), AGAIN_S)
-
-
 async def _run_until_signal(made: Gateway) -> None:
-    """The second signal ends the process at once."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-
-    def end(number: signal.Signals) -> None:
-        loop.remove_signal_handler(number)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, partial(end, number))
+    stop_on_signals(lambda: loop.call_soon_threadsafe(stop.set))
     await made.run(stop)

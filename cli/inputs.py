@@ -3,13 +3,14 @@ secrets."""
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from getpass import getpass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
@@ -19,6 +20,8 @@ from coordinator.errors import CoordError
 from coordinator.secret_files import read_secret
 from coordinator.settings import MAX_KEEP_S
 
+MAX_JSON_CHARS = 16 * 1024 * 1024
+"""As many as the largest message that can be allowed has bytes."""
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -33,14 +36,22 @@ def json_of(text: str, source: str) -> Any:
 def json_in(path: str) -> Any:
     """The JSON value in a file, or on the input for ``-``."""
     if path == "-":
-        return json_of(sys.stdin.read(), "the input")
+        return json_of(_whole(sys.stdin, "the input"), "the input")
     try:
-        text = Path(path).read_text("utf-8")
+        with Path(path).open(encoding="utf-8") as file:
+            text = _whole(file, plain(path))
     except OSError as error:
         raise typer.BadParameter(f"{plain(path)} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise typer.BadParameter(f"{plain(path)} is no text: {plain(error)}") from None
     return json_of(text, plain(path))
+
+
+def _whole(file: TextIO, source: str) -> str:
+    text = file.read(MAX_JSON_CHARS + 1)
+    if len(text) > MAX_JSON_CHARS:
+        raise typer.BadParameter(f"{source} has more than {MAX_JSON_CHARS} characters")
+    return text
 
 
 def requirements_of(given: Sequence[str]) -> dict[str, Any]:
@@ -67,6 +78,12 @@ def seconds_of(text: str) -> float:
             f" 30d, at most {MAX_KEEP_S / _UNITS_S['d']:.0f}d"
         )
     return seconds
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A question about the known word that is nearest to another one; "" where none is near."""
+    close = difflib.get_close_matches(word, known, 1)
+    return f"did you mean {close[0]}?" if close else ""
 
 
 def token_in(path: str) -> str:

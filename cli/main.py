@@ -23,7 +23,9 @@ from cli import (
     doctor,
     enroll,
     gateway,
+    members,
     records,
+    revoke,
     send,
     serve,
     sessions,
@@ -114,8 +116,8 @@ app.command("kick")(steer.kick)
 app.command("drain")(steer.drain)
 app.command("enroll")(enroll.enroll)
 app.command("rotate")(enroll.rotate)
-app.command("revoke")(enroll.revoke)
-app.command("members")(enroll.members)
+app.command("revoke")(revoke.revoke)
+app.command("members")(members.members)
 app.command("acl")(acl.acl)
 app.command("audit")(audit.audit)
 app.command("gateway")(gateway.gateway)

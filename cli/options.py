@@ -7,15 +7,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote, urlsplit
 
 import redis
 import typer
 from pydantic import SecretStr, ValidationError
+from redis.exceptions import NoPermissionError
 
+from cli.inputs import did_you_mean
+from cli.output import complain, plain
 from coordinator.connection import connect, redact, resolve_url, unusable
+from coordinator.errors import ServerUnusable
 from coordinator.keys import Keys
 from coordinator.messages import ID_RULE, RESERVED_IDS, is_ai_id
 from coordinator.settings import Settings
+from coordinator.specializations import CAPABILITIES
 
 RedisOption = Annotated[
     str | None,
@@ -56,6 +62,7 @@ AiOption = Annotated[
 SessionArgument = Annotated[
     str, typer.Argument(metavar="SESSION", help="Its id, or as much of it as tells it from others.")
 ]
+SPECIALIZATIONS = f"Built in are {', '.join(CAPABILITIES)}; any other word is one of your own."
 AiArgument = Annotated[str, typer.Argument(metavar="AI_ID", help=f"{ID_RULE}.")]
 
 _OPTIONS = {"redis_url": "--redis", "namespace": "--namespace", "state_dir": "--state-dir"}
@@ -101,6 +108,16 @@ def check_ai_id(ai_id: str) -> str:
     return ai_id
 
 
+def warn_of_near_miss(specialization: str) -> None:
+    """A word on what looks like a built-in specialization, and is none."""
+    question = did_you_mean(specialization, CAPABILITIES)
+    if question and specialization not in CAPABILITIES:
+        complain(
+            f"warning: {plain(specialization)} is no built-in specialization, and is taken for one"
+            f" of your own: {question}"
+        )
+
+
 @dataclass(frozen=True)
 class OpenFleet:
     """A fleet that a command works on: its server, the server's URL for people, its keys."""
@@ -131,4 +148,16 @@ def explained(url: str) -> Iterator[None]:
     try:
         yield
     except redis.RedisError as error:
-        raise unusable(f"the server at {redact(url)}", error) from error
+        raise explanation(url, error) from error
+
+
+def explanation(url: str, error: redis.RedisError) -> ServerUnusable:
+    """What an error of the server at ``url`` means to whoever gave a command."""
+    user = unquote(urlsplit(url).username or "")
+    _, colon, ai = user.partition(":")
+    if colon and isinstance(error, NoPermissionError):
+        return ServerUnusable(
+            f"{user} is {ai}'s own Redis user, which only runs {ai}: operators' commands need the"
+            " operator's login, by COORD_REDIS_URL"
+        )
+    return unusable(f"the server at {redact(url)}", error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -12,18 +13,32 @@ from cli.options import (
     JsonOption,
     LimitOption,
     NamespaceOption,
+    OpenFleet,
     RedisOption,
     StateDirOption,
     load_settings,
     open_fleet,
 )
-from cli.output import age, dig, show, table
+from cli.output import age, cell, dig, plain, say, show, table
 from coordinator.clock import SystemClock
-from coordinator.reads import Item, Page, read_ais, read_benchmarks, read_records, read_work
+from coordinator.errors import CoordError
+from coordinator.keys import RECORD_FIELD, Kind
+from coordinator.reads import (
+    Item,
+    Page,
+    read_ais,
+    read_benchmarks,
+    read_record,
+    read_records,
+    read_work,
+)
 
 METRICS_SHOWN = 2
 OnlySpecializationOption = Annotated[
     str | None, typer.Option("--specialization", "-s", metavar="NAME", help="Only of this one.")
+]
+RecordArgument = Annotated[
+    str | None, typer.Argument(metavar="[ID]", help="This one whole.", show_default=False)
 ]
 CapabilityOption = Annotated[
     str | None, typer.Option("--capability", "-c", metavar="NAME", help="Only those that have it.")
@@ -74,6 +89,7 @@ def ais(
 
 
 def patterns(
+    record_id: RecordArgument = None,
     specialization: OnlySpecializationOption = None,
     limit: LimitOption = 20,
     json: JsonOption = False,
@@ -81,11 +97,14 @@ def patterns(
     namespace: NamespaceOption = None,
     state_dir: StateDirOption = None,
 ) -> None:
-    """List the newest patterns. Scores are what their contributors claim.
+    """List the newest patterns. Scores are what their contributors claim. ID shows one whole.
 
     Example: coord patterns --specialization file_system --limit 5
     """
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
+        if record_id is not None:
+            _show_whole(fleet, ("pattern",), record_id, json)
+            return
         page = read_records(fleet.connection, fleet.keys, "pattern", limit, specialization)
 
     def render(shown: Console) -> None:
@@ -99,6 +118,7 @@ def patterns(
 
 
 def components(
+    record_id: RecordArgument = None,
     specialization: OnlySpecializationOption = None,
     limit: LimitOption = 20,
     json: JsonOption = False,
@@ -108,9 +128,14 @@ def components(
 ) -> None:
     """List the newest components and features. Scores are what their contributors claim.
 
+    ID shows one whole, with its code, which nobody has run.
+
     Example: coord components --json
     """
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
+        if record_id is not None:
+            _show_whole(fleet, ("component", "feature"), record_id, json)
+            return
         read = (fleet.connection, fleet.keys)
         found = read_records(*read, "component", limit, specialization)
         features = read_records(*read, "feature", limit, specialization)
@@ -131,6 +156,36 @@ def components(
         "total": {"components": found.total, "features": features.total},
     }
     show(value, json, render)
+
+
+def _show_whole(fleet: OpenFleet, kinds: tuple[Kind, ...], record_id: str, as_json: bool) -> None:
+    """The record of that id, the newer one if there are two. Raises CoordError for none."""
+    read = (fleet.connection, fleet.keys)
+    found = [(kind, item) for kind in kinds for item in read_record(*read, kind, record_id).items]
+    if not found:
+        raise CoordError(
+            f"there is no {' or '.join(kinds)} {plain(record_id)}: `coord {kinds[0]}s` lists them"
+        )
+    kind, item = max(found, key=lambda pair: str(pair[1]["timestamp"]))
+
+    def render(_: Console) -> None:
+        record = item.pop(RECORD_FIELD[kind])
+        _say_fields(item, "")
+        say(f"{RECORD_FIELD[kind]}:")
+        _say_fields(record, "    ")
+
+    show(item, as_json, render)
+
+
+def _say_fields(fields: Item, indent: str) -> None:
+    """A line for each; a text of several lines, such as code, below its name."""
+    for name, value in fields.items():
+        if isinstance(value, str) and "\n" in value:
+            say(f"{indent}{plain(name)}:")
+            for line in value.splitlines():
+                say(f"{indent}    {plain(line.expandtabs(4))}")
+        else:
+            say(f"{indent}{plain(name)}: {cell(value, sys.maxsize)}")
 
 
 def _pattern_row(item: Item) -> tuple[object, ...]:

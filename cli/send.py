@@ -10,15 +10,13 @@ from cli.inputs import json_in, json_of
 from cli.options import (
     JsonOption,
     NamespaceOption,
-    OpenFleet,
     RedisOption,
     StateDirOption,
     load_settings,
     open_fleet,
 )
-from cli.output import plain, say, say_json
-from coordinator.clock import RandomIds, SystemClock
-from coordinator.operator import send_as_operator
+from cli.orders import order, tell
+from cli.output import say, say_json
 
 TypeArgument = Annotated[str, typer.Argument(metavar="TYPE", help="The message type.")]
 ToOption = Annotated[
@@ -77,43 +75,6 @@ def retract(
     """
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
         order(fleet, "retract", {"id": record_id}, "retracted", record_id, json)
-
-
-def tell(
-    fleet: OpenFleet,
-    message_type: str,
-    payload: dict[str, Any],
-    to: str | None = None,
-    wait_s: float = 10,
-) -> str:
-    """Send a message as the operator; its message_id. Raises Refused, NotAnswered, BadMessage."""
-    return send_as_operator(
-        fleet.connection,
-        fleet.keys,
-        SystemClock(),
-        RandomIds(),
-        message_type,
-        payload,
-        to,
-        wait_s,
-    )
-
-
-def order(
-    fleet: OpenFleet,
-    message_type: str,
-    payload: dict[str, Any],
-    done: str,
-    subject: str,
-    as_json: bool,
-) -> None:
-    """Have something done in the operator's name, and say once it is: ``done`` is the word for it,
-    ``subject`` what it was done to. Raises Refused, NotAnswered, BadMessage."""
-    tell(fleet, message_type, payload)
-    if as_json:
-        say_json({done: subject})
-    else:
-        say(f"{done} {plain(subject)}")
 
 
 def _object(text: str) -> dict[str, Any]:

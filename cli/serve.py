@@ -20,9 +20,9 @@ from cli.gateway import (
     TlsCertOption,
     TlsClientCaOption,
     TlsKeyOption,
-    gateway_beside,
     load_gateway_settings,
 )
+from cli.gateway_thread import gateway_beside
 from cli.options import NamespaceOption, RedisOption, StateDirOption, load_settings
 from cli.output import complain, plain, say
 from coordinator import embedded
@@ -76,7 +76,8 @@ def serve(
     settings = load_settings(redis, namespace, state_dir)
     own = load_gateway_settings(listen, tls_cert, tls_key, tls_client_ca, insecure_bind)
     log_to_stderr(quiet)
-    stop_flag = stop_on_signals()
+    stop_flag = Flag()
+    stop_on_signals(stop_flag.set)
     url, is_embedded = _server(settings)
     beside: AbstractContextManager[None] = nullcontext()
     if no_gateway:
@@ -86,7 +87,7 @@ def serve(
     with _revived(settings.state_dir) if is_embedded else nullcontext():
         run_coordinator(settings, url, stop_flag, beside)
     log.info("stopped")
-    if is_embedded:
+    if is_embedded and embedded.find(settings.state_dir):
         log.info("the embedded server runs on; `coord stop` ends it")
 
 

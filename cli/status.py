@@ -121,7 +121,11 @@ def _summary(found: Item) -> Table:
 
 
 def _gateways(gateways: list[Item]) -> str:
-    shown = [f"{one['address'] or one['id']} ({age(one['seen_age_ms'])} ago)" for one in gateways]
+    shown = [
+        f"{one['address'] or one['id']}{' with TLS' if one['tls'] else ''}"
+        f" ({one['connections']} connections, {age(one['seen_age_ms'])} ago)"
+        for one in gateways
+    ]
     return ", ".join(shown) or "none: AIs come by Redis alone"
 
 

@@ -17,7 +17,7 @@ from cli.options import (
     load_settings,
     open_fleet,
 )
-from cli.send import order
+from cli.orders import order
 from cli.sessions import find_session
 
 UnitArgument = Annotated[str, typer.Argument(metavar="UNIT", help="As `coord session` shows it.")]

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.options import (
+    SPECIALIZATIONS,
     AiArgument,
     JsonOption,
     NamespaceOption,
@@ -18,10 +19,10 @@ from cli.options import (
     StateDirOption,
     check_ai_id,
     load_settings,
+    warn_of_near_miss,
 )
 from cli.output import ExitCode, complain, show
-from coordinator.connection import resolve_url
-from workers.launch import training_environment
+from workers.launch import server_for, training_environment
 from workers.lines import METRICS
 from workers.worker import run_trainer
 
@@ -31,7 +32,7 @@ OwnSpecializationOption = Annotated[
         "--specialization",
         "-s",
         metavar="NAME",
-        help="What it is good at.",
+        help=f"What it is good at. {SPECIALIZATIONS}",
         show_default="COORD_SPECIALIZATION, else general",
     ),
 ]
@@ -70,9 +71,11 @@ def trainer(
     ai_id = check_ai_id(ai_id)
     own = {"specialization": specialization, "trainer": trainer}
     settings = load_settings(redis, namespace, state_dir, **own)
+    url = server_for(settings)
+    warn_of_near_miss(settings.specialization)
     if settings.trainer:
         _check_trainer(ai_id, settings.trainer)
-    metrics = run_trainer(ai_id, resolve_url(settings), settings, minutes)
+    metrics = run_trainer(ai_id, url, settings, minutes)
     shown = {name: metrics.get(name, 0) for name in METRICS} | metrics
 
     def render(console: Console) -> None:

@@ -16,11 +16,13 @@ from cli.children import start as start_child
 from cli.children import stop as stop_children
 from cli.launch import child_environment, serve_command
 from cli.options import (
+    SPECIALIZATIONS,
     NamespaceOption,
     RedisOption,
     StateDirOption,
     explained,
     load_settings,
+    warn_of_near_miss,
 )
 from cli.output import ExitCode, complain, plain, say
 from cli.signals import Interrupted, Signals
@@ -42,7 +44,10 @@ EMBEDDED = "the embedded server"
 
 TrainersOption = Annotated[int, typer.Option("--trainers", "-t", min=0, max=256, help="How many.")]
 FleetSpecializationOption = Annotated[
-    str, typer.Option("--specialization", "-s", metavar="NAME", help="What they are good at.")
+    str,
+    typer.Option(
+        "--specialization", "-s", metavar="NAME", help=f"What they are good at. {SPECIALIZATIONS}"
+    ),
 ]
 
 
@@ -74,6 +79,7 @@ def up(
     Example: coord up --trainers 4 --specialization file_system
     """
     settings = load_settings(redis, namespace, state_dir, specialization=specialization)
+    warn_of_near_miss(specialization)
     try:
         with Signals() as signals, _locked(settings.state_dir, signals):
             url, record = _prepare(settings)

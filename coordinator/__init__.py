@@ -1,7 +1,7 @@
 """coord: gets a fleet of AIs working together."""
 
 from coordinator.blocking import Client
-from coordinator.client import AsyncClient, QueryResult, SessionUpdate
+from coordinator.client import AsyncClient, QueryResult, SessionUpdate, WorkspaceEntry
 from coordinator.door import Artifact
 from coordinator.errors import (
     BadMessage,
@@ -32,4 +32,5 @@ __all__ = [
     "ServerUnusable",
     "SessionUpdate",
     "Settings",
+    "WorkspaceEntry",
 ]

@@ -37,7 +37,8 @@ class Route(NamedTuple):
 
     One with a ``read`` is handled in a batch of its own, so that what was read is still true when
     it is written. What ``strangers`` may send needs no registration. One that ``repeats`` is
-    handled as often as it comes, also under the same message_id.
+    handled as often as it comes, also under the same message_id. When one is refused, ``undo``
+    removes what came with it; it finds what ``read`` has read.
     """
 
     handle: Handle
@@ -45,6 +46,7 @@ class Route(NamedTuple):
     senders: frozenset[SenderRole] = SHARING
     strangers: bool = False
     repeats: bool = False
+    undo: Handle | None = None
 
 
 def check_sender(message: Incoming, context: Context) -> None:
@@ -68,7 +70,7 @@ def check_sender(message: Incoming, context: Context) -> None:
 
 def check_route(message: Incoming, route: Route, context: Context) -> None:
     """BadMessage unless the sender may say this now."""
-    role = _role_of(message, context)
+    role = _role_of(message.sender, context)
     if role not in route.senders:
         raise _forbidden(message, role, route)
     if role in ("person", "gateway"):
@@ -107,25 +109,25 @@ def check_specialization(ai: str, specialization: str, context: Context) -> None
 
 def types_of(message: Incoming, routes: dict[str, Route], context: Context) -> list[str]:
     """The message types that the sender may send, restrictions aside."""
-    role = _role_of(message, context)
+    role = _role_of(message.sender, context)
     return [name for name, route in routes.items() if role in route.senders]
 
 
-def is_operator(message: Incoming, context: Context) -> bool:
-    return _role_of(message, context) in STEERING
+def is_operator(sender: str, context: Context) -> bool:
+    return _role_of(sender, context) in STEERING
 
 
 def _access_of(ai: str, context: Context) -> Access | None:
     return context.fleet.members[ai].access
 
 
-def _role_of(message: Incoming, context: Context) -> SenderRole:
+def _role_of(sender: str, context: Context) -> SenderRole:
     """One that was never enrolled has the server's trust, and is as good as a trainer."""
-    if message.sender == OPERATOR:
+    if sender == OPERATOR:
         return "person"
-    if message.sender == GATEWAY:
+    if sender == GATEWAY:
         return "gateway"
-    access = _access_of(message.sender, context)
+    access = _access_of(sender, context)
     return access.role if access else "trainer"
 
 

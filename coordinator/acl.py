@@ -136,25 +136,21 @@ def read_rules(connection: redis.Redis, keys: Keys, ai: str) -> list[str]:
 def set_user(connection: redis.Redis, keys: Keys, ai: str, password: str) -> None:
     """Make the user of ``ai``, or make it anew: whoever is connected as it is cut off.
 
-    ``password`` must be random, for the server keeps an unsalted digest of it.
+    It is for ``save_users`` to keep it. ``password`` must be random, for the server keeps an
+    unsalted digest of it.
     """
     digest = hashlib.sha256(password.encode()).hexdigest()
     user, may = user_of(keys, ai), read_rules(connection, keys, ai)
     connection.execute_command("ACL SETUSER", user, *may, f"#{digest}")
     connection.execute_command("CLIENT KILL", "USER", user)
-    save_users(connection)
 
 
-def cut_off(connection: redis.Redis, namespace: str, ai: str) -> bool:
+def cut_off(connection: redis.Redis, keys: Keys, ai: str) -> bool:
     """Remove the user of ``ai`` and close its connections; whether there was one.
 
-    That is saved where the server has a file for its users, as ``save_users`` tells.
+    It is for ``save_users`` to keep it so.
     """
-    user = user_of(Keys(namespace), ai)
-    was_there = bool(connection.execute_command("ACL DELUSER", user))
-    if was_there:
-        save_users(connection)
-    return was_there
+    return bool(connection.execute_command("ACL DELUSER", user_of(keys, ai)))
 
 
 def save_users(connection: redis.Redis) -> bool:

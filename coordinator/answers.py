@@ -6,6 +6,7 @@ from typing import Any
 
 import redis
 
+from coordinator.access import is_operator
 from coordinator.context import Context, Incoming
 from coordinator.effects import Ask, Effect
 from coordinator.errors import BadMessage
@@ -20,7 +21,7 @@ from coordinator.reads import (
     read_record,
     read_records,
 )
-from coordinator.session_reads import read_sessions, read_units_page
+from coordinator.session_reads import read_sessions, read_units_page, read_workspace
 
 KIND_OF: dict[str, Kind] = {f"{kind}s": kind for kind in KINDS}
 FILTERS = {
@@ -31,10 +32,15 @@ FILTERS = {
     "benchmarks": {"component_id"},
     "sessions": {"state", "type", "ai"},
     "units": {"session_id"},
+    "workspace": {"session_id"},
     "counts": set[str](),
 }
 
-NEEDED_FILTERS = {"benchmarks": "component_id", "units": "session_id"}
+NEEDED_FILTERS = {
+    "benchmarks": "component_id",
+    "units": "session_id",
+    "workspace": "session_id",
+}
 
 
 def query(message: Incoming, context: Context) -> list[Effect]:
@@ -56,7 +62,7 @@ def check_query(asked: Query) -> None:
     if needed is not None and needed not in asked.filter:
         raise BadMessage(
             "bad_payload",
-            f"payload.filter.{needed} is missing; {asked.what} are those of one {needed[:-3]}",
+            f"payload.filter.{needed} is missing; it says of which {needed[:-3]}",
             "payload.filter",
         )
 
@@ -65,7 +71,7 @@ def answer(connection: redis.Redis, asked: Ask, context: Context) -> None:
     """Push the query_result, cut to the size of a message."""
     payload: dict[str, Any]
     try:
-        page = read_page(connection, asked.query, context)
+        page = read_page(connection, asked, context)
         items = _fitting(page, context.settings.message_max_bytes - 4096)
         cursor = page.cursor if len(items) == len(page.items) else _cursor_after(items[-1])
         payload = {"what": asked.query.what, "items": items, "cursor": cursor, "total": page.total}
@@ -95,8 +101,10 @@ def _push(
     connection.publish(context.keys.channel(asked.ai), push)
 
 
-def read_page(connection: redis.Redis, asked: Query, context: Context) -> Page:
-    """The page of items that ``asked`` asks for. BadMessage for a cursor that is gone."""
+def read_page(connection: redis.Redis, ask: Ask, context: Context) -> Page:
+    """The page of items that is asked for. BadMessage for a cursor that is gone, and for what is
+    not for who asks."""
+    asked = ask.query
     keys, wanted = context.keys, asked.filter
     if asked.what == "counts":
         return Page([read_counts(connection, keys)], None, 1)
@@ -109,6 +117,10 @@ def read_page(connection: redis.Redis, asked: Query, context: Context) -> Page:
         return read_sessions(connection, keys, asked.limit, wanted, asked.cursor)
     if asked.what == "units":
         return read_units_page(connection, keys, wanted["session_id"], asked.limit, asked.cursor)
+    if asked.what == "workspace":
+        reader = None if is_operator(ask.ai, context) else ask.ai
+        session_id = wanted["session_id"]
+        return read_workspace(connection, keys, session_id, reader, asked.limit, asked.cursor)
     if asked.what == "ais":
         return read_ais(
             connection,
@@ -143,4 +155,4 @@ def _fitting(page: Page, max_bytes: int) -> list[dict[str, Any]]:
 
 def _cursor_after(item: dict[str, Any]) -> str | None:
     """Reports have no ids: of these only the newest that fit can be had."""
-    return item.get("id", item.get("ai_id"))
+    return item.get("id", item.get("ai_id", item.get("key")))

@@ -1,6 +1,6 @@
 """What is too large for a message: who put how much of it, and who is given a copy.
 
-Everybody reads the own space and the shared one (of an empty name) alone: what is meant for others
+Everybody reads the own space and the shared one alone: what is meant for others
 is copied there.
 """
 
@@ -11,16 +11,13 @@ from typing import Any, NamedTuple
 import redis
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from coordinator.context import Context, Incoming, pass_on, refuse
+from coordinator.context import Context, Incoming, pass_on
 from coordinator.effects import Effect, Write
 from coordinator.errors import BadMessage
-from coordinator.keys import Keys
+from coordinator.keys import SHARED, Keys
 from coordinator.payloads import ArtifactReference, parse_payload
 from coordinator.server_errors import is_of_the_data
 from coordinator.settings import Settings
-
-SHARED = ""
-"""The name of the space that everybody may read."""
 
 
 class Held(BaseModel):
@@ -89,11 +86,7 @@ def put(message: Incoming, context: Context) -> list[Effect]:
     copies = set(before.copies if before else ()) | ({space} if space is not None else set())
     ends_ms = context.now_ms + int(context.settings.artifact_keep_s * 1000)
     held[reference.artifact] = Held(bytes=reference.bytes, ends_ms=ends_ms, copies=sorted(copies))
-    if error := _too_large(reference, held, context.settings):
-        key = context.keys.artifact(message.owner, reference.artifact)
-        remove: list[Effect] = [] if before else [Write(("DEL", key))]
-        refused = refuse(message.owner, message.instance, message.envelope, error, context)
-        return [*remove, *refused]
+    _check_size(reference, held, context.settings)
     ended = found.held.keys() - held.keys()
     stored = _store(message.owner, reference.artifact, held, ended, context)
     if space is None:
@@ -104,6 +97,14 @@ def put(message: Incoming, context: Context) -> list[Effect]:
     return [*stored, _copy(message.owner, reference.artifact, space, context), *passed_on]
 
 
+def remove_refused(message: Incoming, context: Context) -> list[Effect]:
+    """What a refused message names is not to stay, uncounted; unless it was accepted before."""
+    found: Found = context.found
+    sha256 = parse_payload(ArtifactReference, message.envelope.payload).artifact
+    is_held = sha256 in found.held and found.held[sha256].ends_ms > context.now_ms
+    return [] if is_held else [Write(("DEL", context.keys.artifact(message.owner, sha256)))]
+
+
 def _space(message: Incoming, reference: ArtifactReference) -> str | None:
     """Where a copy goes; None: nowhere."""
     if message.envelope.target_ai:
@@ -112,11 +113,9 @@ def _space(message: Incoming, reference: ArtifactReference) -> str | None:
     return SHARED if reference.share else None
 
 
-def _too_large(
-    reference: ArtifactReference, held: dict[str, Held], settings: Settings
-) -> BadMessage | None:
+def _check_size(reference: ArtifactReference, held: dict[str, Held], settings: Settings) -> None:
     if reference.bytes > settings.artifact_max_bytes:
-        return BadMessage(
+        raise BadMessage(
             "too_large",
             f"the artifact has {reference.bytes} bytes; at most {settings.artifact_max_bytes} are "
             "allowed",
@@ -124,14 +123,13 @@ def _too_large(
         )
     total_bytes = sum(one.total_bytes for one in held.values())
     if total_bytes > settings.artifacts_max_bytes:
-        return BadMessage(
+        raise BadMessage(
             "too_large",
             f"with this one the artifacts of the sender and the copies of them have {total_bytes} "
             f"bytes; at most {settings.artifacts_max_bytes} are allowed; the oldest goes "
             f"{settings.artifact_keep_s:g} s after it was put",
             "payload.bytes",
         )
-    return None
 
 
 def _store(

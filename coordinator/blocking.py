@@ -10,7 +10,13 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from coordinator.client import AsyncClient, Handler, QueryResult, SessionUpdate
+from coordinator.client import (
+    AsyncClient,
+    Handler,
+    QueryResult,
+    SessionUpdate,
+    WorkspaceEntry,
+)
 from coordinator.door import Artifact
 from coordinator.errors import CoordError
 from coordinator.mailbox import Message
@@ -201,8 +207,8 @@ class Client:
         cursor: str | None = None,
         timeout_s: float | None = 30,
     ) -> QueryResult:
-        """Ask for ais, patterns, components, features, benchmarks, sessions, units or counts, a
-        page at a time."""
+        """Ask for ais, patterns, components, features, benchmarks, sessions, units, workspace or
+        counts, a page at a time."""
         return self._thread.call(self._client.query(what, filter, limit, cursor, timeout_s))
 
     def request_feature(
@@ -251,6 +257,14 @@ class Client:
         """Write a key of a session's shared workspace."""
         putting = self._client.put_workspace(session_id, key, value, expected_version)
         return self._thread.call(putting)
+
+    def get_workspace(self, session_id: str) -> dict[str, WorkspaceEntry]:
+        """All that is in a session's workspace, by its keys."""
+        return self._thread.call(self._client.get_workspace(session_id))
+
+    def complete(self, session_id: str, component: dict[str, Any]) -> str:
+        """End a collaboration by what came of it."""
+        return self._thread.call(self._client.complete(session_id, component))
 
     def put_artifact(
         self,

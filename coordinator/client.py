@@ -25,15 +25,14 @@ from coordinator.errors import (
 )
 from coordinator.identity import Identity
 from coordinator.keys import Keys
+from coordinator.login import Login, TokenSource
 from coordinator.mailbox import Message
 from coordinator.messages import ID_RULE, RESERVED_IDS, Cursor, is_ai_id
 from coordinator.redis_door import RedisDoor
 from coordinator.settings import Settings
 from coordinator.tcp_door import TcpDoor
 from coordinator.tcp_link import (
-    Login,
     Pace,
-    find_token,
     is_gateway_url,
     open_link,
     parse_address,
@@ -55,11 +54,20 @@ class QueryResult(NamedTuple):
     total: int
 
 
+class WorkspaceEntry(NamedTuple):
+    """A value in a session's workspace, its version (1, 2, 3 ...), and who wrote that when."""
+
+    value: Any
+    version: int
+    by: str
+    ms: int
+
+
 class SessionUpdate(NamedTuple):
     """How a feature request or a collaboration stands: a session's state, and who takes part.
 
     Once it is completed, ``component`` is what came of it and ``result`` what is told of that, if
-    there is any; else ``reason`` says why it is not.
+    there is any; else ``reason`` says why it is not, or what it waits for.
     """
 
     session_id: str
@@ -83,8 +91,8 @@ class AsyncClient:
     ``url`` is a Redis server's (redis, rediss, unix) or a gateway's: ``coord://host:6000``, with
     TLS ``coords://host:6000``. Without it COORD_URL is used, else what every coord command finds
     (COORD_REDIS_URL, or the embedded server). A gateway asks for a ``token`` (else COORD_TOKEN, or
-    COORD_TOKEN_FILE); ``ca`` is a file with the CA of its certificate (else COORD_TLS_CA, or the
-    system's).
+    what is in COORD_TOKEN_FILE at each login); ``ca`` is a file with the CA of its certificate
+    (else COORD_TLS_CA, or the system's).
 
     ``cursor`` (from an earlier client's ``cursor``) replays what came since. ``profile`` is passed
     on in the hello.
@@ -150,10 +158,10 @@ class AsyncClient:
         cursor: Cursor | None,
     ) -> TcpDoor:
         address = parse_address(url)
-        login = Login(self.ai_id, find_token(self.settings, token), self.instance)
+        login = Login(self.ai_id, TokenSource(self.settings, token), self.instance)
         tls = tls_context(self.settings, ca) if address.is_tls else None
         dial = partial(open_link, address, login, tls, Pace(self._me.clock))
-        return TcpDoor(self._me, dial, hello, cursor, self._hear)
+        return TcpDoor(self._me, dial, hello, cursor, self._hear, login.token.may_change)
 
     async def __aenter__(self) -> AsyncClient:
         await self.connect()
@@ -166,7 +174,7 @@ class AsyncClient:
         """Join the fleet; ``timeout_s`` None waits for ever.
 
         Raises IdTaken, Refused (by a gateway also for a token that it does not know),
-        ServerUnusable, NotAnswered when no coordinator is active.
+        ServerUnusable, NotAnswered when no gateway can be reached or no coordinator is active.
         """
         try:
             async with asyncio.timeout(timeout_s):
@@ -177,11 +185,11 @@ class AsyncClient:
             if failure:
                 raise failure from None
             if isinstance(error, TimeoutError):
-                trouble = self._door.life.trouble
+                if trouble := self._door.life.trouble:
+                    raise NotAnswered(f"{trouble} (tried for {timeout_s:g} s)") from None
                 raise NotAnswered(
-                    f"no coordinator answered within {timeout_s} s"
-                    f"{f' ({trouble})' if trouble else ''}; is one active, and the server up?"
-                    " (`coord status`)"
+                    f"no coordinator answered within {timeout_s:g} s; is one active, and the server"
+                    " up? (`coord status`)"
                 ) from None
             raise
         self._door.life.start(self._beat())
@@ -269,8 +277,8 @@ class AsyncClient:
         cursor: str | None = None,
         timeout_s: float | None = 30,
     ) -> QueryResult:
-        """Ask for ais, patterns, components, features, benchmarks, sessions, units or counts, a
-        page at a time; docs/protocol.md lists the filters.
+        """Ask for ais, patterns, components, features, benchmarks, sessions, units, workspace or
+        counts, a page at a time; docs/protocol.md lists the filters.
 
         Raises Refused, NotAnswered.
         """
@@ -346,6 +354,26 @@ class AsyncClient:
         if expected_version is not None:
             payload["expected_version"] = expected_version
         return await self.send("workspace_update", payload)
+
+    async def get_workspace(self, session_id: str) -> dict[str, WorkspaceEntry]:
+        """All that is in a session's workspace, by its keys. It is for those who take part.
+
+        Raises Refused, NotAnswered.
+        """
+        found: dict[str, WorkspaceEntry] = {}
+        cursor = None
+        while True:
+            page = await self.query("workspace", {"session_id": session_id}, 100, cursor)
+            found |= {item.pop("key"): WorkspaceEntry(**item) for item in page.items}
+            cursor = page.cursor
+            if cursor is None:
+                return found
+
+    async def complete(self, session_id: str, component: dict[str, Any]) -> str:
+        """End a collaboration that this AI takes part in by what came of it, ``{name, ...}``, which
+        is stored and passed on to all."""
+        ends: dict[str, Any] = {"session_id": session_id, "collaboration_complete": True}
+        return await self.share_component(component, **ends)
 
     async def _open_session(
         self, message_type: str, payload: dict[str, Any], wait_s: float

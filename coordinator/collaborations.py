@@ -139,7 +139,7 @@ def take_result(unit: Unit, result: WorkResult, context: Context) -> list[Effect
     workspace, writes = dict(session.workspace), list[Effect]()
     try:
         if "component" in result.output:
-            parse_payload(Component, result.output["component"])
+            parse_payload(Component, result.output["component"], "output.component")
         for key, value in result.workspace.items():
             writes.append(_put(session, key, value, ai, context))
     except BadMessage as error:

@@ -75,12 +75,19 @@ def named_url(settings: Settings) -> str | None:
 def resolve_url(settings: Settings) -> str:
     """The server to use: the one that was named, else the running embedded server.
 
-    No other is ever tried. Raises NoServer if there is none.
+    No other is ever tried. Raises NoServer if there is none, ServerUnusable if the embedded one
+    lives and does not answer.
     """
     url = named_url(settings)
     if url is not None:
         return url
     endpoint = embedded.find(settings.state_dir)
+    pid = embedded.silent_pid(settings.state_dir) if endpoint is None else None
+    if pid is not None:
+        raise ServerUnusable(
+            f"the embedded server runs as process {pid}, but does not answer, or not to our login:"
+            " `coord serve` says which, `coord stop` ends it"
+        )
     if endpoint is None:
         raise NoServer(
             "no server: run `coord serve`, or name one by --redis or COORD_REDIS_URL"

@@ -14,14 +14,15 @@ from coordinator import registry, sessions
 from coordinator.answers import answer, answer_failed
 from coordinator.clock import Clock, Ids
 from coordinator.context import Context, Incoming, refuse
-from coordinator.dispatch import bury, check, handle, is_repeatable, reader_of
+from coordinator.dispatch import bury, check, handle, is_repeatable, reader_of, undo_of
 from coordinator.duties import close_doors, ended_leases
 from coordinator.effects import Ask, Effect, Write
-from coordinator.errors import BadMessage, LeaseLost
+from coordinator.errors import REJOIN_CODES, BadMessage, LeaseLost
 from coordinator.fleet import Fleet
 from coordinator.ingress import Entry, Ingress
 from coordinator.job_watch import JobWatch
 from coordinator.keys import Keys
+from coordinator.knowledge import shared_record
 from coordinator.lease import Lease
 from coordinator.messages import parse_envelope
 from coordinator.questions import Questions
@@ -40,8 +41,7 @@ DUTIES_EVERY_S = 1.0
 ANSWERS_S = 0.02
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 2.0
-TO_SEND_AGAIN = ("rejoin", "superseded")
-"""What is refused for these is sent again, under the same message_id."""
+CLOCK_WARNING_MS = 2_000
 
 
 class HandlerFailed(Exception):
@@ -121,6 +121,10 @@ class Coordinator:
         except CommitFailed as failure:
             self._recover(failure)
             return False
+        except LeaseLost as lost:
+            self._deactivate(str(lost))
+            return False
+        self._check_clock()
         if self._stands_by_for:
             log.info("took over from %s", self._stands_by_for)
             self._stands_by_for = None
@@ -173,18 +177,31 @@ class Coordinator:
             pipe.execute()
 
     def _load(self) -> None:
-        now_s = self._clock.elapsed_s()
         run_id = self._run_id()
-        self._fleet = read_fleet(self._redis, self._keys, now_s, self._settings)
+        renew = self._lease.renew_if_due
+        self._fleet = read_fleet(self._redis, self._keys, self._settings, self._clock, renew)
         self._job_watch = JobWatch()
         self._ingress.reset()
         self._questions.clear()
         begin = new_epoch(self._fleet, run_id, self._ids, self._keys)
         if begin:
             commit(self._redis, self._lease, begin)
+        now_s = self._clock.elapsed_s()
         self._no_expiry_before_s = now_s + self._settings.lease_s
         self._last_step_s = now_s
         self.active = True
+
+    def _check_clock(self) -> None:
+        """Ages are told by the clocks of those who wrote: one that is off makes them wrong."""
+        seconds, microseconds = self._redis.time()
+        off_ms = self._clock.now_ms() - (seconds * 1000 + microseconds // 1000)
+        if abs(off_ms) > CLOCK_WARNING_MS:
+            log.warning(
+                "this machine's clock is %.1f s %s the server's, and all times that are stored from"
+                " now on are wrong by that: synchronise both by NTP",
+                abs(off_ms) / 1000,
+                "ahead of" if off_ms > 0 else "behind",
+            )
 
     def _take(self) -> list[Entry]:
         settings = self._settings
@@ -228,7 +245,8 @@ class Coordinator:
             return error
 
     def _prefetch(self, entries: list[Entry], parsed: list[Incoming | BadMessage]) -> None:
-        """Read what the fleet in memory does not know: repeats of new instances, inboxes."""
+        """Read what the fleet in memory does not know: repeats of new instances, inboxes, whose the
+        records are."""
         fleet = self._fleet
         numbered = {entry.speaker for entry in entries if entry.is_numbered}
         unnumbered = {e.speaker for e in entries if e.is_sound and not e.is_numbered}
@@ -237,6 +255,8 @@ class Coordinator:
         people = {entry.speaker.owner for entry in entries}
         people |= {m.envelope.target_ai or m.owner for m in parsed if isinstance(m, Incoming)}
         fleet.members.prefetch(people)
+        shared = [shared_record(m) for m in parsed if isinstance(m, Incoming)]
+        fleet.contributors.prefetch(record for record in shared if record)
 
     def _commit_batch(self, pending: list[tuple[Entry, Incoming | BadMessage]]) -> None:
         if not pending:
@@ -284,12 +304,24 @@ class Coordinator:
                 context.found = read(self._redis, self._keys, self._settings, message)
             effects = handle(message, context)
         except BadMessage as error:
-            if error.code not in TO_SEND_AGAIN:
+            if error.code not in REJOIN_CODES:
                 self._remember(entry, message, batch)
-            return refuse(*entry.speaker, message.envelope, error, context)
+            refused = refuse(*entry.speaker, message.envelope, error, context)
+            return [*refused, *self._undo(message, context)]
         self._remember(entry, message, batch)
         batch.count(message.envelope.message_type)
         return effects
+
+    def _undo(self, message: Incoming, context: Context) -> list[Effect]:
+        """Remove what came with a refused message; one that cannot be read names nothing."""
+        undo, read = undo_of(message), reader_of(message)
+        if undo is None or read is None:
+            return []
+        try:
+            context.found = read(self._redis, self._keys, self._settings, message)
+        except BadMessage:
+            return []
+        return undo(message, context)
 
     def _commit(self, batch: Batch) -> None:
         self._lease.renew_if_due()

@@ -14,6 +14,7 @@ from coordinator import (
     membership,
     registry,
     steering,
+    talk,
 )
 from coordinator.access import (
     ASKING,
@@ -21,6 +22,7 @@ from coordinator.access import (
     LISTENING,
     STEERING,
     TAKING_PART,
+    Handle,
     Read,
     Route,
     check_route,
@@ -35,7 +37,7 @@ from coordinator.errors import BadMessage
 from coordinator.ingress import Entry
 from coordinator.keys import Keys
 from coordinator.messages import OPERATOR, one_line, parse_envelope
-from coordinator.payloads import DeadLetter, Retract, parse_payload
+from coordinator.payloads import DeadLetter, Enroll, Retract, parse_payload
 from coordinator.reads import read_dead_letter, read_homes, read_showcase
 from coordinator.settings import Settings
 
@@ -76,6 +78,20 @@ def dead_retry(message: Incoming, context: Context) -> list[Effect]:
     ]
 
 
+def enroll(message: Incoming, context: Context) -> list[Effect]:
+    """As ``membership.enroll``; what an AI may send must be something that can be sent."""
+    types = parse_payload(Enroll, message.envelope.payload).message_types or []
+    unknown = [name for name in types if name not in ROUTES]
+    if unknown:
+        raise BadMessage(
+            "bad_payload",
+            f"payload.message_types has {unknown[0]!r}, which is no message type; known are "
+            f"{', '.join(ROUTES)}",
+            "payload.message_types",
+        )
+    return membership.enroll(message, context)
+
+
 def _read_showcase(connection: redis.Redis, keys: Keys, settings: Settings, _: Incoming) -> Any:
     return read_showcase(connection, keys, settings.sync_keep)
 
@@ -97,13 +113,20 @@ ROUTES: dict[str, Route] = {
     "code_share": Route(knowledge.code_share),
     "os_component_share": Route(knowledge.os_component_share),
     "performance_report": Route(knowledge.performance_report),
+    "message": Route(talk.message),
     "feature_request": Route(features.feature_request),
     "feature_response": Route(features.feature_response, senders=TAKING_PART),
     "collaboration_request": Route(collaborations.collaboration_request),
     "collaboration_response": Route(collaborations.collaboration_response, senders=TAKING_PART),
     "workspace_update": Route(collaborations.workspace_update, senders=TAKING_PART),
     "work_result": Route(collaborations.work_result, senders=TAKING_PART, strangers=True),
-    "payload": Route(artifacts.put, artifacts.read_found, senders=TAKING_PART, strangers=True),
+    "payload": Route(
+        artifacts.put,
+        artifacts.read_found,
+        senders=TAKING_PART,
+        strangers=True,
+        undo=artifacts.remove_refused,
+    ),
     "query": Route(query, senders=ASKING, repeats=True),
     "cancel": Route(steering.cancel),
     "retry": Route(steering.retry, steering.read_failed, senders=STEERING),
@@ -112,7 +135,7 @@ ROUTES: dict[str, Route] = {
     "retract": Route(knowledge.retract, _read_homes, senders=STEERING),
     "dead_drop": Route(dead_drop, _read_letter, senders=STEERING),
     "dead_retry": Route(dead_retry, _read_letter, senders=STEERING),
-    "enroll": Route(membership.enroll, membership.read_stored, senders=STEERING),
+    "enroll": Route(enroll, membership.read_stored, senders=STEERING),
     "rotate": Route(membership.rotate, membership.read_stored, senders=STEERING),
     "revoke": Route(membership.revoke, membership.read_stored, senders=STEERING),
     "gateway_heartbeat": Route(registry.gateway_heartbeat, senders=GATEWAYS),
@@ -127,6 +150,11 @@ def is_known(message: Incoming) -> bool:
 def reader_of(message: Incoming) -> Read | None:
     """What must be read before ``message`` can be handled."""
     return ROUTES[message.envelope.message_type].read if is_known(message) else None
+
+
+def undo_of(message: Incoming) -> Handle | None:
+    """What removes that which came with ``message``, when it is refused."""
+    return ROUTES[message.envelope.message_type].undo if is_known(message) else None
 
 
 def check(message: Incoming, context: Context) -> None:

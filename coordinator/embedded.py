@@ -141,6 +141,13 @@ def find(state_dir: Path) -> Endpoint | None:
     return endpoint if _answers(state_dir, endpoint) else None
 
 
+def silent_pid(state_dir: Path) -> int | None:
+    """The process of the recorded server if it lives, though ``find`` does not find it: it does
+    not answer, or does not take our login."""
+    endpoint = _living_record(state_dir) if is_there(state_dir) else None
+    return endpoint.pid if endpoint else None
+
+
 def stop(state_dir: Path) -> bool:
     """Stop the server of ``state_dir`` and wait until its process has ended; False if none runs.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import cast
 
 import redis
 
@@ -35,6 +36,12 @@ def read_enrolled(connection: redis.Redis, keys: Keys, now_ms: int) -> list[Item
         )
         if access is not None
     ]
+
+
+def read_access(connection: redis.Redis, keys: Keys, ai: str) -> Access | None:
+    """What ``ai`` was enrolled for; None if it never was."""
+    stored = cast("bytes | None", connection.hget(keys.member(ai), "access"))
+    return None if stored is None else Access.from_json(stored)
 
 
 def _item(

@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+REJOIN_CODES = frozenset({"rejoin", "superseded"})
+"""What is refused for these had no effect: it is sent again, under the same message_id, once its
+sender has said hello again."""
+EXPELLED_CODES = frozenset({"kicked", "revoked"})
+"""Who is told one of these was shown the door, and is not to come back."""
+
 
 class CoordError(Exception):
     """The base of all errors of coord.
@@ -47,6 +53,9 @@ class Refused(CoordError):
         self.code = code
         self.in_reply_to = in_reply_to
         self.field = field
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"
 
 
 class IdTaken(CoordError):

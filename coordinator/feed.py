@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
 
 from redis.asyncio import Redis
 
-from coordinator.messages import Push, decode_entry
+from coordinator.messages import Push, decode_entry, stream_number
 
-PAGE = 200
+PAGE = 100
+
+T = TypeVar("T")
 
 
 class EpochChanged(Exception):
@@ -72,20 +75,38 @@ class Feed:
         return items or [Cut(after + 1, self.last)]
 
     async def _page(self, after: int) -> list[Push | Cut]:
-        async with self._redis.pipeline() as pipe:
-            pipe.hget(self._fleet_key, "epoch")
-            pipe.xrange(self._key, min=f"{after + 1}-0", count=PAGE)
-            epoch, reply = await pipe.execute()
-        if epoch != self.epoch.encode():
-            raise EpochChanged
-        items: list[Push | Cut] = []
-        for entry_id, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", reply):
-            n = int(entry_id.split(b"-")[0])
-            if n > after + 1:
-                items.append(Cut(after + 1, n - 1))
-            items.append(decode_entry(fields, n))
-            after = n
-        return items
+        return await read_page(
+            self._redis, self._key, self._fleet_key, self.epoch, after, decode_entry
+        )
+
+
+async def read_page(
+    connection: Redis,
+    key: str,
+    fleet_key: str,
+    epoch: str,
+    after: int,
+    decode: Callable[[dict[bytes, bytes], int], T],
+) -> list[T | Cut]:
+    """What a stream holds after number ``after``, each entry as ``decode`` makes it of its fields
+    and its number, with a Cut where numbers are gone; empty at its end.
+
+    Raises EpochChanged when the fleet is not in ``epoch``.
+    """
+    async with connection.pipeline() as pipe:
+        pipe.hget(fleet_key, "epoch")
+        pipe.xrange(key, min=f"{after + 1}-0", count=PAGE)
+        present, reply = await pipe.execute()
+    if (present or b"").decode() != epoch:
+        raise EpochChanged
+    items: list[T | Cut] = []
+    for entry_id, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", reply):
+        n = stream_number(entry_id)
+        if n > after + 1:
+            items.append(Cut(after + 1, n - 1))
+        items.append(decode(fields, n))
+        after = n
+    return items
 
 
 async def find_reply(connection: Redis, key: str, in_reply_to: str) -> dict[str, Any] | None:

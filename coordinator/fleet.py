@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from coordinator.doors import Speaker
 from coordinator.enrolment import Access
+from coordinator.keys import Kind
 from coordinator.work import Session, Unit
 
 MAX_EPOCHS = 64
@@ -18,6 +19,11 @@ MAX_AWAY_MEMBERS = 10_000
 SEEN_KEPT = 1000
 """So many message_ids are remembered of an instance that does not number its messages."""
 MAX_SEEN = 200_000
+MAX_RECORDS = 20_000
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+RecordKey = tuple[Kind, str]
 
 
 class Begin(NamedTuple):
@@ -77,29 +83,30 @@ class Member(Numbered):
         return may_work and not self.is_draining
 
 
-LoadMembers = Callable[[Iterable[str]], dict[str, Member]]
+class Loaded(dict[K, V]):
+    """What Redis has, as far as it was needed. What is not in memory is loaded where it is asked
+    for, so that nothing is guessed; ``prefetch`` loads many at once."""
 
-
-def _new_members(ais: Iterable[str]) -> dict[str, Member]:
-    return {ai: Member() for ai in ais}
-
-
-class Members(dict[str, Member]):
-    """Members by AI. One that is not in memory is loaded where it is needed, so that a number is
-    never guessed; ``prefetch`` loads many at once."""
-
-    def __init__(self, load: LoadMembers = _new_members) -> None:
+    def __init__(self, load: Callable[[list[K]], dict[K, V]]) -> None:
         super().__init__()
         self._load = load
 
-    def __missing__(self, ai: str) -> Member:
-        self.prefetch([ai])
-        return self[ai]
+    def __missing__(self, key: K) -> V:
+        self.prefetch([key])
+        return self[key]
 
-    def prefetch(self, ais: Iterable[str]) -> None:
-        missing = sorted(set(ais) - self.keys())
+    def prefetch(self, keys: Iterable[K]) -> None:
+        missing = [key for key in dict.fromkeys(keys) if key not in self]
         if missing:
             self.update(self._load(missing))
+
+
+def _new_members() -> Loaded[str, Member]:
+    return Loaded(lambda ais: {ai: Member() for ai in ais})
+
+
+def _no_contributors() -> Loaded[RecordKey, tuple[str, ...]]:
+    return Loaded(lambda records: dict.fromkeys(records, ()))
 
 
 @dataclass(slots=True)
@@ -131,8 +138,8 @@ class Ai:
 class Fleet:
     """Everything the coordinator holds of a fleet; all of it can be read from Redis again.
 
-    ``sessions`` are the open ones, ``units`` all of theirs, ``assigned`` how many units each AI
-    has now.
+    ``contributors`` are those of a record, the first one first. ``sessions`` are the open ones,
+    ``units`` all of theirs, ``assigned`` how many units each AI has now.
     """
 
     epoch: str = ""
@@ -141,7 +148,8 @@ class Fleet:
     log: Numbered = field(default_factory=Numbered)
     events: Numbered = field(default_factory=Numbered)
     ais: dict[str, Ai] = field(default_factory=dict)
-    members: Members = field(default_factory=Members)
+    members: Loaded[str, Member] = field(default_factory=_new_members)
+    contributors: Loaded[RecordKey, tuple[str, ...]] = field(default_factory=_no_contributors)
     last_numbers: OrderedDict[Speaker, int] = field(default_factory=OrderedDict)
     seen: OrderedDict[Speaker, dict[str, None]] = field(default_factory=OrderedDict)
     sessions: dict[str, Session] = field(default_factory=dict)
@@ -181,6 +189,8 @@ class Fleet:
         if len(self.members) > len(self.ais) + MAX_AWAY_MEMBERS:
             for ai in self.members.keys() - self.ais.keys():
                 del self.members[ai]
+        if len(self.contributors) > MAX_RECORDS:
+            self.contributors.clear()
 
 
 def encode_begins(begins: list[Begin]) -> str:

@@ -30,7 +30,8 @@ key                                   type    holds
 <ns>:capability:<c>                   SET     live AIs that have it
 <ns>:specialization:<s>               SET     live AIs of it
 <ns>:pattern|component|feature:<id>   HASH    record (JSON), specialization, contributor, timestamp,
-                                              revision, in:<s> of each index that lists it
+                                              revision, in:<s> of each index that lists it,
+                                              contributors (JSON) if it has several
 <ns>:patterns|components|features     ZSET    id -> when it was last shared, ms
 <ns>:patterns:<s> (and so on)         ZSET    the same, of one specialization
 <ns>:benchmarks:<component>           STREAM  performance reports
@@ -60,6 +61,9 @@ SYNC_MAP: dict[Kind, str] = {
     "component": "shared_components",
     "feature": "collective_features",
 }
+
+SHARED = ""
+"""Whose space of artifacts everybody may read: nobody's."""
 
 SCHEMA_VERSION = "1"
 """How the keys below are laid out; stored as ``schema`` in ``<ns>:fleet``."""

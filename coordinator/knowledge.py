@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from coordinator import collaborations, features
+from coordinator.access import is_operator
 from coordinator.context import Context, Incoming, pass_on
 from coordinator.effects import Effect, Event, Note, Write
 from coordinator.errors import BadMessage
+from coordinator.fleet import RecordKey
 from coordinator.keys import RECORD_FIELD, Kind
 from coordinator.messages import OPERATOR, to_json
 from coordinator.payloads import (
@@ -19,7 +21,21 @@ from coordinator.payloads import (
     Retract,
     parse_payload,
 )
-from coordinator.records import store
+from coordinator.records import is_free, store
+
+SHARES: dict[str, Kind] = {
+    "pattern_share": "pattern",
+    "code_share": "component",
+    "os_component_share": "feature",
+}
+
+
+def shared_record(message: Incoming) -> RecordKey | None:
+    """Which record it would write to; None if that is no one's yet, or cannot be told."""
+    kind = SHARES.get(message.envelope.message_type)
+    record = message.envelope.payload.get(RECORD_FIELD[kind]) if kind else None
+    record_id = record.get("id") if isinstance(record, dict) else None
+    return (kind, record_id) if kind and isinstance(record_id, str) else None
 
 
 def pattern_share(message: Incoming, context: Context) -> list[Effect]:
@@ -79,6 +95,7 @@ def retract(message: Incoming, context: Context) -> list[Effect]:
     writes = [Write(("DEL", keys.benchmarks(record_id)))]
     for kind, specializations in found.items():
         writes.append(Write(("DEL", keys.record(kind, record_id))))
+        context.fleet.contributors[kind, record_id] = ()
         for specialization in (None, *specializations):
             writes.append(Write(("ZREM", keys.records(kind, specialization), record_id)))
     kinds = ", ".join(found)
@@ -89,8 +106,8 @@ def retract(message: Incoming, context: Context) -> list[Effect]:
 def _share(kind: Kind, model: type[Payload], message: Incoming, context: Context) -> list[Effect]:
     """Store the record in the payload and pass the message on.
 
-    The first contributor is kept and later shares of the id count as revisions. Scores in it are
-    claims: they are stored as they came, and nothing is ordered by them.
+    The first contributor is kept, and its later shares of the id count as revisions. Scores in it
+    are claims: they are stored as they came, and nothing is ordered by them.
     """
     field = RECORD_FIELD[kind]
     payload = message.envelope.payload
@@ -104,10 +121,25 @@ def _share(kind: Kind, model: type[Payload], message: Incoming, context: Context
     record: dict[str, Any] = payload[field]
     if record.get("id") is None:
         record["id"] = context.ids.new()
+    _check_contributor(kind, record["id"], message, context)
     specialization = record.get("specialization") or _specialization_of(message, context)
     writes = store(kind, record, specialization, [message.sender], context)
     text = f"{message.sender} shared {kind} {record['id']} ({specialization})"
     return [*writes, *pass_on(message), Note(text)]
+
+
+def _check_contributor(kind: Kind, record_id: str, message: Incoming, context: Context) -> None:
+    """BadMessage for a record of somebody else's; operators may replace it."""
+    if is_free(kind, record_id, [message.sender], context) or is_operator(message.sender, context):
+        return
+    owner = context.fleet.contributors[kind, record_id][0]
+    field = f"payload.{RECORD_FIELD[kind]}.id"
+    raise BadMessage(
+        "forbidden",
+        f"{field} {record_id!r} is a {kind} of {owner}, which nobody else may replace; give yours "
+        "another id, or none to be given one",
+        field,
+    )
 
 
 def _specialization_of(message: Incoming, context: Context) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from coordinator.errors import CoordError
+from coordinator.tasks import Tasks
 
 log = logging.getLogger("coord.client")
 
@@ -19,16 +20,13 @@ class Life:
     def __init__(self, ai_id: str, on_end: Callable[[CoordError], None]) -> None:
         self._ai_id = ai_id
         self._on_end = on_end
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(self._note_error)
         self.failure: CoordError | None = None
         self.trouble = ""
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run ``work`` beside the caller's; an error in it is no secret."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._note_end)
-        return task
+        return self._tasks.start(work)
 
     def check(self) -> None:
         """Raise why it is over, if it is."""
@@ -43,14 +41,9 @@ class Life:
     async def end(self) -> None:
         """Cancel what is done in the background, and wait until it is."""
         self.failure = self.failure or CoordError(f"the client of {self._ai_id} is closed")
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.end()
 
-    def _note_end(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error and not self.failure:
+    def _note_error(self, error: BaseException) -> None:
+        if not self.failure:
             log.error("%s: %r", self._ai_id, error, exc_info=error)
             self.fail(CoordError(f"the client of {self._ai_id} failed: {error!r}"))

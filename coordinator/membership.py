@@ -82,7 +82,11 @@ def rotate(message: Incoming, context: Context) -> list[Effect]:
         expires_ms = context.now_ms + last.expires_ms - last.created_ms
     ends_ms = context.now_ms + int(asked.grace_s * 1000)
     ending = [
-        one.model_copy(update={"expires_ms": min(ends_ms, one.expires_ms or ends_ms)})
+        one.model_copy(
+            update={
+                "expires_ms": min(ends_ms, ends_ms if one.expires_ms is None else one.expires_ms)
+            }
+        )
         for one in found
     ]
     data: dict[str, Any] = {"by": message.sender, "key_id": asked.key_id, "expires_ms": expires_ms}
@@ -139,7 +143,8 @@ def login_refused(message: Incoming, _: Context) -> list[Effect]:
     """A gateway tells whom it did not let in; what it quotes is a stranger's word."""
     told = parse_payload(LoginRefused, message.envelope.payload)
     claimed = one_line(told.ai_id, 64)
-    text = f"refused {told.count} logins as {claimed!r} from {told.address}: {told.reason}"
+    logins = "a login" if told.count == 1 else f"{told.count} logins"
+    text = f"refused {logins} as {claimed!r} from {told.address}: {told.reason}"
     ai = told.ai_id if is_ai_id(told.ai_id) else GATEWAY
     return [Event("login_refused", ai, text, told.model_dump() | {"door": message.door})]
 
@@ -162,7 +167,9 @@ def _write_access(ai: str, access: Access, context: Context) -> list[Effect]:
 def _write_credentials(
     new: NewToken, expires_ms: int | None, found: Sequence[Credential], context: Context
 ) -> list[Effect]:
-    """Add a credential to those ``found``; what has expired goes, and of too many the oldest."""
+    """Add a credential to those ``found``; what has expired goes, and of too many the oldest. Where
+    none is good any more the last one stays, expired by anybody's clock: who still presents it is
+    told that it was replaced."""
     key = context.keys.credentials(new.ai)
     added = Credential(
         key_id=new.key_id,
@@ -173,7 +180,8 @@ def _write_credentials(
     )
     others = [one for one in found if one.key_id != new.key_id]
     live = [one for one in others if one.is_live(context.now_ms)]
-    kept = [*live[1 - MAX_TOKENS :], added]
+    ended = [one.model_copy(update={"expires_ms": 0}) for one in others]
+    kept = [*(live or ended)[1 - MAX_TOKENS :], added]
     gone = {one.key_id for one in others} - {one.key_id for one in kept}
     return [
         *([Write(("HDEL", key, *sorted(gone)))] if gone else []),

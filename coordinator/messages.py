@@ -25,6 +25,11 @@ KEY_ID_PATTERN = r"^[a-z0-9]{8}$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
 LONGEST_NAME = 100
 
+CHUNK_BYTES = 128 * 1024
+"""Artifacts come and go by a gateway in chunks of this size; the last may be smaller."""
+
+_PROBE = b'{"probe":'
+
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 
 _FIXES = {
@@ -142,7 +147,7 @@ def parse_envelope(body: bytes, max_bytes: int) -> Envelope:
             "timestamp is not ISO 8601, such as 2025-06-04T00:00:00 (without an offset it is UTC)",
             "timestamp",
         ) from None
-    if _UNUSUAL_NUMBER.search(body):
+    if UNUSUAL_NUMBER.search(body):
         _check_numbers(envelope.payload)
     return envelope
 
@@ -213,6 +218,16 @@ def decode_push(data: bytes) -> Push:
     )
 
 
+def encode_probe(gateway_id: str) -> str:
+    """What a channel carries when the gateway asks the others whether its AI is still there."""
+    return to_json({"probe": {"gateway": gateway_id}})
+
+
+def is_probe(data: bytes) -> bool:
+    """Whether that is what a channel carried, and no push."""
+    return data.startswith(_PROBE)
+
+
 def stream_number(entry_id: bytes) -> int:
     """The number ``n`` of an entry whose id is ``n-0``."""
     return int(entry_id.partition(b"-")[0])
@@ -233,7 +248,8 @@ def decode_entry(entry: dict[bytes, bytes], n: int) -> Push:
     )
 
 
-_UNUSUAL_NUMBER = re.compile(rb"NaN|Infinity|[eE]\+?\d{2}|\d{100}")
+UNUSUAL_NUMBER = re.compile(rb"NaN|Infinity|[eE]\+?\d{2}|\d{100}")
+"""JSON without it can be written again; with it, who knows."""
 
 
 def _check_numbers(payload: dict[str, Any]) -> None:

@@ -26,27 +26,37 @@ LONGEST_SLEEP_S = 1.0
 BACKOFF = ExponentialWithJitterBackoff(cap=LONGEST_WAIT_S, base=FIRST_WAIT_S)
 
 
-async def through_outages(
-    action: Callable[[], Awaitable[T]], ai_id: str, check: Callable[[], None]
-) -> T:
-    """Try ``action`` until the server takes it; ``check`` raises when that is no longer wanted.
+class Patience:
+    """How ``name`` waits for the server, whatever it does there: an outage is told once.
 
-    What no waiting can cure raises ServerUnusable.
+    ``check`` raises when nothing is waited for any more.
     """
 
-    async def note(error: Exception) -> None:
-        check()
-        if not is_outage(error):
-            raise ServerUnusable(f"the server refuses what {ai_id} needs: {error}") from None
-        log.info("%s: waiting for the server: %s", ai_id, error)
+    def __init__(self, name: str, check: Callable[[], None] | None = None) -> None:
+        self._name = name
+        self._check = check or (lambda: None)
+        self._is_waiting = False
 
-    retry: Retry = Retry(
-        BACKOFF,
-        retries=-1,
-        supported_errors=(redis.RedisError,),
-    )
-    check()
-    return await retry.call_with_retry(action, note)
+    async def through_outages(self, action: Callable[[], Awaitable[T]]) -> T:
+        """Try ``action`` until the server takes it. What no waiting can cure raises
+        ServerUnusable."""
+        retry: Retry = Retry(BACKOFF, retries=-1, supported_errors=(redis.RedisError,))
+        self._check()
+        done = await retry.call_with_retry(action, self._note)
+        self._is_waiting = False
+        return done
+
+    async def _note(self, error: Exception) -> None:
+        self._check()
+        if not is_outage(error):
+            raise ServerUnusable(f"the server refuses what {self._name} needs: {error}") from None
+        self.note_outage(error)
+
+    def note_outage(self, error: Exception) -> None:
+        """Tell that there is one; once, until something is done again."""
+        if not self._is_waiting:
+            log.info("%s: waiting for the server: %s", self._name, str(error) or repr(error))
+        self._is_waiting = True
 
 
 def sit_out(action: Callable[[], T], until_s: float, clock: Clock) -> T:

@@ -206,7 +206,15 @@ class Query(Payload):
     """A question; ``cursor`` is that of the page before."""
 
     what: Literal[
-        "ais", "patterns", "components", "features", "benchmarks", "sessions", "units", "counts"
+        "ais",
+        "patterns",
+        "components",
+        "features",
+        "benchmarks",
+        "sessions",
+        "units",
+        "workspace",
+        "counts",
     ]
     filter: dict[str, str] = Field(default_factory=dict, max_length=8)
     limit: int = Field(20, ge=1, le=100)
@@ -298,9 +306,12 @@ class Revoke(Membership):
 
 
 class GatewayHeartbeat(Payload):
-    """A gateway is there, listens at ``address``, and serves these instances of ``ais``."""
+    """A gateway is there, listens at ``address``, and serves these instances of ``ais``; of its
+    ``connections`` some may not have logged in."""
 
     address: str = Field(max_length=200)
+    tls: bool = False
+    connections: int = Field(0, ge=0)
     ais: dict[Id, Instance] = Field(max_length=1000)
 
 
@@ -313,10 +324,11 @@ class LoginRefused(Payload):
     count: int = Field(1, ge=1)
 
 
-def parse_payload(model: type[P], payload: dict[str, Any]) -> P:
-    """``payload`` as ``model``. BadMessage ``bad_payload`` names the field and the rule."""
+def parse_payload(model: type[P], payload: dict[str, Any], where: str = "payload") -> P:
+    """``payload``, which stands at ``where``, as ``model``. BadMessage ``bad_payload`` names the
+    field and the rule."""
     try:
         return model.model_validate(payload)
     except ValidationError as error:
-        field, detail = describe(error, "payload")
+        field, detail = describe(error, where)
         raise BadMessage("bad_payload", detail, field) from None

@@ -13,17 +13,15 @@ from redis.asyncio import Redis
 
 from coordinator.clock import iso
 from coordinator.door import Hear
+from coordinator.errors import REJOIN_CODES
 from coordinator.feed import Cut, EpochChanged, Feed, find_reply
 from coordinator.identity import Identity
 from coordinator.keys import Keys
 from coordinator.mailbox import Mailbox, Message, StreamName
-from coordinator.messages import HUB, Cursor, Push, decode_push
+from coordinator.messages import HUB, Cursor, Push, decode_push, is_probe
 from coordinator.replies import Replies, answer_in
 
 log = logging.getLogger("coord.client")
-
-REJOIN_CODES = ("rejoin", "superseded")
-PROBE = b'{"probe":'
 
 
 class Reader:
@@ -108,7 +106,7 @@ class Reader:
 
     async def take_push(self, data: bytes) -> None:
         """Take in what a channel carried; a gateway that asks other gateways does not mean us."""
-        if data.startswith(PROBE):
+        if is_probe(data):
             return
         try:
             push = decode_push(data)

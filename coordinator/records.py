@@ -12,6 +12,13 @@ from coordinator.keys import Kind
 from coordinator.messages import to_json
 
 
+def is_free(kind: Kind, record_id: str, contributors: Sequence[str], context: Context) -> bool:
+    """Whether ``contributors`` may share a record under that id: nobody else has, or one of them
+    had a part in it."""
+    known = context.fleet.contributors[kind, record_id]
+    return not known or any(ai in known for ai in contributors)
+
+
 def store(
     kind: Kind,
     record: dict[str, Any],
@@ -24,9 +31,12 @@ def store(
     keys = context.keys
     record_id = record["id"]
     key = keys.record(kind, record_id)
+    known = context.fleet.contributors
+    contributors = tuple(dict.fromkeys((*known[kind, record_id], *contributors)))
+    known[kind, record_id] = contributors
     latest = ["record", to_json(record), "specialization", specialization]
     if len(contributors) > 1:
-        latest += ["contributors", to_json(list(contributors))]
+        latest += ["contributors", to_json(contributors)]
     return [
         Write(("HSET", key, *latest, f"in:{specialization}", 1)),
         Write(("HSETNX", key, "contributor", contributors[0])),

@@ -13,15 +13,16 @@ from typing import Any, TypeVar, cast
 import redis
 from redis.asyncio import Connection, Redis
 from redis.asyncio.client import PubSub
+from redis.exceptions import NoPermissionError
 
 from coordinator.door import REPLY_WAIT_S, Artifact, Hear
-from coordinator.errors import CoordError, Refused, ServerUnusable, refusal
+from coordinator.errors import EXPELLED_CODES, CoordError, Refused, ServerUnusable, refusal
 from coordinator.identity import Identity
-from coordinator.keys import Keys
+from coordinator.keys import SHARED, Keys
 from coordinator.life import Life
 from coordinator.mailbox import Message
 from coordinator.messages import Cursor
-from coordinator.outages import through_outages
+from coordinator.outages import Patience
 from coordinator.outbox import Outbox
 from coordinator.reader import Reader
 from coordinator.replies import answer_in
@@ -34,7 +35,6 @@ T = TypeVar("T")
 REPLY_WAITS_PER_HELLO = 5
 REREAD_EVERY_S = 5.0
 CONFIRM_POLL_S = 0.01
-LAST_WORDS = frozenset({"kicked", "revoked"})
 
 
 class RedisDoor:
@@ -65,6 +65,7 @@ class RedisDoor:
         self._has_heard = False
         self._rejoining: asyncio.Task[None] | None = None
         self.life = Life(me.ai_id, self._end)
+        self._patience = Patience(me.ai_id, self.life.check)
         self.sync: dict[str, Any] = {}
 
     @property
@@ -179,7 +180,7 @@ class RedisDoor:
 
     async def get_artifact(self, owner: str, sha256: str) -> bytes:
         """What was meant for us is in our own space, what was shared with all in nobody's."""
-        for space in (self._me.ai_id, ""):
+        for space in (self._me.ai_id, SHARED):
             get = partial(self._redis.get, self._keys.artifact(space, sha256))
             data = await self._through_outages(get)
             if data is not None:
@@ -197,7 +198,7 @@ class RedisDoor:
 
     def _take(self, message: Message) -> None:
         """What the hub says to us. Who is shown the door is out."""
-        if message.message_type == "error" and message.payload["code"] in LAST_WORDS:
+        if message.message_type == "error" and message.payload["code"] in EXPELLED_CODES:
             self.life.fail(refusal(message.payload))
         else:
             self._hear(message)
@@ -215,6 +216,8 @@ class RedisDoor:
                 await self._read_pushes(connection)
             except (*OUTAGES, OSError) as error:
                 log.info("%s: disconnected: %s", self._me.ai_id, error)
+            except NoPermissionError as error:
+                self.life.fail(self._not_allowed(error))
             finally:
                 watching.cancel()
                 with contextlib.suppress(redis.RedisError):
@@ -260,11 +263,25 @@ class RedisDoor:
 
     async def _through_outages(self, action: Callable[[], Awaitable[T]]) -> T:
         """Try until the server takes it. What no waiting can cure ends the client."""
+
+        async def act() -> T:
+            try:
+                return await action()
+            except NoPermissionError as error:
+                raise self._not_allowed(error) from None
+
         try:
-            return await through_outages(action, self._me.ai_id, self.life.check)
+            return await self._patience.through_outages(act)
         except ServerUnusable as error:
             self.life.fail(error)
             raise
+
+    def _not_allowed(self, error: NoPermissionError) -> ServerUnusable:
+        ai = self._me.ai_id
+        return ServerUnusable(
+            f"the server refuses what {ai} needs ({error}): this Redis user is not {ai}'s own;"
+            f" `coord acl {ai} --apply` makes one"
+        )
 
     def _end(self, reason: CoordError) -> None:
         self._mailbox.close(reason)

@@ -231,10 +231,16 @@ def _write_presence(ai: Ai, context: Context) -> list[Effect]:
 def _write_gateway(message: Incoming, payload: GatewayHeartbeat, context: Context) -> list[Effect]:
     keys, now_ms = context.keys, context.now_ms
     gateway_id = message.door.removeprefix(GATEWAY_PREFIX)
+    record: dict[str, Any] = {
+        "address": one_line(payload.address, 200),
+        "tls": int(payload.tls),
+        "connections": payload.connections,
+    }
+    flat = [part for item in record.items() for part in item]
     return [
         Write(("ZADD", keys.gateways, now_ms, gateway_id)),
         Write(("ZREMRANGEBYSCORE", keys.gateways, "-inf", now_ms - GATEWAYS_KEPT_MS)),
-        Write(("HSET", keys.gateway(gateway_id), "address", one_line(payload.address, 200))),
+        Write(("HSET", keys.gateway(gateway_id), *flat)),
         Write(("PEXPIRE", keys.gateway(gateway_id), int(context.settings.lease_s * 2000))),
     ]
 

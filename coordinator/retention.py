@@ -50,7 +50,9 @@ def last_droppable(
 ) -> int:
     """The number of the newest entry that need not be kept; 0 when all must be.
 
-    Numbers, ages and bytes all grow along the stream, so it is found by bisection.
+    Numbers and bytes grow along the stream, and so do ages as long as clocks agree: it is found by
+    bisection. What claims to be of the future was written by a clock that was ahead, and is as
+    old as what is far behind.
     """
 
     def read(n: int) -> tuple[int, bool]:
@@ -59,7 +61,7 @@ def last_droppable(
             return stream.n, False
         entry_id, fields = entries[0]
         number = stream_number(entry_id)
-        is_old = now_ms - int(fields[b"ms"]) > rule.keep_s * 1000
+        is_old = abs(now_ms - int(fields[b"ms"])) > rule.keep_s * 1000
         kept_bytes = stream.total_bytes - int(fields[b"bytes"])
         is_surplus = number <= stream.n - rule.keep
         return number, (is_surplus and is_old) or kept_bytes >= rule.max_bytes

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import redis
 
+from coordinator.errors import BadMessage
 from coordinator.keys import Keys
 from coordinator.messages import HUB, OPERATOR
 from coordinator.reads import Item, Page, rank_after
@@ -100,6 +101,47 @@ def read_units_page(
     shown = ids[start : start + limit]
     more = start + limit < len(ids)
     return Page(read_units(connection, keys, shown), shown[-1] if more else None, len(ids))
+
+
+def read_workspace(
+    connection: redis.Redis,
+    keys: Keys,
+    session_id: str,
+    reader: str | None,
+    limit: int,
+    cursor: str | None = None,
+) -> Page:
+    """What is in a session's workspace, in the order of the keys; ``cursor`` is the key to go on
+    after. It is for who takes part or asked for it; ``reader`` None stands for an operator.
+
+    BadMessage when the session is not kept (any more), and for any other ``reader``.
+    """
+    session = _read_item(connection, keys.session(session_id), "session")
+    if session is None:
+        raise BadMessage(
+            "not_found",
+            f"payload.filter.session_id {session_id!r} names no session that is kept; query "
+            "what=sessions lists them",
+            "payload.filter.session_id",
+        )
+    if reader not in (None, session["initiator"], *session["participants"]):
+        raise BadMessage(
+            "not_a_participant",
+            f"{reader} takes no part in session {session_id}, which is that of "
+            f"{', '.join(session['participants'])}",
+            "payload.filter.session_id",
+        )
+    key = keys.workspace(session_id)
+    names = sorted(one.decode() for one in cast("list[bytes]", connection.hkeys(key)))
+    later = [name for name in names if cursor is None or name > cursor]
+    shown = later[:limit]
+    stored = cast("list[bytes | None]", connection.hmget(key, shown)) if shown else []
+    items = [
+        {"key": name, **json.loads(value)}
+        for name, value in zip(shown, stored, strict=True)
+        if value
+    ]
+    return Page(items, shown[-1] if len(later) > limit else None, len(names))
 
 
 def read_units(connection: redis.Redis, keys: Keys, unit_ids: list[str]) -> list[Item]:

@@ -18,7 +18,7 @@ from coordinator.errors import BadMessage
 from coordinator.matching import capable, runner
 from coordinator.messages import HUB, encode_message, to_json
 from coordinator.plans import plan
-from coordinator.records import store
+from coordinator.records import is_free, store
 from coordinator.server_errors import is_of_the_data
 from coordinator.work import Session, SessionState, Unit
 
@@ -41,6 +41,8 @@ def open_session(session: Session, context: Context) -> list[Effect]:
             f"{settings.sessions_max} sessions are open, which is the most this fleet has; wait "
             "for one to end",
         )
+    if not _has_room(len(session.plan or ()), context):
+        raise BadMessage("busy", f"{_no_room(context)}; wait for some to end", "payload.plan")
     asked_bytes = len(to_json([session.requirements, session.plan]).encode())
     if asked_bytes > LONGEST_INPUTS:
         raise BadMessage(
@@ -66,7 +68,10 @@ def begin(session: Session, context: Context) -> list[Effect]:
     data = {"session_id": session.id, "participants": session.participants}
     effects: list[Effect] = [Event("session_active", session.initiator, text, data)]
     effects += divide(session, session.participants, context)
-    return [*effects, *tell(session, context), *advance(session, context)]
+    if not session.is_feature and not _has_room(0, context):
+        return [*effects, *end(session, "failed", _no_room(context), context)]
+    given_out = advance(session, context)
+    return [*effects, *tell(session, context), *given_out]
 
 
 def divide(session: Session, participants: Iterable[str], context: Context) -> list[Effect]:
@@ -105,6 +110,8 @@ def advance(
     for unit in work:
         if unit.state == "waiting" and done.issuperset(unit.needs):
             effects += _give_out(unit, session, context)
+    if not session.is_feature:
+        session.reason = _hindrance(work)
     return [*effects, write(session, context)]
 
 
@@ -119,6 +126,15 @@ def unit_ended(
     effects += advance(session, context, output)
     if session.is_open:
         effects += tell(session, context, unit)
+    return effects
+
+
+def _advance_and_tell(session: Session, context: Context) -> list[Effect]:
+    """``advance``, and those concerned are told when it waits for something else, or no more."""
+    reason_before = session.reason
+    effects = advance(session, context)
+    if session.is_open and session.reason != reason_before:
+        effects += tell(session, context)
     return effects
 
 
@@ -140,7 +156,7 @@ def ai_left(ai: str, context: Context) -> list[Effect]:
 
 
 def _without(ai: str, session: Session, context: Context) -> list[Effect]:
-    if session.state == "pending" and session.initiator == ai and not session.is_feature:
+    if session.state == "pending" and session.initiator == ai:
         return end(session, "cancelled", f"{ai} asked for it and has left", context)
     if session.state == "pending" and session.target == ai:
         return end(session, "declined", f"{ai} has left", context)
@@ -166,7 +182,7 @@ def _take_away(ai: str, session: Session, context: Context) -> list[Effect]:
         effects += units.end_attempt(unit, "lost", reason, context)
     if session.is_feature and session.is_open and ai in session.participants:
         return [*effects, *replace(session, ai, context)]
-    return [*effects, *advance(session, context)] if had else effects
+    return [*effects, *_advance_and_tell(session, context)] if had else effects
 
 
 def ai_came(context: Context) -> list[Effect]:
@@ -179,7 +195,7 @@ def _go_on(session: Session, context: Context) -> list[Effect]:
     if session.is_feature and session.state == "pending":
         return assign_feature(session, context) if capable(session, context.fleet) else []
     is_unowned = any(u.unowned_since_s is not None for u in context.fleet.units_of(session))
-    return advance(session, context) if is_unowned else []
+    return _advance_and_tell(session, context) if is_unowned else []
 
 
 def complete(
@@ -245,6 +261,11 @@ def _overdue(session: Session, context: Context) -> list[Effect]:
         if since_s is not None and now_s - since_s >= wait_s:
             reason = f"nobody was there for {wait_s:g} s to run {unit.name}"
             return end(session, "failed", reason, context)
+    for unit in work:
+        limit_s = unit.limit_s + jobs.GRACE_S
+        if unit.running_since_s is not None and now_s - unit.running_since_s >= limit_s:
+            reason = f"took longer than {unit.limit_s:g} s, and did not end by itself"
+            return unit_ended(unit, "failed", reason, {}, context)  # the next look brings the next
     gone = {unit.assignee for unit in work if unit.assignee} - context.fleet.ais.keys()
     return [effect for ai in sorted(gone) for effect in _take_away(ai, session, context)]
 
@@ -377,6 +398,15 @@ def _give_up(session: Session, context: Context) -> list[Effect]:
     return effects
 
 
+def _has_room(count: int, context: Context) -> bool:
+    return len(context.fleet.units) + count <= context.settings.units_max
+
+
+def _no_room(context: Context) -> str:
+    most = context.settings.units_max
+    return f"it has more units than there is room for: {most} are the most that are open at a time"
+
+
 def write(session: Session, context: Context) -> Write:
     return Write(("HSET", context.keys.session(session.id), "session", session.to_json()))
 
@@ -390,6 +420,16 @@ def _give_out(unit: Unit, session: Session, context: Context) -> list[Effect]:
     if ai.id not in session.participants:
         session.participants.append(ai.id)
     return units.assign(unit, ai.id, context)
+
+
+def _hindrance(work: list[Unit]) -> str:
+    """Why nobody is at work on (some of) these units of a collaboration, or ""."""
+    if not work:
+        return "no units: nobody here has the skills for them; share a component to end it"
+    lacking = dict.fromkeys(unit.kind for unit in work if unit.unowned_since_s is not None)
+    if not lacking:
+        return ""
+    return f"waits for somebody with the skill {', '.join(lacking)}"
 
 
 def _contributors(session: Session, context: Context) -> list[str]:
@@ -407,8 +447,7 @@ def _share(
 ) -> list[Effect]:
     """Store what the session made, and pass it on: a feature to who asked for it, in the name of
     who made it; a collaboration's component to all."""
-    if component.get("id") is None:
-        component["id"] = f"{COMPONENT_PREFIX}{session.id}"
+    component["id"] = _component_id(session, component, contributors, context)
     maker = contributors[0]
     present = context.fleet.ais.get(maker)
     own = present.specialization if present else "general"
@@ -425,6 +464,16 @@ def _share(
         return [*stored, Deliver(session.initiator, message)]
     payload["collaboration_complete"] = True
     return [*stored, Broadcast(_encode(HUB, payload, None, context))]
+
+
+def _component_id(
+    session: Session, component: dict[str, Any], contributors: list[str], context: Context
+) -> str:
+    """The id that it has, or the session's own: the first that is no record of somebody else's."""
+    for wanted in (component.get("id"), f"{COMPONENT_PREFIX}{session.id}"):
+        if wanted is not None and is_free("feature", wanted, contributors, context):
+            return str(wanted)
+    return context.ids.new()
 
 
 def _encode(sender: str, payload: dict[str, Any], target: str | None, context: Context) -> str:

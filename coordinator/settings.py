@@ -128,6 +128,9 @@ class Settings(BaseSettings):
     sessions_max: int = Field(
         1000, ge=1, le=100_000, description="Most open collaborations and feature requests."
     )
+    units_max: int = Field(
+        100_000, ge=1, le=MAX_KEEP, description="Most units of all that are open."
+    )
     session_max_s: float = Field(
         3600, ge=1, le=MAX_KEEP_S, description="A collaboration that takes longer has failed."
     )

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 import redis
 
-from coordinator.clock import Ids
+from coordinator.clock import Clock, Ids
 from coordinator.doors import Speaker
 from coordinator.enrolment import Access
 from coordinator.fleet import (
     Ai,
     Begin,
     Fleet,
+    Loaded,
     Member,
-    Members,
     Numbered,
+    RecordKey,
     decode_begins,
     encode_begins,
     fleet_of,
 )
 from coordinator.jobs import dequeue
 from coordinator.keys import SCHEMA_VERSION, Keys
-from coordinator.messages import stream_number, to_json
+from coordinator.messages import UNUSUAL_NUMBER, stream_number, to_json
 from coordinator.payloads import MAX_UNITS
 from coordinator.plans import PLANS
 from coordinator.server_errors import is_of_the_data
@@ -37,15 +39,22 @@ from coordinator.work import ASSIGNED_STATES, Session, Unit
 log = logging.getLogger("coord")
 
 T = TypeVar("T")
+Renew = Callable[[], None]
 
+READ_AT_ONCE = 500
 MEMBER_FIELDS = (
     *("inbox_n", "inbox_bytes", "inbox_begins", "profile"),
     *("units_completed", "units_failed", "draining", "access"),
 )
 
 
-def read_fleet(connection: redis.Redis, keys: Keys, now_s: float, settings: Settings) -> Fleet:
-    """The fleet as Redis has it. Leases and deadlines begin anew at ``now_s``."""
+def read_fleet(
+    connection: redis.Redis, keys: Keys, settings: Settings, clock: Clock, renew: Renew
+) -> Fleet:
+    """The fleet as Redis has it. Leases and deadlines begin anew once all is read.
+
+    That may take longer than the leader lease lasts: ``renew`` is called again and again.
+    """
     stored = cast("dict[bytes, bytes]", connection.hgetall(keys.fleet))
     fleet = Fleet(
         epoch=stored.get(b"epoch", b"").decode(),
@@ -54,39 +63,58 @@ def read_fleet(connection: redis.Redis, keys: Keys, now_s: float, settings: Sett
         log=_read_numbered(connection, keys.log, stored, b"log"),
         events=_read_numbered(connection, keys.events, stored, b"events"),
     )
-    fleet.ais = _read_ais(connection, keys, now_s + settings.lease_s)
-    fleet.members = Members(lambda ais: read_members(connection, keys, ais))
-    fleet.members.prefetch(fleet.ais)
-    _read_work(connection, keys, fleet, now_s, settings)
+    live = cast("list[tuple[bytes, float]]", connection.zrange(keys.leases, 0, -1, withscores=True))
+    fleet.members = Loaded(lambda ais: read_members(connection, keys, ais))
+    fleet.contributors = Loaded(lambda records: read_contributors(connection, keys, records))
+    for some in _in_chunks(live, renew):
+        ais = _read_ais(connection, keys, some)
+        fleet.ais |= ais
+        fleet.members.prefetch(ais)
+    _read_work(connection, keys, fleet, renew)
+    _begin_anew(fleet, clock.elapsed_s(), settings)
     return fleet
 
 
-def _read_work(
-    connection: redis.Redis, keys: Keys, fleet: Fleet, now_s: float, settings: Settings
-) -> None:
+def _in_chunks(items: Sequence[T], renew: Renew) -> Iterator[Sequence[T]]:
+    for begin in range(0, len(items), READ_AT_ONCE):
+        renew()
+        yield items[begin : begin + READ_AT_ONCE]
+
+
+def _read_work(connection: redis.Redis, keys: Keys, fleet: Fleet, renew: Renew) -> None:
     """The open sessions and their units. What cannot be read is given up."""
-    ids = _open_sessions(connection, keys)
-    stored = _read_field(connection, [keys.session(name) for name in ids], "session")
-    sessions = {
-        name: _parsed(Session.from_json, text) for name, text in zip(ids, stored, strict=True)
-    }
+    sessions: dict[str, Session | None] = {}
+    for names in _in_chunks(_open_sessions(connection, keys), renew):
+        stored = _read_field(connection, [keys.session(name) for name in names], "session")
+        for name, text in zip(names, stored, strict=True):
+            sessions[name] = _parsed(Session.from_json, text)
     unit_ids = [unit_id for session in sessions.values() if session for unit_id in session.units]
-    stored = _read_field(connection, [keys.unit(unit_id) for unit_id in unit_ids], "unit")
-    units = {
-        unit_id: _parsed(Unit.from_json, text)
-        for unit_id, text in zip(unit_ids, stored, strict=True)
-    }
+    units: dict[str, Unit | None] = {}
+    for some in _in_chunks(unit_ids, renew):
+        stored = _read_field(connection, [keys.unit(unit_id) for unit_id in some], "unit")
+        for unit_id, text in zip(some, stored, strict=True):
+            units[unit_id] = _parsed(Unit.from_json, text)
     for name, session in sessions.items():
+        renew()
         work = [units[unit_id] for unit_id in session.units] if session else []
         if session is None or not _is_sound(name, session, work):
             _give_up(connection, keys, name, work)
             continue
-        session.deadline_s = now_s + _allowed_s(session, settings)
         fleet.sessions[name] = session
-        fleet.units |= {unit.id: unit for unit in work if unit}
+        fleet.units.update((unit.id, unit) for unit in work if unit)
+    fleet.assigned = Counter(unit.assignee for unit in fleet.units.values() if unit.assignee)
+
+
+def _begin_anew(fleet: Fleet, now_s: float, settings: Settings) -> None:
+    """What is told on the clock that never steps: a coordinator that begins gives everybody and
+    everything its time anew."""
+    for ai in fleet.ais.values():
+        ai.lease_ends_s = now_s + settings.lease_s
+    for session in fleet.sessions.values():
+        session.deadline_s = now_s + _allowed_s(session, settings)
     for unit in fleet.units.values():
-        if unit.assignee:
-            fleet.assigned[unit.assignee] += 1
+        if unit.state == "running":
+            unit.running_since_s = now_s
         if unit.state == "waiting" and all(fleet.units[n].state == "completed" for n in unit.needs):
             unit.unowned_since_s = now_s
 
@@ -108,7 +136,7 @@ def _read_field(connection: redis.Redis, names: list[str], field: str) -> list[b
     with connection.pipeline(transaction=False) as pipe:
         for name in names:
             pipe.hget(name, field)
-        replies = pipe.execute(raise_on_error=False) if names else []
+        replies = pipe.execute(raise_on_error=False)
     for reply in replies:
         if isinstance(reply, redis.RedisError) and not is_of_the_data(reply):
             raise reply
@@ -117,9 +145,11 @@ def _read_field(connection: redis.Redis, names: list[str], field: str) -> list[b
 
 def _parsed(parse: Callable[[bytes], T], stored: bytes | None) -> T | None:
     """None for what nobody can read, or write again."""
+    text = stored or b""
     try:
-        to_json(json.loads(stored or b""))
-        return parse(stored or b"")
+        if UNUSUAL_NUMBER.search(text):
+            to_json(json.loads(text))
+        return parse(text)
     except (ValueError, RecursionError):
         return None
 
@@ -156,20 +186,22 @@ def _give_up(connection: redis.Redis, keys: Keys, name: str, work: Sequence[Unit
 
 
 def _allowed_s(session: Session, settings: Settings) -> float:
-    """How long it may take from now: a coordinator that begins gives everybody time anew."""
+    """How long it may take in all, as it stands."""
     if session.is_feature:
         return settings.feature_wait_s
     return settings.collaboration_wait_s if session.state == "pending" else settings.session_max_s
 
 
-def _read_ais(connection: redis.Redis, keys: Keys, lease_ends_s: float) -> dict[str, Ai]:
-    """The live AIs. What cannot be read is removed: such an AI is asked to say hello again."""
-    live = cast("list[tuple[bytes, float]]", connection.zrange(keys.leases, 0, -1, withscores=True))
+def _read_ais(
+    connection: redis.Redis, keys: Keys, live: Sequence[tuple[bytes, float]]
+) -> dict[str, Ai]:
+    """Those of ``live``, the ids with the ends of their leases, that can be read. The others are
+    removed: such an AI is asked to say hello again."""
     with connection.pipeline(transaction=False) as pipe:
         for name, _ in live:
             pipe.hgetall(keys.ai(name.decode(errors="replace")))
             pipe.hget(keys.member(name.decode(errors="replace")), "profile")
-        replies = pipe.execute(raise_on_error=False) if live else []
+        replies = pipe.execute(raise_on_error=False)
     ais: dict[str, Ai] = {}
     for (name, ends_ms), record, profile in zip(live, replies[::2], replies[1::2], strict=True):
         for reply in (record, profile):
@@ -182,7 +214,6 @@ def _read_ais(connection: redis.Redis, keys: Keys, lease_ends_s: float) -> dict[
             connection.zrem(keys.leases, name)
             connection.delete(keys.ai(name.decode(errors="replace")))
             continue
-        ai.lease_ends_s = lease_ends_s
         ais[ai.id] = ai
     return ais
 
@@ -251,6 +282,34 @@ def _read_access(ai: str, stored: bytes | None) -> Access | None:
     except ValueError:
         log.warning("the access of %s cannot be read, and counts as revoked", ai)
         return Access(is_revoked=True)
+
+
+def read_contributors(
+    connection: redis.Redis, keys: Keys, records: Iterable[RecordKey]
+) -> dict[RecordKey, tuple[str, ...]]:
+    """Whose each of ``records`` is, the first contributor first; nobody's if there is none."""
+    wanted = list(records)
+    with connection.pipeline(transaction=False) as pipe:
+        for kind, record_id in wanted:
+            pipe.hmget(keys.record(kind, record_id), "contributor", "contributors")
+        replies = pipe.execute(raise_on_error=False)
+    found: dict[RecordKey, tuple[str, ...]] = {}
+    for record, reply in zip(wanted, replies, strict=True):
+        if isinstance(reply, redis.RedisError) and not is_of_the_data(reply):
+            raise reply
+        first, others = reply if isinstance(reply, list) else (None, None)
+        names = () if first is None else (first.decode(errors="replace"), *_names(others))
+        found[record] = tuple(dict.fromkeys(names))
+    return found
+
+
+def _names(stored: bytes | None) -> list[str]:
+    """What cannot be read names nobody."""
+    try:
+        names = json.loads(stored or b"[]")
+    except (ValueError, RecursionError):
+        return []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def read_numbers(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import redis
 from rq import Queue
@@ -119,16 +119,15 @@ def _read_coordinator(connection: redis.Redis, keys: Keys, now_ms: int) -> Item:
         pipe.get(keys.leader)
         pipe.pttl(keys.leader)
         pipe.zrangebyscore(keys.standby, now_ms - STANDBY_SEEN_MS, "+inf")
-        pipe.zrangebyscore(keys.gateways, now_ms - GATEWAY_SEEN_MS, "+inf", withscores=True)
         pipe.hget(keys.fleet, "epoch")
         pipe.smembers(keys.doors)
         pipe.xlen(keys.dead)
-        token, lease_ms, standby, gateways, epoch, doors, dead = pipe.execute()
+        token, lease_ms, standby, epoch, doors, dead = pipe.execute()
     return {
         "active": holder_name(token) if token else None,
         "lease_ms": lease_ms if token else 0,
         "standby": sorted(name.decode("utf-8", "replace") for name in standby),
-        "gateways": _read_gateways(connection, keys, gateways, now_ms),
+        "gateways": read_gateways(connection, keys, now_ms),
         "epoch": epoch.decode("utf-8", "replace") if epoch else None,
         "ingress": _read_lag(connection, keys, doors),
         "log": last_number(connection, keys, "log"),
@@ -137,22 +136,24 @@ def _read_coordinator(connection: redis.Redis, keys: Keys, now_ms: int) -> Item:
     }
 
 
-def _read_gateways(
-    connection: redis.Redis, keys: Keys, seen: list[tuple[bytes, float]], now_ms: int
-) -> list[Item]:
-    """Those ``seen``, with when that was; ``address`` is None once one is silent."""
-    ids = [name.decode("utf-8", "replace") for name, _ in seen]
+def read_gateways(connection: redis.Redis, keys: Keys, now_ms: int) -> list[Item]:
+    """Those heard of lately, and when that was; ``address`` is None once one is silent."""
+    least_ms = now_ms - GATEWAY_SEEN_MS
+    seen = connection.zrangebyscore(keys.gateways, least_ms, "+inf", withscores=True)
+    pairs = [(name.decode("utf-8", "replace"), int(ms)) for name, ms in cast("list[Any]", seen)]
     with connection.pipeline(transaction=False) as pipe:
-        for gateway_id in ids:
-            pipe.hget(keys.gateway(gateway_id), "address")
-        addresses = pipe.execute() if ids else []
+        for gateway_id, _ in pairs:
+            pipe.hmget(keys.gateway(gateway_id), "address", "tls", "connections")
+        replies = pipe.execute() if pairs else []
     return [
         {
             "id": gateway_id,
             "address": address.decode("utf-8", "replace") if address else None,
-            "seen_age_ms": max(0, now_ms - int(seen_ms)),
+            "tls": tls == b"1",
+            "connections": int(connections or 0),
+            "seen_age_ms": max(0, now_ms - seen_ms),
         }
-        for gateway_id, address, (_, seen_ms) in zip(ids, addresses, seen, strict=True)
+        for (gateway_id, seen_ms), (address, tls, connections) in zip(pairs, replies, strict=True)
     ]
 
 

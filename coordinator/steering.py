@@ -32,7 +32,7 @@ def cancel(message: Incoming, context: Context) -> list[Effect]:
     """The operator, or who asked for a session, calls it off."""
     payload = parse_payload(Cancel, message.envelope.payload)
     session = found_session(payload.session_id, context)
-    if message.sender != session.initiator and not is_operator(message, context):
+    if message.sender != session.initiator and not is_operator(message.sender, context):
         raise BadMessage(
             "forbidden",
             f"session {session.id} is {session.initiator}'s, who alone may cancel it",

@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from coordinator.door import REPLY_WAIT_S, Artifact, Hear
-from coordinator.errors import CoordError, refusal
+from coordinator.errors import EXPELLED_CODES, REJOIN_CODES, CoordError, refusal
 from coordinator.identity import Identity
 from coordinator.life import Life
 from coordinator.mailbox import Mailbox, Message, StreamName
-from coordinator.messages import HUB, Cursor
+from coordinator.messages import CHUNK_BYTES, HUB, Cursor
 from coordinator.outages import BACKOFF
 from coordinator.replies import Replies, answer_in
 from coordinator.tcp_link import FINAL_CODES, Link, cursor_of
@@ -31,13 +31,11 @@ MAX_UNCONFIRMED = 400
 MAX_UNCONFIRMED_BYTES = 8 * 1024 * 1024
 CONFIRM_EVERY = 100
 MAX_ASKED = 100
-CHUNK_BYTES = 128 * 1024
+MAX_PUTS = 100
 WAITS_PER_ARTIFACT = 10
 RATE_PAUSE_S = 1.0
 
 RATE_LIMITED = "rate_limited"
-REJOIN_CODES = frozenset({"rejoin", "superseded"})
-LAST_WORDS = frozenset({"kicked", "revoked"})
 COUNTS = {"what": "counts", "filter": {}, "limit": 1, "cursor": None}
 
 Dial = Callable[[Cursor | None], Awaitable[Link]]
@@ -45,7 +43,8 @@ Dial = Callable[[Cursor | None], Awaitable[Link]]
 
 
 class TcpDoor:
-    """A Door. ``profile`` is what the hello says, ``cursor`` how far an earlier client has read.
+    """A Door. ``profile`` is what the hello says, ``cursor`` how far an earlier client has read;
+    ``token_may_change`` has one whose token is no good any more log in again, by another.
 
     A gateway gives no receipts. What is sent is kept until a query that was sent after it is
     answered, for what comes by one door is dealt with in its order; it is sent again on another
@@ -59,11 +58,14 @@ class TcpDoor:
         profile: dict[str, Any],
         cursor: Cursor | None,
         hear: Hear,
+        token_may_change: bool,
     ) -> None:
         self._me = me
         self._dial = dial
         self._profile = profile
         self._hear = hear
+        self._token_may_change = token_may_change
+        self._token_refusal: CoordError | None = None
         self._connected: Link | None = None
         self._link: Link | None = None
         self._changed = asyncio.Event()
@@ -74,6 +76,7 @@ class TcpDoor:
         self._taken = cursor
         self._position: Cursor | None = None
         self._heard = cursor
+        self._hello_id = ""
         self._is_silent = False
         self._has_missed = False
         self._sent: OrderedDict[str, bytes] = OrderedDict()
@@ -81,6 +84,7 @@ class TcpDoor:
         self._unsent: OrderedDict[str, bytes] = OrderedDict()
         self._is_too_fast = False
         self._asked: OrderedDict[str, str] = OrderedDict()
+        self._put_ids: deque[str] = deque(maxlen=MAX_PUTS)
         self._sending = asyncio.Lock()
         self.life = Life(me.ai_id, self._end)
         self.sync: dict[str, Any] = {}
@@ -116,13 +120,15 @@ class TcpDoor:
             failures += 1
             try:
                 link = await self._dial(self._next)
+                self.life.trouble = ""
                 try:
                     if await self._use(link):
                         failures = 0
                 finally:
                     await link.close()
             except CoordError as error:
-                self.life.fail(error)
+                why = self._token_refusal if error.code == "bad_login" else None
+                self.life.fail(why or error)
             except OSError as error:
                 log.info("%s: waiting for the gateway: %s", self._me.ai_id, error)
                 self.life.trouble = str(error)
@@ -163,11 +169,12 @@ class TcpDoor:
             self.sync = sync
             self._taken = self._taken or cursor_of(sync["cursor"])
             self._link = link
+            self._token_refusal = None
             self._changed.set()
 
     async def _say_hello(self, link: Link) -> dict[str, Any] | None:
         """The answer's payload; None when none came, for it may get lost with a server."""
-        message_id = self._me.ids.new()
+        self._hello_id = message_id = self._me.ids.new()
         with self._replies.expected(message_id) as reply:
             await link.write(self._me.encode(message_id, "hello", self._profile))
             await asyncio.wait([reply], timeout=HELLO_WAIT_S)
@@ -318,7 +325,12 @@ class TcpDoor:
                 self._heed(code, in_reply_to, message.payload)
             return
         is_answer = self._replies.take(in_reply_to, told)
-        if message.message_type == "query_result":
+        if code and in_reply_to == self._hello_id:
+            # The gateway hangs up behind it: who said hello may never get to read its answer.
+            self.life.fail(refusal(message.payload))
+        elif code and stream is None and not is_answer and in_reply_to in self._put_ids:
+            pass  # one chunk was refused before, and that ended the put
+        elif message.message_type == "query_result":
             self._confirm_before(in_reply_to)
         elif stream or not is_answer:
             if is_new and message.sender_id == HUB:
@@ -355,6 +367,9 @@ class TcpDoor:
             self._is_too_fast = True
             if body := self._forget(in_reply_to):
                 self._unsent[in_reply_to] = body
+        elif code == "revoked" and self._token_may_change:
+            self._token_refusal = refusal(payload)
+            self._drop()
         elif code in FINAL_CODES:
             self.life.fail(refusal(payload))
         else:
@@ -385,15 +400,17 @@ class TcpDoor:
         sender = replace(self._me, max_bytes=2 * CHUNK_BYTES)  # a chunk is no message yet
         starts = range(0, max(1, len(data)), CHUNK_BYTES)
         told = {"artifact": artifact.sha256, "count": len(starts), "bytes": artifact.bytes, **more}
+        self._put_ids.append(message_id)
         with self._replies.expected(message_id) as reply:
             while not reply.done():
                 link = await self._joined()
                 with contextlib.suppress(OSError):
                     for index, start in enumerate(starts):
+                        if reply.done():
+                            break
                         chunk = base64.b64encode(data[start : start + CHUNK_BYTES]).decode()
-                        one = message_id if index == len(starts) - 1 else self._me.ids.new()
                         payload = {**told, "index": index, "data": chunk}
-                        body = sender.encode(one, "payload", payload, target_ai)
+                        body = sender.encode(message_id, "payload", payload, target_ai)
                         async with self._sending:
                             await link.write(body)
                 for _ in range(WAITS_PER_ARTIFACT):
@@ -407,7 +424,7 @@ class TcpDoor:
         chunks: list[bytes] = []
         count = 1
         while len(chunks) < count:
-            wanted = {"artifact": sha256, "owner": owner, "index": len(chunks)}
+            wanted = {"artifact": sha256, "index": len(chunks)}
             with contextlib.suppress(TimeoutError):
                 chunk = await self._ask(self._me.ids.new(), "payload", wanted)
                 count = chunk["count"]
@@ -430,4 +447,4 @@ def _is_for_the_door(code: str, in_reply_to: str) -> bool:
     """Whether an error is no affair of the caller's: it answers nothing, or the door mends it."""
     if not code:
         return False
-    return not in_reply_to or code in REJOIN_CODES | LAST_WORDS | {RATE_LIMITED}
+    return not in_reply_to or code in REJOIN_CODES | EXPELLED_CODES | {RATE_LIMITED}

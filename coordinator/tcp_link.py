@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import re
 import socket
 import ssl
 from pathlib import Path
@@ -15,9 +17,9 @@ from pydantic import SecretStr
 
 from coordinator.clock import Clock
 from coordinator.connection import redact
-from coordinator.errors import CoordError, ServerUnusable, refusal
+from coordinator.errors import EXPELLED_CODES, Refused, ServerUnusable, refusal
+from coordinator.login import Login
 from coordinator.messages import Cursor, to_json
-from coordinator.secret_files import read_secret
 from coordinator.settings import Settings
 
 SCHEMES = ("coord", "coords")
@@ -25,11 +27,13 @@ PORT = 6000
 CONNECT_LIMIT_S = 5.0
 HANDSHAKE_LIMIT_S = 10.0
 CLOSE_LIMIT_S = 1.0
+TOKEN_WAIT_S = 2.0
+"""Whoever rotates a token replaces the file that holds it only once the fleet knows the new one."""
 LINE_MAX_BYTES = 16 * 1024 * 1024
 VANISHED_AFTER_S = 10
 """A peer that confirms nothing for so long is gone, whatever the connection says."""
 
-FINAL_CODES = frozenset({"bad_handshake", "bad_login", "id_taken", "revoked", "kicked"})
+FINAL_CODES = frozenset({"bad_handshake", "bad_login", "id_taken"}) | EXPELLED_CODES
 """What a gateway refuses for good; anything else may pass."""
 
 _URL_FORM = "coord://host[:6000], or coords://host[:6000] with TLS"
@@ -42,13 +46,9 @@ class Address(NamedTuple):
     port: int
     is_tls: bool
 
-
-class Login(NamedTuple):
-    """What a handshake says."""
-
-    ai_id: str
-    token: SecretStr
-    instance: str
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
 
 def is_gateway_url(url: str) -> bool:
@@ -82,26 +82,6 @@ def _fault_in(url: str) -> str:
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         return f"path: nothing comes after the port, as in {_URL_FORM}"
     return ""
-
-
-def find_token(settings: Settings, given: str | None) -> SecretStr:
-    """The token that was ``given``, else that of COORD_TOKEN, else of COORD_TOKEN_FILE."""
-    if given:
-        return SecretStr(given)
-    if settings.token is not None:
-        return settings.token
-    if settings.token_file is None:
-        raise CoordError(
-            "token is missing: a gateway asks for one; give it by COORD_TOKEN, or by the name of a"
-            " file that holds it in COORD_TOKEN_FILE (`coord enroll` makes one)"
-        )
-    try:
-        return SecretStr(read_secret(settings.token_file))
-    except FileNotFoundError:
-        raise CoordError(
-            f"COORD_TOKEN_FILE: there is no file {settings.token_file}; `coord enroll --out` writes"
-            " one"
-        ) from None
 
 
 def tls_context(settings: Settings, ca: Path | str | None) -> ssl.SSLContext:
@@ -205,59 +185,118 @@ async def open_link(
 ) -> Link:
     """Connect and log in; with ``since`` what came after it is sent again.
 
-    Raises OSError for what may pass; ServerUnusable, Refused, IdTaken for what will not.
+    Raises OSError for what may pass; ServerUnusable, Refused, IdTaken, CoordError for what will
+    not.
     """
-    where = f"{address.host}:{address.port}"
+    token = login.token.read()
+    while True:
+        try:
+            return await _log_in(address, login, token, tls, pace, since)
+        except Refused as refused:
+            if refused.code != "bad_login" or not login.token.may_change:
+                raise
+            await asyncio.sleep(TOKEN_WAIT_S)
+            refused_token, token = token, login.token.read()
+            if token == refused_token:
+                raise
+
+
+async def _log_in(
+    address: Address,
+    login: Login,
+    token: SecretStr,
+    tls: ssl.SSLContext | None,
+    pace: Pace,
+    since: Cursor | None,
+) -> Link:
+    reader, writer = await _connect(address, tls)
+    try:
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(writer.transport.abort)
+            _watch_peer(writer.get_extra_info("socket"))
+            async with asyncio.timeout(HANDSHAKE_LIMIT_S):
+                accepted = await _shake_hands(reader, writer, login, token, since)
+            pace.keep(accepted)
+            link = Link(reader, writer, cursor_of(accepted), pace)
+            on_failure.pop_all()
+            return link
+    except TimeoutError:
+        raise ConnectionError(
+            f"what listens at {address} let {HANDSHAKE_LIMIT_S:g} s pass without an answer: is it a"
+            " gateway of coord's?"
+        ) from None
+    except _HungUp:
+        wish = "takes that of COORD_TLS_CERT" if tls else f"wants coords://{address}"
+        kind = "that asks for a certificate" if tls else "with TLS"
+        raise ConnectionError(
+            f"what listens at {address} hung up at the handshake; a gateway {kind} {wish}"
+        ) from None
+    except (KeyError, TypeError, ValueError):
+        raise ConnectionError(f"what listens at {address} is no gateway of coord's") from None
+
+
+class _HungUp(Exception):
+    """The connection ended where an answer was due."""
+
+
+async def _connect(
+    address: Address, tls: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     try:
         async with asyncio.timeout(CONNECT_LIMIT_S):
-            reader, writer = await asyncio.open_connection(
+            return await asyncio.open_connection(
                 address.host, address.port, ssl=tls, limit=LINE_MAX_BYTES
             )
     except ssl.SSLCertVerificationError as error:
         raise ServerUnusable(
-            f"the certificate of the gateway at {where} is not to be trusted"
+            f"the certificate of the gateway at {address} is not to be trusted"
             f" ({error.verify_message}): name the CA that made it by ca= or COORD_TLS_CA, and the"
             " host as the certificate does"
         ) from None
     except ssl.SSLError as error:
         raise ServerUnusable(
-            f"there is no TLS with what listens at {where} ({error.reason}): a gateway without it"
+            f"there is no TLS with what listens at {address} ({error.reason}): a gateway without it"
             " is coord://host; one that asks for a certificate takes that of COORD_TLS_CERT"
         ) from None
-    try:
-        _watch_peer(writer.get_extra_info("socket"))
-        async with asyncio.timeout(HANDSHAKE_LIMIT_S):
-            accepted = await _shake_hands(reader, writer, login, since)
-            pace.keep(accepted)
-            return Link(reader, writer, cursor_of(accepted), pace)
-    except (KeyError, TypeError, ValueError) as error:
-        writer.transport.abort()
-        raise ConnectionError(f"what answers is no gateway of coord's: {error!r}") from None
-    except BaseException:
-        writer.transport.abort()
-        raise
+    except OSError as error:
+        raise ConnectionError(
+            f"the gateway at {address} cannot be reached: {_why(error)}; does one listen there?"
+        ) from None
+
+
+def _why(error: OSError) -> str:
+    """Why there is no connection, in the system's words; of several addresses that of the first."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {CONNECT_LIMIT_S:g} s"
+    number = re.search(r"\[Errno (\d+)\]", str(error))
+    return os.strerror(int(number[1])).lower() if number else str(error.strerror or error)
 
 
 async def _shake_hands(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     login: Login,
+    token: SecretStr,
     since: Cursor | None,
 ) -> dict[str, Any]:
     """What the gateway says to our login when it lets us in."""
     handshake: dict[str, Any] = {
         "ai_id": login.ai_id,
-        "token": login.token.get_secret_value(),
+        "token": token.get_secret_value(),
         "ack": True,
         "instance": login.instance,
     }
     if since is not None:
         handshake["since"] = since.model_dump()
-    writer.write(to_json(handshake).encode() + b"\n")
-    await writer.drain()
-    answer = await _read_line(reader)
-    if answer is None:
-        raise ConnectionError("the gateway hung up at the handshake")
+    try:
+        writer.write(to_json(handshake).encode() + b"\n")
+        await writer.drain()
+        line = await reader.readline()
+    except (ConnectionError, ssl.SSLError):
+        raise _HungUp from None
+    if not line.endswith(b"\n"):
+        raise _HungUp
+    answer = _object_in(line)
     if answer.get("ok") is True:
         return answer
     payload = answer["payload"]
@@ -274,13 +313,19 @@ async def _read_line(reader: asyncio.StreamReader) -> dict[str, Any] | None:
     """The object on the next line; None at the end. ConnectionError for what is none."""
     try:
         line = await reader.readline()
-        if not line.endswith(b"\n"):
-            return None
+        return _object_in(line) if line.endswith(b"\n") else None
+    except ValueError as error:
+        raise ConnectionError(str(error)) from None
+
+
+def _object_in(line: bytes) -> dict[str, Any]:
+    """Raises ValueError."""
+    try:
         told = json.loads(line)
     except (ValueError, RecursionError):
-        raise ConnectionError("what came is not a line of JSON") from None
+        raise ValueError("what came is not a line of JSON") from None
     if not isinstance(told, dict):
-        raise ConnectionError("what came is not an object")
+        raise ValueError("what came is not an object")
     return told
 
 

@@ -31,6 +31,8 @@ def assign(unit: Unit, ai: str, context: Context) -> list[Effect]:
 def note_running(unit: Unit, progress: float, context: Context) -> list[Effect]:
     """The present attempt is under way, and has come so far (0 to 1)."""
     unit.state = "running"
+    if unit.running_since_s is None:
+        unit.running_since_s = context.elapsed_s
     unit.progress = max(unit.progress, progress)
     return [write(unit, context)]
 
@@ -42,6 +44,7 @@ def end_attempt(unit: Unit, outcome: EndedOutcome, reason: str, context: Context
     was ``lost`` with its AI has it tried again in any case.
     """
     present = unit.attempts[-1]
+    unit.running_since_s = None
     present.ended_ms, present.outcome, present.reason = context.now_ms, outcome, reason
     _give_back(present.ai, context)
     if outcome in ("completed", "cancelled"):

@@ -42,8 +42,9 @@ class Unit:
 
     ``kind`` names the skill that runs it, ``participant`` whose turn it is by the plan, ``needs``
     the ids of the units whose outputs it waits for. The n-th of ``attempts`` is attempt n; all
-    but the last have ended. ``unowned_since_s`` is on the clock that never steps: since when it
-    could run and nobody was there who can.
+    but the last have ended. Two are on the clock that never steps: ``running_since_s``, since when
+    the present attempt is known to run, and ``unowned_since_s``, since when the unit could run and
+    nobody was there who can.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Unit:
     state: UnitState = "waiting"
     progress: float = 0.0
     attempts: list[Attempt] = field(default_factory=list)
+    running_since_s: float | None = None
     unowned_since_s: float | None = None
 
     @property
@@ -76,7 +78,7 @@ class Unit:
         return sum(attempt.outcome == "failed" for attempt in self.attempts)
 
     def to_json(self) -> str:
-        return _to_json(self, without="unowned_since_s")
+        return _to_json(self, without=("running_since_s", "unowned_since_s"))
 
     @staticmethod
     def from_json(text: str | bytes) -> Unit:
@@ -135,7 +137,7 @@ class Session:
         return str(self.requirements.get("feature", ""))
 
     def to_json(self) -> str:
-        return _to_json(self, without="deadline_s")
+        return _to_json(self, without=("deadline_s",))
 
     @staticmethod
     def from_json(text: str | bytes) -> Session:
@@ -146,9 +148,9 @@ class Session:
 _UNIT, _SESSION = TypeAdapter(Unit), TypeAdapter(Session)
 
 
-def _to_json(value: Unit | Session, without: str) -> str:
+def _to_json(value: Unit | Session, without: tuple[str, ...]) -> str:
     """All but what is told on the clock that never steps: it means nothing to another process."""
-    stored = {f.name: getattr(value, f.name) for f in fields(value) if f.name != without}
+    stored = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in without}
     return json.dumps(
         stored, default=asdict, ensure_ascii=False, allow_nan=False, separators=(",", ":")
     )

@@ -7,5 +7,5 @@ PLAN = [{"name": n, "kind": "count_words", "inputs": {"text": t}} for n, t in TE
 PLAN.append({"name": "all", "kind": "count_words", "needs": list(TEXTS)})
 
 with Client("AI_asker") as client:
-    done = client.collaborate("feature_development", participants=1, plan=PLAN, wait_s=60)
+    done = client.collaborate("feature_development", participants=1, plan=PLAN, wait_s=90)
     print(done.status, done.result or done.reason)

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Self, TypeVar
 
 import redis as redis_py
-import redis.asyncio as redis_asyncio
 
 from coordinator.blocking import Client, LoopThread
 from coordinator.client import AsyncClient
@@ -192,9 +191,9 @@ class GatewayFleet(RealFleet):
 
     def __init__(self, url: str, gateway: GatewaySettings | None = None, **settings: Any) -> None:
         super().__init__(url, **settings)
-        unhurried = GatewaySettings(messages_per_s=1e6, messages_burst=1_000_000)
-        settings = gateway or unhurried
-        self.gateway_settings = settings.model_copy(update={"listen": "127.0.0.1:0"})
+        unhurried = {"messages_per_s": 1e6, "messages_burst": 1_000_000}
+        given = gateway and gateway.model_dump(exclude_unset=True)
+        self.gateway_settings: dict[str, Any] = given or unhurried
         self._gateways: list[RunningGateway] = []
         self._tokens: dict[str, str] = {}
         self.url_of_gateway = ""
@@ -206,8 +205,7 @@ class GatewayFleet(RealFleet):
 
     def start_gateway(self, **changed: Any) -> None:
         """Clients come in by the one that was started last, unless they name another."""
-        settings = self.gateway_settings.model_copy(update=changed)
-        self._gateways.append(RunningGateway(self.url, settings, self.settings))
+        self._gateways.append(RunningGateway(self, **{**self.gateway_settings, **changed}))
         self.url_of_gateway = self._gateways[-1].url
 
     def stop_gateway(self) -> None:
@@ -250,26 +248,71 @@ class GatewayFleet(RealFleet):
 
 
 class RunningGateway:
-    """A gateway in a thread."""
+    """A gateway of ``fleet`` in a thread with a loop of its own."""
 
-    def __init__(self, url: str, settings: GatewaySettings, fleet: Settings) -> None:
-        def connect_as(name: str) -> redis_asyncio.Redis:
-            return connect_async(url, client_name=name)
-
-        self._stop = asyncio.Event()
+    def __init__(self, fleet: RealFleet, **settings: Any) -> None:
+        self.fleet = fleet
+        self.gateway = Gateway(
+            GatewaySettings(**{"listen": "127.0.0.1:0", **settings}),
+            fleet.settings,
+            lambda name: connect_async(fleet.url, client_name=name),
+            SystemClock(),
+            RandomIds(),
+            PEPPER,
+        )
+        self.gateway.bind()
+        scheme = "coords" if settings.get("tls_cert") else "coord"
+        self.url = f"{scheme}://{self.gateway.address}"
+        self.metrics = self.gateway.metrics
         self._thread = LoopThread("gateway")
-        self._gateway = Gateway(settings, fleet, connect_as, SystemClock(), RandomIds(), PEPPER)
-        scheme = "coords" if settings.tls_cert else "coord"
-        self.url = f"{scheme}://{self._gateway.bind()}"
-        self._running = self._thread.start(self._gateway.run(self._stop))
+        self._stop = asyncio.Event()
+        self._running = self._thread.start(self._run())
+        self._is_stopped = False
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.gateway.address.rpartition(":")
+        return host, int(port)
+
+    @property
+    def connections(self) -> int:
+        return self.gateway.connections
+
+    @property
+    def is_running(self) -> bool:
+        return not self._running.done()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def stop(self) -> None:
-        async def stop() -> None:
-            self._stop.set()
-
-        self._thread.call(stop())
-        self._running.result(20)
+        """End it as Ctrl-C would; whatever it leaves behind fails the test."""
+        if self._is_stopped:
+            return
+        self._is_stopped = True
+        self.call(self._stop.set)
+        left_behind = self._running.result(20)
         self._thread.close()
+        assert left_behind == []
+        assert self.connections == 0
+
+    def call(self, action: Callable[[], Any]) -> Any:
+        """What ``action`` gives in the gateway's thread."""
+
+        async def act() -> Any:
+            return action()
+
+        return self._thread.call(act())
+
+    async def _run(self) -> list[str]:
+        """The tasks that it leaves behind."""
+        await self.gateway.run(self._stop)
+        await asyncio.sleep(0)
+        me = asyncio.current_task()
+        return [repr(task) for task in asyncio.all_tasks() if task is not me]
 
 
 async def receive_all(client: AsyncClient, quiet_s: float = 0.3) -> list[Message]:

@@ -1,102 +1,28 @@
-"""Gateways under test, and small clients of the kind that is in use: blocking sockets, a message
+"""Small clients of a gateway, of the kind that is in use: blocking sockets, a message
 class of exactly six keys, hello sent together with the handshake, no heartbeat."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import resource
 import socket
 import ssl
-import threading
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from coordinator.clock import RandomIds, SystemClock
-from coordinator.connection import connect_async
 from coordinator.credentials import digest, key_id_of, new_token
 from coordinator.doors import add_entry
-from coordinator.gateway import Gateway, GatewaySettings
 from coordinator.messages import OPERATOR, encode_message
 from coordinator.operator import send_as_operator
-from tests.clients import RealFleet
+from tests.clients import PEPPER, RealFleet
 from tests.servers import wait_for
 
-PEPPER = b"a pepper for tests"
 TIMESTAMP = "2025-06-04T00:00:00"
 LIMIT_S = 20.0
 
 Json = dict[str, Any]
-
-
-class RunningGateway:
-    """A gateway of ``fleet`` in a thread with a loop of its own."""
-
-    def __init__(self, fleet: RealFleet, **settings: Any) -> None:
-        self.fleet = fleet
-        self.gateway = Gateway(
-            GatewaySettings(**{"listen": "127.0.0.1:0", **settings}),
-            fleet.settings,
-            lambda name: connect_async(fleet.url, client_name=name),
-            SystemClock(),
-            RandomIds(),
-            PEPPER,
-        )
-        self.gateway.bind()
-        self.metrics = self.gateway.metrics
-        self.failure: BaseException | None = None
-        self.left_behind: list[str] = []
-        self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, name="gateway", daemon=True)
-        self._thread.start()
-
-    @property
-    def address(self) -> tuple[str, int]:
-        host, _, port = self.gateway.address.rpartition(":")
-        return host, int(port)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End it as Ctrl-C would; whatever it leaves behind fails the test."""
-        if not self._thread.is_alive():
-            return
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(LIMIT_S)
-        assert not self._thread.is_alive()
-        assert self.failure is None, self.failure
-        assert self.left_behind == []
-        assert self.metrics.connections == 0
-
-    def call(self, action: Callable[[], Any]) -> Any:
-        """What ``action`` gives in the gateway's thread."""
-
-        async def act() -> Any:
-            return action()
-
-        return asyncio.run_coroutine_threadsafe(act(), self._loop).result(LIMIT_S)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._serve())
-        except BaseException as error:
-            self.failure = error
-        finally:
-            self._loop.close()
-
-    async def _serve(self) -> None:
-        await self.gateway.run(self._stop)
-        await asyncio.sleep(0)
-        me = asyncio.current_task()
-        self.left_behind = [repr(task) for task in asyncio.all_tasks() if task is not me]
 
 
 def enroll(fleet: RealFleet, *ais: str, token: str | None = None, **more: Any) -> str:
@@ -143,6 +69,7 @@ class OldClient:
         token: str,
         tls: ssl.SSLContext | None = None,
         receive_buffer: int | None = None,
+        source: str = "",
         **handshake: Any,
     ) -> None:
         self.ai = ai
@@ -150,6 +77,8 @@ class OldClient:
         plain = socket.socket()
         if receive_buffer:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if source:
+            plain.bind((source, 0))
         plain.settimeout(LIMIT_S)
         plain.connect(address)
         self.socket = tls.wrap_socket(plain, server_hostname="localhost") if tls else plain

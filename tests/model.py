@@ -1,7 +1,7 @@
 """What a fleet's state must be, told again without the coordinator: a fold over what was sent.
 
-The model knows three types of message. The log orders the broadcasts of different senders; each
-sender's own order, and everything else, follows from what was sent.
+The model knows two types of message besides hello. The log orders the broadcasts of different
+senders; each sender's own order, and everything else, follows from what was sent.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Outcome:
     """By sender, the message_ids of its broadcasts in their order."""
     mail: dict[tuple[str, str], list[str]]
     """By sender and target, the same of what was sent to one AI."""
-    patterns: dict[str, tuple[str, int, set[int]]]
-    """Contributor, revision, and the values that the last share may have left."""
+    patterns: dict[str, tuple[str, int, int]]
+    """Contributor, revision, and the value that the last share has left."""
     loads: dict[str, float]
     last_numbers: dict[str, int]
     totals: dict[str, int]
@@ -63,11 +63,7 @@ class Outcome:
 
 
 def expected(sent: Iterable[Sent]) -> Outcome:
-    """The outcome if every message takes effect once.
-
-    A pattern may have several sharers only if it is shared by broadcast alone; its contributor is
-    then the first in the log, which ``observed`` checks by itself, and here is "".
-    """
+    """The outcome if every message takes effect once. Each pattern is one sender's."""
     messages = list(sent)
     broadcasts: dict[str, list[str]] = {}
     mail: dict[tuple[str, str], list[str]] = {}
@@ -84,7 +80,7 @@ def expected(sent: Iterable[Sent]) -> Outcome:
         broadcasts=broadcasts,
         mail=mail,
         patterns={
-            pattern: (_only({m.sender for m in those}), len(those), _last_values(those))
+            pattern: (those[0].sender, len(those), those[-1].value)
             for pattern, those in shares.items()
         },
         loads={m.sender: m.load for m in messages if m.pattern is None},
@@ -116,7 +112,7 @@ def observed(connection: redis.Redis, senders: Iterable[str], namespace: str = "
     return Outcome(
         broadcasts=broadcasts,
         mail=mail,
-        patterns=_patterns(reader, namespace, shared),
+        patterns=_patterns(reader, namespace),
         loads={
             ai: float(load)
             for ai in people
@@ -136,28 +132,13 @@ def observed(connection: redis.Redis, senders: Iterable[str], namespace: str = "
     )
 
 
-def _patterns(
-    reader: Any, namespace: str, shared: list[dict[str, Any]]
-) -> dict[str, tuple[str, int, set[int]]]:
-    first: dict[str, str] = {}
-    last: dict[str, int] = {}
-    sharers: dict[str, set[str]] = {}
-    for message in shared:
-        pattern = message["payload"]["pattern"]
-        first.setdefault(pattern["id"], message["sender_id"])
-        last[pattern["id"]] = pattern["value"]
-        sharers.setdefault(pattern["id"], set()).add(message["sender_id"])
+def _patterns(reader: Any, namespace: str) -> dict[str, tuple[str, int, int]]:
     patterns = {}
     for key in reader.keys(f"{namespace}:pattern:*"):
-        pattern_id = key.decode().rsplit(":", 1)[1]
         fields = reader.hgetall(key)
-        contributor = fields[b"contributor"].decode()
         value = json.loads(fields[b"record"])["value"]
-        several = len(sharers.get(pattern_id, set())) > 1
-        if several:
-            assert contributor == first[pattern_id], f"{pattern_id}: {contributor}"
-            assert value == last[pattern_id], f"{pattern_id}: {value}"
-        patterns[pattern_id] = ("" if several else contributor, int(fields[b"revision"]), {value})
+        told = fields[b"contributor"].decode(), int(fields[b"revision"]), value
+        patterns[key.decode().rsplit(":", 1)[1]] = told
     index = {member.decode() for member in reader.zrange(f"{namespace}:patterns", 0, -1)}
     assert index == patterns.keys(), index ^ patterns.keys()
     return patterns
@@ -165,23 +146,3 @@ def _patterns(
 
 def _stream(reader: Any, key: str) -> list[Any]:
     return cast("list[Any]", reader.xrange(key))
-
-
-def _only(senders: set[str]) -> str:
-    return next(iter(senders)) if len(senders) == 1 else ""
-
-
-def _last_values(shares: list[Sent]) -> set[int]:
-    """The last value of each sharer: which of them came last, only the log says."""
-    return set({share.sender: share.value for share in shares}.values())
-
-
-def agrees(seen: Outcome, wanted: Outcome) -> bool:
-    """Whether the one is the other, as far as the order of different senders leaves no choice."""
-    for pattern_id, (contributor, revision, values) in wanted.patterns.items():
-        found = seen.patterns.get(pattern_id)
-        if found is None or found[:2] != (contributor, revision) or not found[2] <= values:
-            return False
-    seen_rest = {**vars(seen), "patterns": seen.patterns.keys()}
-    wanted_rest = {**vars(wanted), "patterns": wanted.patterns.keys()}
-    return seen_rest == wanted_rest

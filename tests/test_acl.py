@@ -25,6 +25,7 @@ from coordinator.acl import (
     user_of,
 )
 from coordinator.connection import connect, connection_name
+from coordinator.errors import ServerUnusable
 from coordinator.jobs import job_id
 from coordinator.keys import Keys
 from tests.clients import RealFleet, numbers_of, pattern
@@ -558,6 +559,24 @@ def test_another_namespace_is_another_fleet(server: TestServer, fleet: RealFleet
         assert refused(me, "LRANGE", f"rq:queue:{elsewhere.queue(ME)}", "0", "-1")
 
 
+def test_with_the_login_of_another_one_is_told_how_to_have_its_own(
+    server: TestServer, fleet: RealFleet, ai: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ServerUnusable, match=f"not {ai}'s own.*`coord acl {ai} --apply`"):
+        fleet.client(ai, url=url_as(server, fleet.redis, OTHER)).connect()
+    assert "Traceback" not in caplog.text
+
+
+def test_a_trainer_with_the_login_of_another_says_so_and_ends(
+    server: TestServer, fleet: RealFleet, ai: str, tmp_path: Path
+) -> None:
+    with started_trainers(tmp_path, lambda _: url_as(server, fleet.redis, OTHER)) as start:
+        trainer = start(ai)
+        assert trainer.process.wait(30) == 1, trainer.said()
+    assert trainer.said().count(f"`coord acl {ai} --apply`") == 1
+    assert "Traceback" not in trainer.said()
+
+
 # -- revocation ------------------------------------------------------------------------------------
 
 
@@ -565,7 +584,7 @@ def test_who_is_cut_off_is_out_at_once(fleet: RealFleet, me: Redis, server: Test
     with me.pubsub() as pubsub:
         pubsub.subscribe(KEYS.channel(ME))
         assert pubsub.get_message(timeout=5) is not None
-        assert cut_off(fleet.redis, "coord", ME) is True
+        assert cut_off(fleet.redis, KEYS, ME) is True
         with pytest.raises(redis_py.ConnectionError):
             pubsub.connection.read_response()  # type: ignore[union-attr]
     with pytest.raises(redis_py.ConnectionError):
@@ -573,7 +592,7 @@ def test_who_is_cut_off_is_out_at_once(fleet: RealFleet, me: Redis, server: Test
     with pytest.raises(redis_py.AuthenticationError):
         me.ping()
     assert user_of(KEYS, ME) not in fleet.redis.acl_users()
-    assert cut_off(fleet.redis, "coord", ME) is False
+    assert cut_off(fleet.redis, KEYS, ME) is False
 
 
 def test_a_new_password_cuts_off_who_has_the_old_one(
@@ -591,7 +610,7 @@ def test_a_new_password_cuts_off_who_has_the_old_one(
 def test_a_trainer_that_is_cut_off_ends(fleet: RealFleet, start: Start, ai: str) -> None:
     trainer = start(ai)
     wait_for(lambda: instance(fleet, ai), what=trainer.said() or f"{ai} to join")
-    assert cut_off(fleet.redis, "coord", ai)
+    assert cut_off(fleet.redis, KEYS, ai)
     assert trainer.process.wait(30) != 0
     assert "Traceback" not in trainer.said()
     wait_for(lambda: ai not in fleet.live(), what="its lease to end")
@@ -625,11 +644,13 @@ def test_users_are_saved_where_the_server_has_a_file_for_them(
     server = start_server("--aclfile", str(path))
     with server.client() as redis:
         url = url_as(server, redis, ME)
+        assert save_users(redis) is True
     server.restart()
     with connect(url) as me:
         assert me.ping()
     with server.client() as redis:
-        assert cut_off(redis, "coord", ME)
+        assert cut_off(redis, KEYS, ME)
+        save_users(redis)
     server.restart()
     with connect(url) as me, pytest.raises(redis_py.AuthenticationError):
         me.ping()

@@ -291,3 +291,30 @@ def test_a_read_that_fails_costs_its_answer_alone(
     assert answers[0]["payload"]["code"] == "internal"
     assert answers[1]["payload"]["in_reply_to"] == "second"
     assert fleet.coordinator.active
+
+
+def test_a_workspace_comes_in_pages_with_its_versions(
+    fleet: FleetUnderTest, pushes: Pushes
+) -> None:
+    s = fleet.collaborate("a", "b")
+    for key, value in (("two", 2), ("one", {"x": [1]}), ("two", 22)):
+        fleet.say("b", "workspace_update", {"session_id": s, "key": key, "value": value})
+    fleet.run()
+    written = {"by": "b", "ms": BEGINNING_MS}
+    one = {"key": "one", "value": {"x": [1]}, "version": 1, **written}
+    two = {"key": "two", "value": 22, "version": 2, **written}
+    of_it = {"filter": {"session_id": s}}
+    assert pages(fleet, pushes, "workspace", **of_it) == [[one, two]]
+    assert pages(fleet, pushes, "workspace", limit=1, **of_it) == [[one], [two]]
+    assert ask(fleet, pushes, "workspace", **of_it)["total"] == 2
+
+
+def test_a_workspace_is_for_those_who_take_part(fleet: FleetUnderTest, pushes: Pushes) -> None:
+    s = fleet.collaborate("b", "c")
+    of_it = {"filter": {"session_id": s}}
+    refused = ask(fleet, pushes, "workspace", **of_it)
+    assert (refused["code"], refused["field"]) == ("not_a_participant", "payload.filter.session_id")
+    fleet.enroll("a", role="operator")
+    assert ask(fleet, pushes, "workspace", **of_it)["items"] == []
+    gone = ask(fleet, pushes, "workspace", filter={"session_id": "nothing"})
+    assert gone["code"] == "not_found"

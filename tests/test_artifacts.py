@@ -146,7 +146,6 @@ def test_one_that_is_too_large_is_removed(fleet: FleetUnderTest) -> None:
         "coord:inbox:a",
         "coord:member:a",
         "coord:instance:a/a.1",
-        "coord:totals",
     }
 
 
@@ -187,26 +186,41 @@ def test_what_has_expired_is_forgotten(fleet: FleetUnderTest) -> None:
 
 
 @pytest.mark.parametrize(
-    ("payload", "code", "field"),
+    ("payload", "code", "field", "stays"),
     [
-        ({"artifact": "x"}, "bad_payload", "payload.artifact"),
-        ({"artifact": sha256(DATA).upper()}, "bad_payload", "payload.artifact"),
-        ({"bytes": 9}, "bad_payload", "payload.bytes"),
-        ({"bytes": -1}, "bad_payload", "payload.bytes"),
-        ({"artifact": sha256(b"other")}, "not_found", "payload.artifact"),
+        ({"artifact": "x"}, "bad_payload", "payload.artifact", True),
+        ({"artifact": sha256(DATA).upper()}, "bad_payload", "payload.artifact", True),
+        ({"bytes": 9}, "bad_payload", "payload.bytes", False),
+        ({"bytes": -1}, "bad_payload", "payload.bytes", True),
+        ({"artifact": sha256(b"other")}, "not_found", "payload.artifact", True),
     ],
     ids=str,
 )
 def test_a_reference_that_is_wrong(
-    fleet: FleetUnderTest, payload: dict[str, Any], code: str, field: str
+    fleet: FleetUnderTest, payload: dict[str, Any], code: str, field: str, stays: bool
 ) -> None:
     store(fleet, "a", DATA)
     fleet.say("a", "payload", {"artifact": sha256(DATA), "bytes": 10} | payload, "b")
     fleet.run()
     error = fleet.error("a")
     assert (error["code"], error["field"]) == (code, field)
-    assert spaces(fleet) == {"a": {DATA}}
+    assert spaces(fleet) == ({"a": {DATA}} if stays else {})
     assert kinds(fleet, "b") == []
+
+
+@pytest.mark.parametrize("role", ["observer", "trainer"])
+def test_what_is_refused_does_not_stay(fleet: FleetUnderTest, role: str) -> None:
+    fleet.enroll("a", role=role, message_types=["pattern_share"])
+    put(fleet)
+    assert fleet.error("a")["code"] == "forbidden"
+    assert spaces(fleet) == {}
+
+
+def test_what_was_accepted_before_stays(fleet: FleetUnderTest) -> None:
+    put(fleet)
+    put(fleet, target="nobody")
+    assert fleet.error("a")["code"] == "unknown_target"
+    assert spaces(fleet) == {"a": {DATA}}
 
 
 def test_anothers_artifact_is_nobodys_to_give(fleet: FleetUnderTest) -> None:

@@ -86,6 +86,7 @@ def test_what_is_asked_for_is_waited_for(real_url: str) -> None:
         session = one.collaborate("feature_development", target_ai="AI_2")
         two.answer(session.session_id, True)
         two.put_workspace(session.session_id, "key", 1)
+        assert two.get_workspace(session.session_id)["key"].value == 1
         two.confirm()
         assert one.sync["active_ais"] == ["AI_1"]
 

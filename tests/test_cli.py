@@ -16,6 +16,7 @@ from redis import Redis
 from typer.testing import CliRunner, Result
 
 from cli import doctor, output
+from cli.doctor import check_memory
 from cli.main import app
 from cli.output import ExitCode
 from cli.serve import run_coordinator
@@ -224,7 +225,8 @@ def test_hostile_records_cannot_forge_lines(
     real_redis.set(KEYS.leader, f"{HOSTILE}/1")
     letter = {"ms": "1", "door": HOSTILE, "owner": HOSTILE, "error": HOSTILE, "body": HOSTILE}
     real_redis.xadd(KEYS.dead, letter)
-    for command in ("ais", "patterns", "components", "status", "dead list", "doctor"):
+    commands = ("ais", "patterns", "patterns r", "components", "components r")
+    for command in (*commands, "status", "dead list", "doctor"):
         for as_json in ([], ["--json"]):
             result = coord(*command.split(), *as_json, "--redis", real_url)
             assert result.exit_code in (ExitCode.OK, ExitCode.FAILED)
@@ -254,8 +256,32 @@ def test_scores_are_shown_as_claims(
     listed = json.loads(coord("patterns", "--json", *at).stdout)
     assert listed["patterns"][0]["pattern"] == pattern
     assert listed["total"] == 1
+    assert "p1" in coord("patterns", "p1", *at).stdout.splitlines()[0]
     assert coord("retract", "p1", *at).exit_code == 0
     assert json.loads(coord("patterns", "--json", *at).stdout)["total"] == 0
+
+
+def test_one_record_is_shown_whole_and_its_code_by_lines(
+    coord: Callable[..., Result], fleet: Redis, real_url: str
+) -> None:
+    code = {"id": "c1", "code": "def f():\n\treturn 1\n", "contributor": "AI_9", "n": [1, 2]}
+    at = ("--redis", real_url)
+    assert coord("send", "code_share", "-p", json.dumps({"code": code}), *at).exit_code == 0
+    shown = coord("components", "c1", *at).stdout.splitlines()
+    own, claimed = shown[: shown.index("code:")], shown[shown.index("code:") + 1 :]
+    assert "contributor: operator" in own
+    assert claimed == [
+        "    id: c1",
+        "    code:",
+        "        def f():",
+        "            return 1",
+        "    contributor: AI_9",
+        "    n: [1, 2]",
+    ]
+    assert json.loads(coord("components", "c1", "--json", *at).stdout)["code"] == code
+    missing = coord("patterns", "c1", *at)
+    assert missing.exit_code == ExitCode.FAILED
+    assert "there is no pattern c1: `coord patterns` lists them" in missing.stderr
 
 
 # -- status ----------------------------------------------------------------------------------------
@@ -350,7 +376,7 @@ def test_status_shows_gateways_and_by_which_door_each_came(
     assert (rows["AI_1"][4], rows["AI_2"][4]) == ("Redis", "gw:one")
     assert json.loads(coord("status", "--redis", real_url, "--json").stdout)["coordinator"][
         "gateways"
-    ][0].keys() == {"id", "address", "seen_age_ms"}
+    ][0].keys() == {"id", "address", "tls", "connections", "seen_age_ms"}
 
 
 def test_standbys_are_those_seen_lately(real_redis: Redis) -> None:
@@ -605,6 +631,24 @@ def test_doctor_is_content_with_a_fleet_that_runs(
     assert levels["coordinator"] == levels["clocks"] == levels["embedded server"] == "ok"
 
 
+@pytest.mark.parametrize(
+    ("used_mib", "most_mib", "level"),
+    [(50, 0, "ok"), (50, 100, "ok"), (95, 100, "warning"), (100, 100, "wrong")],
+)
+def test_doctor_looks_at_memory(
+    real_redis: Redis, monkeypatch: pytest.MonkeyPatch, used_mib: int, most_mib: int, level: str
+) -> None:
+    told = {"used_memory": used_mib << 20, "maxmemory": most_mib << 20}
+    monkeypatch.setattr(real_redis, "info", lambda section: told)
+    assert check_memory(real_redis).level == level
+
+
+def test_a_payload_without_end_is_refused(coord: Callable[..., Result], real_url: str) -> None:
+    result = coord("send", "pattern_share", "-p", "@/dev/zero", "--redis", real_url)
+    assert result.exit_code == ExitCode.USAGE
+    assert "/dev/zero has more than 16777216 characters" in result.stderr
+
+
 def test_doctor_refuses_an_open_state_directory(
     coord: Callable[..., Result], tmp_path: Path
 ) -> None:
@@ -612,6 +656,25 @@ def test_doctor_refuses_an_open_state_directory(
     result = coord("doctor", "--state-dir", str(tmp_path))
     assert result.exit_code == ExitCode.FAILED
     assert "chmod 700" in result.stdout
+
+
+def test_doctor_says_that_a_state_directory_cannot_be(
+    coord: Callable[..., Result], real_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COORD_REDIS_URL", raising=False)
+
+    def check(path: Path, *more: str) -> tuple[str, str]:
+        shown = json.loads(coord("doctor", "--state-dir", str(path), *more, "--json").stdout)
+        by_name = {one["name"]: one for one in shown["checks"]}
+        return by_name["state directory"]["level"], by_name["state directory"]["detail"]
+
+    (tmp_path / "file").write_text("")
+    level, detail = check(tmp_path / "a" / "b")
+    assert (level, detail) == ("ok", f"{tmp_path}/a/b will be made when it is needed")
+    level, detail = check(tmp_path / "file" / "a" / "b")
+    assert level == "wrong"
+    assert f"cannot be made in {tmp_path}/file: name another by COORD_STATE_DIR" in detail
+    assert check(tmp_path / "file" / "a", "--redis", real_url)[0] == "warning"
 
 
 def test_doctor_compares_versions_as_numbers() -> None:

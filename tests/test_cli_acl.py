@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from typer.testing import CliRunner
 
 from cli.doctor import check_users
 from cli.main import app
+from cli.output import ExitCode
 from coordinator import embedded
 from coordinator.connection import connect, connection_name
+from coordinator.enrolment import Access
 from coordinator.keys import Keys
 from tests.servers import TestServer
 
@@ -68,7 +71,32 @@ def test_apply_prints_the_url_once_and_alone(
     password = url.partition("@")[0].rpartition(":")[2]
     assert password not in result.stderr
     assert "has no file for its users" in result.stderr
-    assert 'COORD_REDIS_URL="$(cat AI_1.url)" coord trainer AI_1' in result.stderr
+    assert "COORD_REDIS_URL=URL coord trainer AI_1 --specialization NAME" in result.stderr
+    assert "the server's socket" in result.stderr
+
+
+def test_one_that_was_revoked_is_enrolled_first(
+    coord: Callable[..., Result], server: TestServer
+) -> None:
+    with server.client() as redis:
+        access = Access(is_revoked=True)
+        redis.hset(KEYS.member("AI_1"), "access", access.to_json())
+        result = coord("acl", "AI_1", "--apply")
+        assert result.exit_code == 1
+        assert "`coord enroll AI_1` lets it in again first" in result.stderr
+        assert users(server) == ["default"]
+        redis.hset(KEYS.member("AI_1"), "access", replace(access, is_revoked=False).to_json())
+    assert coord("acl", "AI_1", "--apply").exit_code == 0
+
+
+def test_an_ais_own_user_is_told_that_it_is_no_operator(
+    coord: Callable[..., Result], server: TestServer
+) -> None:
+    url = coord("acl", "AI_1", "--apply").stdout.strip()
+    result = CliRunner().invoke(app, ["status", "--redis", url])
+    assert result.exit_code == ExitCode.NO_SERVER
+    assert "coord:AI_1 is AI_1's own Redis user, which only runs AI_1" in result.stderr
+    assert "ACL SETUSER" not in result.stderr
 
 
 def test_apply_puts_the_url_into_a_private_file(
@@ -87,6 +115,8 @@ def test_apply_puts_the_url_into_a_private_file(
     with connect(path.read_text().strip()) as me:
         assert me.ping()
     assert path.read_text().strip() not in result.output
+    shown = coord("acl", "AI_1", "--apply", "--out", str(path)).stderr
+    assert f'COORD_REDIS_URL="$(cat {path})" coord trainer AI_1 --specialization NAME' in shown
 
 
 def test_drop_closes_the_connections(coord: Callable[..., Result], server: TestServer) -> None:
@@ -154,6 +184,17 @@ def test_doctor_says_who_shares_a_user(server: TestServer) -> None:
         assert "coord acl" in detail
         for ai in ais:
             ai.close()
+
+
+def test_doctor_lets_the_operator_s_own_trainers_be(state_dir: Path) -> None:
+    with connect(embedded.start(state_dir).url, client_name=connection_name("AI_1")) as ai:
+        ai.ping()
+        ((level, detail),) = [
+            (check.level, check.detail) for check in check_users(ai, KEYS, is_embedded=True)
+        ]
+        assert level == "ok"
+        assert detail.startswith("AI_1 has the operator's login")
+        assert found(ai)[0][0] == "warning"
 
 
 def test_doctor_says_when_it_may_not_look(server: TestServer) -> None:

@@ -246,6 +246,39 @@ def test_waiting_for_what_fails_ends_with_1_and_says_why(
     assert "failed: first failed 1 times, last: the disk is full" in err
 
 
+def test_waiting_for_what_everybody_declines_tells_their_reasons(
+    fleet: RealFleet, clients: list[Client]
+) -> None:
+    waiting = Waiting(fleet, "collaborate", "performance_optimization")
+    for client, reason in zip(clients, ("too busy", HOSTILE), strict=True):
+        no = {"session_id": waiting.session_id, "accept": False, "reason": reason}
+        client.send("collaboration_response", no)
+        client.confirm()
+    code, _, err = waiting.end()
+    assert code == ExitCode.FAILED
+    assert "declined: everybody who is there said no" in err
+    assert sorted(err.splitlines()[-2:]) == [
+        "AI_1 said no: too busy",
+        "AI_2 said no: x\\x1b[2J\\nforged\\x9b31m",
+    ]
+
+
+def test_waiting_for_a_feature_ends_with_the_id_of_its_component(
+    fleet: RealFleet, coord: Run, clients: list[Client]
+) -> None:
+    waiting = Waiting(fleet, "request-feature", "audio_mixer")
+    component = {"id": "mixer-1", "component_name": "audio_mixer", "code": "mix = sum\nx = 1"}
+    clients[0].send(
+        "os_component_share",
+        {"session_id": waiting.session_id, "feature_name": "audio_mixer", "component": component},
+    )
+    code, out, err = waiting.end()
+    assert code == ExitCode.OK
+    assert "feature audio_mixer completed" in out
+    assert err == "component mixer-1: `coord components mixer-1` shows it\n"
+    assert "        x = 1" in coord("components", "mixer-1").stdout.splitlines()
+
+
 def test_waiting_for_a_feature_that_is_cancelled(fleet: RealFleet, coord: Run) -> None:
     waiting = Waiting(fleet, "request-feature", "audio_mixer")
     assert coord("cancel", waiting.session_id, "--reason", "too late").exit_code == ExitCode.OK

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from coordinator import reader as reader_module
-from coordinator.client import AsyncClient, SessionUpdate
+from coordinator.client import AsyncClient, SessionUpdate, WorkspaceEntry
 from coordinator.door import Artifact
 from coordinator.errors import BadMessage, CoordError, IdTaken, NotAnswered, Refused, ServerUnusable
 from coordinator.mailbox import Message
@@ -445,14 +445,38 @@ async def test_two_collaborate_by_a_workspace_and_a_component(new_fleet: Fleets)
         with pytest.raises(Refused) as caught:
             await other.confirm()
         assert caught.value.code == "stale_version"
+        assert str(caught.value).startswith("stale_version: payload.expected_version is 0")
+        found = await client.get_workspace(session_id)
+        notes = WorkspaceEntry(["readers first"], 1, "AI_2", found["notes"].ms)
+        assert found == {"notes": notes}
         made = {"id": "k1", "name": "file_cache"}
-        await other.share_component(made, session_id=session_id, collaboration_complete=True)
+        await other.complete(session_id, made)
         ended = await collaborating
         assert ended == SessionUpdate(session_id, "completed", ["AI_1", "AI_2"], "", made, None)
         told = [m for m in await receive_all(client) if m.message_type == "workspace_update"]
         assert [(m.payload["value"], m.payload["version"]) for m in told] == [
             (["readers first"], 1)
         ]
+
+
+@in_loop
+async def test_a_workspace_is_got_whole_and_by_those_who_take_part(new_fleet: Fleets) -> None:
+    async with (
+        new_fleet() as fleet,
+        fleet.async_client("AI_1") as client,
+        fleet.async_client("AI_2") as stranger,
+    ):
+        begun = await client.collaborate("feature_development", participants=1)
+        for n in range(101):
+            await client.put_workspace(begun.session_id, f"k{n}", n)
+        await client.confirm()
+        found = await client.get_workspace(begun.session_id)
+        assert {key: entry.value for key, entry in found.items()} == {
+            f"k{n}": n for n in range(101)
+        }
+        with pytest.raises(Refused) as caught:
+            await stranger.get_workspace(begun.session_id)
+        assert caught.value.code == "not_a_participant"
 
 
 @in_loop

@@ -247,20 +247,21 @@ def test_progress_is_told(fleet: FleetUnderTest) -> None:
 
 
 @pytest.mark.parametrize(
-    "result",
+    ("result", "fault"),
     [
-        {"output": {"component": "none"}},
-        {"output": {"component": {"id": "a\nb"}}},
-        {"workspace": {"fits": 1, "large": "x" * 2000}},
+        ({"output": {"component": "none"}}, "output.component should be an object"),
+        ({"output": {"component": {"id": "a\nb"}}}, "output.component.id is not a record's id"),
+        ({"workspace": {"fits": 1, "large": "x" * 2000}}, "the workspace of session"),
     ],
 )
 def test_a_result_that_cannot_be_used_has_failed(
-    fleet: FleetUnderTest, result: dict[str, Any]
+    fleet: FleetUnderTest, result: dict[str, Any], fault: str
 ) -> None:
     s = fleet.collaborate("a", "b", plan=UNIT)
     fleet.report(f"{s}-1", **result)
     first, _ = fleet.unit(f"{s}-1")["attempts"]
-    assert (first["outcome"], first["reason"][:24]) == ("failed", "its result cannot be use")
+    assert first["outcome"] == "failed"
+    assert first["reason"].startswith(f"its result cannot be used: {fault}")
     assert fleet.session(s)["workspace"] == {}
     assert fleet.coordinator._fleet.sessions[s].workspace == {}
 

@@ -23,6 +23,7 @@ import yaml
 from click import Command, Context, Group
 
 from cli.main import app
+from coordinator.connection import connect
 from coordinator.messages import is_ai_id
 from coordinator.processes import tied_to_parent
 from coordinator.settings import Settings
@@ -68,8 +69,12 @@ def arguments_of(instruction: str) -> list[str]:
 
 
 def test_the_compose_file_fits_the_specification() -> None:
+    assert_fits(COMPOSE)
+
+
+def assert_fits(path: Path) -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
-    done = subprocess.run([*command, str(COMPOSE)], capture_output=True, text=True, timeout=50)
+    done = subprocess.run([*command, str(path)], capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -105,6 +110,38 @@ def test_services_wait_for_those_that_they_need() -> None:
     assert SERVICES["coordinator"]["depends_on"] == {"redis": healthy}
     for trainer in TRAINERS.values():
         assert trainer["depends_on"] == {"coordinator": healthy}
+
+
+def test_volumes_are_declared_and_what_keeps_a_secret_has_one() -> None:
+    declared = yaml.safe_load(COMPOSE.read_text())["volumes"]
+    used = {name: service.get("volumes", []) for name, service in SERVICES.items()}
+    assert {volume.partition(":")[0] for volumes in used.values() for volume in volumes} == set(
+        declared
+    )
+    state_dir = SERVICES["coordinator"]["environment"]["COORD_STATE_DIR"]
+    assert used["coordinator"] == [f"state:{state_dir}"]
+    assert arguments_of("RUN")[-1].endswith(f"--mode 0700 {state_dir}")
+
+
+def test_the_gateway_that_is_commented_out_fits_in(tmp_path: Path) -> None:
+    text = COMPOSE.read_text()
+    commented = re.search(r"^  # gateway:\n(?:  # .*\n)+", text, re.M)
+    assert commented is not None
+    block = re.sub(r"^  # ", "  ", commented[0], flags=re.M)
+    path = tmp_path / "compose.yaml"
+    path.write_text(text.replace(commented[0], block))
+    assert_fits(path)
+    gateway = interpolated(yaml.safe_load(path.read_text()))["services"]["gateway"]
+    assert gateway["volumes"][0] == SERVICES["coordinator"]["volumes"][0]
+    context = Context(cast(Command, root_command()))
+    name, command, rest = root_command().resolve_command(context, gateway["command"])
+    assert command is not None
+    parameters = command.make_context(name, rest, parent=context).params
+    assert parameters["listen"] == "0.0.0.0:6000"
+    assert gateway["ports"] == ["6000:6000"]
+    looked_for = shlex.split(gateway["healthcheck"]["test"][1].partition(" | ")[2])
+    status = json.dumps({"address": parameters["listen"]}, indent=2)
+    assert looked_for == ["grep", "-q", status.splitlines()[1].strip()]
 
 
 def test_one_service_builds_the_image_and_the_others_only_use_it() -> None:
@@ -161,8 +198,12 @@ def coord_commands() -> list[list[str]]:
     return found
 
 
+def root_command() -> Group:
+    return cast(Group, typer.main.get_command(app))
+
+
 def test_the_shell_accepts_every_command() -> None:
-    root = cast(Group, typer.main.get_command(app))
+    root = root_command()
     seen = set()
     for arguments in coord_commands():
         if arguments == ["--help"]:
@@ -225,11 +266,17 @@ class Containers:
         done = subprocess.run(command, env=environment, capture_output=True, timeout=20)
         return done.returncode == 0
 
+    def coord(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """As `docker compose exec coordinator coord …`."""
+        environment = self._environment(SERVICES["coordinator"])
+        command = ["/usr/bin/env", "coord", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20)
+
     def _environment(self, service: Service) -> dict[str, str]:
-        own = {
-            name: f"unix://:{PASSWORD}@{self._socket}" if name == "COORD_REDIS_URL" else value
-            for name, value in service["environment"].items()
-        }
+        own = dict(service["environment"])
+        if "COORD_REDIS_URL" in own:
+            own["COORD_REDIS_URL"] = f"unix://:{PASSWORD}@{self._socket}"
+            own["COORD_STATE_DIR"] = str(self._directory / "state")
         base = python_environment(**own)
         return base | {"PATH": f"{self._bin}:{base['PATH']}"}
 
@@ -266,6 +313,30 @@ def test_the_fleet_runs_and_its_health_checks_tell_the_truth() -> None:
             assert process.wait(20) == 0
             assert not containers.is_healthy(name)
         assert (directory / "appendonlydir").is_dir()
+
+
+@pytest.mark.skipif(REDIS_SERVER is None, reason="redis-server is not installed")
+def test_redis_users_and_tokens_outlive_a_restart() -> None:
+    with TemporaryDirectory(prefix="coord-") as path, ExitStack() as ends:
+        containers = Containers(Path(path), ends)
+        server = containers.start("redis")
+        wait_for(lambda: containers.is_healthy("redis"))
+        containers.start("coordinator")
+        wait_for(lambda: containers.is_healthy("coordinator"))
+        assert re.fullmatch(r"coord_\w+_.+\n", containers.coord("enroll", "AI_1").stdout)
+        made = containers.coord("acl", "AI_1", "--apply")
+        assert "warning" not in made.stderr
+        server.terminate()
+        server.wait(20)
+        containers.start("redis")
+        wait_for(lambda: containers.is_healthy("redis"))
+        with connect(made.stdout.strip()) as me:
+            assert me.ping()
+        wait_for(lambda: containers.is_healthy("coordinator"))
+        assert containers.coord("rotate", "AI_1").returncode == 0
+        acl_file = Path(path) / "users.acl"
+        assert PASSWORD not in acl_file.read_text()
+        assert acl_file.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("password", ["a b", "p@ss", "50%", "a\nport 1"])

@@ -285,6 +285,21 @@ def test_a_hello_is_not_tried_again(fleet: FleetUnderTest, monkeypatch: pytest.M
 # -- several coordinators --------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("off_s", "said"), [(5, "5.0 s ahead of"), (-5, "5.0 s behind"), (0.5, ""), (-0.5, "")]
+)
+def test_a_clock_that_is_off_is_told_at_takeover(
+    redis: Redis, caplog: pytest.LogCaptureFixture, off_s: float, said: str
+) -> None:
+    fleet = FleetUnderTest(redis)
+    seconds, microseconds = redis.time()
+    fleet.clock.wall_ms = seconds * 1000 + microseconds // 1000 + int(off_s * 1000)
+    assert fleet.coordinator.take_over()
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == (1 if said else 0)
+    assert all(f"this machine's clock is {said} the server's" in text for text in warnings)
+
+
 def test_a_second_one_stands_by_and_takes_over(fleet: FleetUnderTest) -> None:
     standby = fleet.another("coordinator-2")
     assert not standby.take_over()

@@ -46,6 +46,7 @@ def test_both_sides_accept_them(tmp_path: Path, hosts: list[str], host: str) -> 
     result = dev_cert(str(tmp_path / "new" / "certs"), *hosts, "--json")
     assert result.exit_code == ExitCode.OK
     paths = json.loads(result.stdout)
+    assert host in paths["hosts"]
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=paths["ca"])
     server.load_cert_chain(paths["tls_cert"], paths["tls_key"])
     server.verify_mode = ssl.CERT_REQUIRED
@@ -69,6 +70,8 @@ def test_they_are_this_users_alone_and_overwrite_nothing(tmp_path: Path) -> None
     assert f"--tls-cert {directory}/gateway.pem --tls-key {directory}/gateway-key.pem" in (
         result.stdout
     )
+    assert "localhost, 127.0.0.1, ::1" in result.stdout
+    assert "coord serve --listen 0.0.0.0:6000" in result.stdout
     again = dev_cert(str(directory))
     assert again.exit_code == ExitCode.FAILED
     assert "nothing is overwritten" in again.stderr

@@ -399,7 +399,10 @@ def test_a_gateway_is_noted(fleet: FleetUnderTest) -> None:
     began_ms = fleet.clock.wall_ms
     state = fleet.state()
     assert state["coord:gateways"] == ({"g1": began_ms, "g2": began_ms}, "stays")
-    assert state["coord:gateway:g1"] == ({"address": "127.0.0.1:6000"}, "expires")
+    assert state["coord:gateway:g1"] == (
+        {"address": "127.0.0.1:6000", "tls": "0", "connections": "0"},
+        "expires",
+    )
     fleet.clock.advance(3599)
     beat(fleet, "g2")
     fleet.clock.advance(2)
@@ -408,7 +411,7 @@ def test_a_gateway_is_noted(fleet: FleetUnderTest) -> None:
 
 
 def test_a_login_that_a_gateway_refused_is_told(fleet: FleetUnderTest) -> None:
-    told = {"address": "10.0.0.9", "reason": "a wrong token", "count": 7}
+    told = {"address": "10.0.0.9", "reason": "wrong token", "count": 7}
     fleet.gateway_says("g1", "login_refused", {"ai_id": "a", **told})
     fleet.gateway_says("g1", "login_refused", {"ai_id": "evil\nINFO x", **told})
     fleet.run()
@@ -416,13 +419,13 @@ def test_a_login_that_a_gateway_refused_is_told(fleet: FleetUnderTest) -> None:
         {
             "kind": "login_refused",
             "ai": "a",
-            "text": "refused 7 logins as 'a' from 10.0.0.9: a wrong token",
+            "text": "refused 7 logins as 'a' from 10.0.0.9: wrong token",
             "data": {"ai_id": "a", **told, "door": "gw:g1"},
         },
         {
             "kind": "login_refused",
             "ai": "gateway",
-            "text": "refused 7 logins as 'evil\\\\nINFO x' from 10.0.0.9: a wrong token",
+            "text": "refused 7 logins as 'evil\\\\nINFO x' from 10.0.0.9: wrong token",
             "data": {"ai_id": "evil\nINFO x", **told, "door": "gw:g1"},
         },
     ]

@@ -16,10 +16,11 @@ import redis
 from redis import Redis
 
 from coordinator import embedded
-from coordinator.connection import connect, redact
+from coordinator.connection import connect, redact, resolve_url
 from coordinator.embedded import Endpoint
 from coordinator.errors import CoordError, ServerUnusable
 from coordinator.processes import start_time, start_time_by_ps
+from coordinator.settings import Settings
 from tests.servers import python_environment, wait_for
 
 START = """
@@ -323,6 +324,8 @@ def test_a_server_that_does_not_answer_is_not_doubled_and_can_be_stopped(
     endpoint = embedded.start(state_dir)
     os.kill(endpoint.pid, signal.SIGSTOP)
     assert embedded.find(state_dir) is None
+    with pytest.raises(ServerUnusable, match=f"as process {endpoint.pid}, but does not answer"):
+        resolve_url(Settings(state_dir=state_dir))
     with pytest.raises(ServerUnusable, match=r"holds .*server\.lock and does not answer"):
         embedded.start(state_dir)
     assert servers_of(state_dir) == [endpoint.pid]

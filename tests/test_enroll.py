@@ -24,7 +24,7 @@ from cli.output import ExitCode
 from coordinator.acl import set_user
 from coordinator.audit import read_audit
 from coordinator.connection import connect
-from coordinator.credentials import digest, ensure_pepper, matches, read_credentials
+from coordinator.credentials import digest, ensure_pepper, matching, read_credentials
 from coordinator.enrolled import read_enrolled
 from coordinator.keys import Keys
 from coordinator.operator import send_as_operator
@@ -70,7 +70,7 @@ def fleet(real_url: str, real_redis: Redis) -> Iterator[RealFleet]:
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands wait for a coordinator for 0.1 s instead of 10."""
     monkeypatch.setattr(
-        "cli.send.send_as_operator", lambda *given: send_as_operator(*given[:-1], timeout_s=0.1)
+        "cli.orders.send_as_operator", lambda *given: send_as_operator(*given[:-1], timeout_s=0.1)
     )
 
 
@@ -84,8 +84,10 @@ def token_of(result: Result) -> str:
 def is_good(redis: Redis, settings: Settings, ai: str, token: str) -> bool:
     """Whether a gateway would let somebody in by it now."""
     presented = digest(ensure_pepper(settings), token)
-    now_ms = int(redis.time()[0]) * 1000
-    return matches(read_credentials(redis, KEYS, ai), presented, now_ms) is not None
+    seconds, micros = redis.time()
+    now_ms = seconds * 1000 + micros // 1000
+    found = matching(read_credentials(redis, KEYS, ai), presented)
+    return found is not None and found.is_live(now_ms)
 
 
 def members(coord: Coord) -> dict[str, Any]:
@@ -137,9 +139,57 @@ def test_a_token_is_printed_once_and_alone(
     assert not is_good(fleet.redis, settings, "AI_1", token + "x")
     assert not is_good(fleet.redis, settings, "AI_2", token)
     assert token not in result.stderr
-    assert "COORD_TOKEN_FILE=AI_1.token" in result.stderr
+    assert "no gateway listens: `coord gateway`" in result.stderr
+    assert "COORD_URL=coord://HOST:PORT COORD_TOKEN_FILE=AI_1.token" in result.stderr
     assert "--specialization networking" in result.stderr
     assert token not in str(dump(fleet.redis))
+
+
+@pytest.mark.parametrize(
+    ("address", "tls", "way"),
+    [
+        ("127.0.0.1:6001", "0", "COORD_URL=coord://127.0.0.1:6001 COORD_TOKEN_FILE"),
+        ("[::1]:6001", "0", "COORD_URL=coord://[::1]:6001 COORD_TOKEN_FILE"),
+        ("0.0.0.0:6001", "1", "COORD_URL=coords://HOST:6001 COORD_TLS_CA=ca.pem COORD_TOKEN"),
+        ("[::]:6001", "1", "COORD_URL=coords://HOST:6001 COORD_TLS_CA=ca.pem COORD_TOKEN_FILE"),
+    ],
+)
+def test_it_is_told_where_a_gateway_listens(
+    coord: Coord, fleet: RealFleet, address: str, tls: str, way: str
+) -> None:
+    now_ms = int(fleet.redis.time()[0]) * 1000
+    fleet.redis.zadd(KEYS.gateways, {"here": now_ms, "ended": now_ms, "silent": now_ms})
+    for gateway in ("here", "ended"):
+        fleet.redis.hset(KEYS.gateway(gateway), mapping={"address": address, "tls": tls})
+    said = coord("enroll", "AI_1").stderr
+    assert way in said
+    assert said.count("COORD_URL") == 1
+    assert "no gateway listens" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--only-type", "pattern_shar"), "did you mean pattern_share?"),
+        (("--only-type", "zzz"), "known are hello, heartbeat"),
+        (("--only-type", "kick"), "is no message type of role trainer"),
+        (("--role", "operator", "--only-type", "kik"), "did you mean kick?"),
+    ],
+)
+def test_a_type_that_it_could_never_send_is_refused(
+    coord: Coord, real_redis: Redis, arguments: tuple[str, ...], said: str
+) -> None:
+    result = coord("enroll", "AI_1", *arguments, code=ExitCode.USAGE)
+    assert said in " ".join(result.stderr.replace("│", " ").split())
+    assert not real_redis.keys("*")
+
+
+def test_a_specialization_that_looks_misspelt_is_asked_about(
+    coord: Coord, fleet: RealFleet
+) -> None:
+    assert "did you mean file_system?" in coord("enroll", "A", "-s", "filesystem").stderr
+    assert "did you mean" not in coord("enroll", "B", "-s", "file_system").stderr
+    assert "did you mean" not in coord("enroll", "C", "-s", "poetry").stderr
 
 
 def test_what_it_may_do_is_stored_and_shown(coord: Coord, fleet: RealFleet) -> None:
@@ -285,7 +335,9 @@ def test_rotating(
     coord: Coord, fleet: RealFleet, settings: Settings, grace: tuple[str, ...], old_works: bool
 ) -> None:
     old = token_of(coord("enroll", "AI_1"))
-    new = token_of(coord("rotate", "AI_1", *grace))
+    rotated = coord("rotate", "AI_1", *grace)
+    new = token_of(rotated)
+    assert ("good for another 60 min: bring" in rotated.stderr) == old_works
     assert is_good(fleet.redis, settings, "AI_1", new)
     assert is_good(fleet.redis, settings, "AI_1", old) == old_works
 
@@ -373,7 +425,7 @@ def test_every_act_is_in_the_audit_newest_first(coord: Coord, fleet: RealFleet) 
     ]
     assert acts("--ai", "AI_1", "--limit", "2") == [("revoked", "AI_1"), ("rotated", "AI_1")]
     assert acts("--kind", "enrolled") == [("enrolled", "AI_2"), ("enrolled", "AI_1")]
-    assert "nothing of the kind is kept" in coord("audit", "--ai", "AI_9").stdout
+    assert "no enrolments, refusals or kicks" in coord("audit", "--ai", "AI_9").stdout
     assert "noise" in coord("audit").stdout
 
 

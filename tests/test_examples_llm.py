@@ -21,9 +21,9 @@ from pydantic_ai.models.test import TestModel
 
 from coordinator import AsyncClient, Client, Message
 from examples import llm_trainer
-from tests.clients import RealFleet, in_loop, receive_until
+from tests.clients import RealFleet, RunningGateway, in_loop, receive_until
 from tests.example_runs import EXAMPLES, LIMIT_S, ExampleRun, token_file
-from tests.gateway_clients import RunningGateway, enroll
+from tests.gateway_clients import enroll
 from tests.servers import python_environment
 
 KEY = "sk-of-the-tests"

@@ -13,10 +13,10 @@ import pytest
 import trustme
 
 from coordinator import Client, Message
-from tests.clients import RealFleet, in_loop, until
+from tests.clients import RealFleet, RunningGateway, in_loop, until
 from tests.cutting import CuttingProxy
 from tests.example_runs import EXAMPLES, LIMIT_S, ExampleRun, program, token_file
-from tests.gateway_clients import RunningGateway, enroll, order, wait_until_gone
+from tests.gateway_clients import enroll, order, wait_until_gone
 
 Start = Callable[..., ExampleRun]
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from coordinator import Client
-from tests.clients import RealFleet
+from tests.clients import RealFleet, RunningGateway
 from tests.example_runs import EXAMPLES, LIMIT_S, ExampleRun, token_file
-from tests.gateway_clients import RunningGateway, enroll
+from tests.gateway_clients import enroll
 
 SCRIPT = EXAMPLES / "shell_trainer.sh"
 AWKWARD_TOKEN = 'an "awkward" token with a \\ and a % in it: 3f1c9'

@@ -233,3 +233,15 @@ def test_so_many_at_a_time(fleet: FleetUnderTest) -> None:
     fleet.run()
     assert fleet.error("a")["code"] == "busy"
     assert len(fleet.coordinator._fleet.sessions) == 10
+
+
+def test_one_that_is_assigned_to_nobody_ends_when_its_asker_leaves(fleet: FleetUnderTest) -> None:
+    waiting = fleet.request_feature("a", "audio_mixer")
+    assigned = fleet.request_feature("a", "file_cache")
+    fleet.say("a", "goodbye")
+    fleet.run()
+    session = fleet.session(waiting)
+    assert (session["state"], session["reason"]) == ("cancelled", "a asked for it and has left")
+    assert fleet.session(assigned)["state"] == "active"
+    fleet.join("w", specialization="audio")
+    assert fleet.told("w", "feature_response") == []

@@ -11,28 +11,36 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trustme
 
-from coordinator.gateway.failures import MAX_FAILURES
-from tests.clients import RealFleet
+from coordinator.credentials import digest, key_id_of, new_token
+from coordinator.gateway import ingress_writer, outgoing
+from coordinator.gateway.failures import FIRST_DELAY_S, MAX_FAILURES
+from tests.clients import PEPPER, RealFleet, RunningGateway
 from tests.gateway_clients import (
     LIMIT_S,
     TIMESTAMP,
     Json,
     OldClient,
-    RunningGateway,
     enroll,
+    order,
     pattern,
     resident_bytes,
     wait_until_gone,
 )
-from tests.servers import wait_for
+from tests.servers import RealKind, wait_for
 
 MIB = 1024 * 1024
 HELLO = {"specialization": "audio"}
+
+
+@pytest.fixture(params=["valkey"])
+def real_kind(request: pytest.FixtureRequest) -> RealKind:
+    """One server: what is shown here is the gateway's affair, whatever is behind it."""
+    return cast(RealKind, request.param)
 
 
 @pytest.fixture
@@ -154,26 +162,56 @@ def test_a_bad_handshake_is_one_error_and_the_end(gateway: RunningGateway, line:
 
 
 def test_every_failed_login_looks_the_same(gateway: RunningGateway) -> None:
-    token = enroll(gateway.fleet, "AI_1")
-    enroll(gateway.fleet, "Expired", expires_ms=int(time.time() * 1000) + 200)
-    time.sleep(0.25)
-    told = []
-    for ai, presented in [
-        ("AI_1", "wrong"),
-        ("AI_2", token),
-        ("Nobody", "x"),
-        ("Expired", token),
-        ("AI_1", token[:-1]),
-    ]:
-        with OldClient(gateway.address, ai, presented) as client:
+    """From outside; each from an address of its own, whose first failure it is."""
+    fleet = gateway.fleet
+    token = enroll(fleet, "AI_1")
+    revoked = enroll(fleet, "Revoked")
+    order(fleet, "revoke", {"ai": "Revoked"})
+    wait_for(
+        lambda: not fleet.redis.exists(fleet.keys.credentials("Revoked")), what="the end of it"
+    )
+    tried = [("AI_1", "wrong"), ("AI_2", token), ("Revoked", revoked), ("AI_1", token[:-1])]
+    told, taken_s = [], []
+    for n, (ai, presented) in enumerate(tried, 2):
+        began_s = time.monotonic()
+        with OldClient(gateway.address, ai, presented, source=f"127.0.0.{n}") as client:
             client.socket.sendall(client._first + client.line("hello", HELLO))
             error = client.next()
             told.append((error.sender_id, error.target_ai, error.payload))
             assert client.is_over()
-    assert told == [told[0]] * 5
+        taken_s.append(time.monotonic() - began_s)
+    assert told == [told[0]] * 4
     assert told[0][2]["code"] == "bad_login"
-    assert "secret" not in repr(told)
-    assert gateway.fleet.redis.keys("coord:ingress:[AEN]*") == []
+    assert min(taken_s) >= FIRST_DELAY_S
+    assert token not in repr(told)
+    assert fleet.redis.keys("coord:ingress:[AR]*") == []
+    wait_for(lambda: len(refused_logins(fleet)) == 4, what="the refusals to be told")
+    reasons = {event["address"]: event["reason"] for event in refused_logins(fleet)}
+    assert reasons == {
+        "127.0.0.2": "wrong token",
+        "127.0.0.3": "not enrolled",
+        "127.0.0.4": "revoked",
+        "127.0.0.5": "wrong token",
+    }
+
+
+def test_whose_token_was_good_is_told_why_it_is_not_any_more(gateway: RunningGateway) -> None:
+    fleet = gateway.fleet
+    token, new = enroll(fleet, "AI_1"), new_token()
+    told = {"ai": "AI_1", "key_id": new.key_id, "digest": digest(PEPPER, new.text)}
+    order(fleet, "rotate", {**told, "grace_s": 0.0, "is_weak": False})
+    stored = fleet.keys.credentials("AI_1")
+    wait_for(lambda: fleet.redis.hexists(stored, new.key_id), what="the new token to be good")
+    with OldClient(gateway.address, "AI_1", token) as client:
+        client.log_in()
+        refused = client.receive("error").payload
+    assert refused["code"] == "bad_login"
+    assert "was replaced by `coord rotate`" in refused["detail"]
+    assert token not in refused["detail"]
+    (event,) = wait_for(lambda: refused_logins(fleet), what="the refusal to be told")
+    assert event["reason"] == (
+        f"replaced by a rotation (key {key_id_of(token, '')}, by {new.key_id})"
+    )
 
 
 def test_a_hundred_wrong_tokens(gateway: RunningGateway, works: Callable[[], float]) -> None:
@@ -216,11 +254,11 @@ def refused_logins(fleet: RealFleet) -> list[Json]:
 def test_connections_are_counted_before_anything_is_said(fleet: RealFleet) -> None:
     with RunningGateway(fleet, connections_max=5, connections_per_address=3) as gateway:
         held = [raw(gateway) for _ in range(3)]
-        wait_for(lambda: gateway.metrics.connections == 3, what="three connections")
+        wait_for(lambda: gateway.connections == 3, what="three connections")
         assert codes(answer(raw(gateway))) == ["too_many"]
         for one in held:
             one.close()
-        wait_for(lambda: gateway.metrics.connections == 0, what="them to be gone")
+        wait_for(lambda: gateway.connections == 0, what="them to be gone")
         with OldClient(gateway.address, "AI_1", enroll(fleet, "AI_1")) as client:
             client.hello()
         assert gateway.metrics.turned_away == 1
@@ -289,8 +327,8 @@ def test_a_tls_handshake_that_never_ends_takes_no_room(
     with RunningGateway(fleet, **pair, connections_max=20, handshake_s=1) as gateway:
         silent = [raw(gateway) for _ in range(40)]
         wait_for(lambda: gateway.metrics.turned_away == 20, what="the room to be full")
-        assert gateway.metrics.connections == 20
-        wait_for(lambda: gateway.metrics.connections == 0, what="them to be given up")
+        assert gateway.connections == 20
+        wait_for(lambda: gateway.connections == 0, what="them to be given up")
         token = enroll(fleet, "AI_1")
         with OldClient(gateway.address, "AI_1", token, trusting(authority)) as client:
             client.hello()
@@ -303,7 +341,7 @@ def test_the_end_of_a_gateway_waits_for_no_handshake(
 ) -> None:
     with RunningGateway(fleet, **pair, handshake_s=30) as gateway:
         silent = [raw(gateway) for _ in range(5)]
-        wait_for(lambda: gateway.metrics.connections == 5, what="five connections")
+        wait_for(lambda: gateway.connections == 5, what="five connections")
         began_s = time.monotonic()
     assert time.monotonic() - began_s < 5
     for one in silent:
@@ -315,7 +353,7 @@ def test_no_tls_is_spoken_to_one_that_does_not(fleet: RealFleet, pair: dict[str,
         plain = raw(gateway, b'{"ai_id":"AI_1","token":"t"}\n')
         with plain, contextlib.suppress(ConnectionError):
             assert b"error" not in plain.recv(1000)
-        wait_for(lambda: gateway.metrics.connections == 0, what="it to be given up")
+        wait_for(lambda: gateway.connections == 0, what="it to be given up")
 
 
 # -- those who have logged in ----------------------------------------------------------------------
@@ -404,10 +442,38 @@ def test_a_storm_is_slowed_down_and_told(
     assert gateway.metrics.rate_limited < 11 * taken_s + 2
 
 
+def test_empty_lines_are_lines(gateway: RunningGateway, clients: Callable[..., OldClient]) -> None:
+    client = clients("AI_1")
+    client.socket.sendall(b"\n" * 1000)
+    assert client.error() == "rate_limited"
+
+
+def test_one_that_says_much_waits_for_itself_alone(
+    gateway: RunningGateway,
+    clients: Callable[..., OldClient],
+    works: Callable[[], float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outgoing, "MAX_UNSETTLED_BYTES_PER_AI", 100_000)
+    monkeypatch.setattr(ingress_writer, "SETTLED_AFTER_S", 0.5)
+    client = clients("AI_1")
+    big = client.line("performance_report", {"filler": "x" * 30_000})
+    received = gateway.metrics.received
+    client.socket.sendall(big * 6)
+    wait_for(lambda: gateway.metrics.received == received + 4, what="some of it to be read")
+    assert works() < 1
+    assert gateway.metrics.received == received + 5  # the fifth is what was said in `works`
+    wait_for(lambda: gateway.metrics.received > received + 6, what="the rest to be read")
+
+
 def test_a_client_that_stops_reading_delays_nobody(
-    gateway: RunningGateway, clients: Callable[..., OldClient], works: Callable[[], float]
+    gateway: RunningGateway,
+    clients: Callable[..., OldClient],
+    works: Callable[[], float],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is sent no more than fits its buffer, dropped with a reason, and can replay."""
+    monkeypatch.setattr(outgoing, "MAX_UNSETTLED_BYTES_PER_AI", 1024 * MIB)
     stopped = clients("AI_1", is_silent=True, receive_buffer=4096, ack=True)
     stopped.socket.sendall(stopped._first + stopped.line("hello", HELLO))
     offset = None
@@ -454,14 +520,24 @@ def test_a_half_closed_connection_is_answered_and_ends(
     assert client.next().message_type == "training_sync"
     assert client.is_over()
     assert [listener.next().message_type for _ in range(3)] == ["hello", "pattern_share", "goodbye"]
-    wait_for(lambda: gateway.metrics.connections == 1, what="it to be gone")
+    wait_for(lambda: gateway.connections == 1, what="it to be gone")
+
+
+def test_what_was_asked_before_a_half_close_is_answered(clients: Callable[..., OldClient]) -> None:
+    client = clients("AI_1", is_silent=True)
+    asked = client.line("query", {"what": "counts"}) + client.line("code_share", {"x": 1})
+    client.socket.sendall(client._first + client.line("hello", HELLO) + asked)
+    client.socket.shutdown(socket.SHUT_WR)
+    types = {client.next().message_type for _ in range(3)}
+    assert types == {"training_sync", "query_result", "error"}
+    assert client.is_over()
 
 
 def test_a_half_closed_connection_that_says_nothing_ends(gateway: RunningGateway) -> None:
     plain = raw(gateway)
     plain.shutdown(socket.SHUT_WR)
     assert answer(plain) == []
-    wait_for(lambda: gateway.metrics.connections == 0, what="it to be gone")
+    wait_for(lambda: gateway.connections == 0, what="it to be gone")
 
 
 def test_a_reset_is_a_goodbye(clients: Callable[..., OldClient]) -> None:

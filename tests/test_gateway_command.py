@@ -14,12 +14,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 from redis import Redis
 from typer.testing import CliRunner, Result
 
-from cli.gateway import gateway_beside
+from cli.gateway_thread import gateway_beside
 from cli.main import app
 from cli.output import ExitCode
 from coordinator.credentials import ensure_pepper
@@ -29,7 +30,7 @@ from coordinator.keys import Keys
 from coordinator.settings import Settings
 from tests.clients import RealFleet
 from tests.gateway_clients import OldClient
-from tests.servers import python_environment, wait_for
+from tests.servers import RealKind, python_environment, wait_for
 
 KEYS = Keys()
 ANY_PORT = "127.0.0.1:0"
@@ -111,6 +112,12 @@ def coord(
         return result
 
     return run
+
+
+@pytest.fixture(params=["valkey"])
+def real_kind(request: pytest.FixtureRequest) -> RealKind:
+    """One server: what is shown here is the commands' affair, whatever is behind them."""
+    return cast(RealKind, request.param)
 
 
 @pytest.fixture
@@ -293,7 +300,7 @@ def test_a_bad_setting_is_named(
 def test_a_gateway_that_breaks_is_begun_again(
     fleet: RealFleet, state_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cli.gateway.AGAIN_S", 0.01)
+    monkeypatch.setattr("cli.gateway_thread.AGAIN_S", 0.01)
     runs = iter([KeyError("a fault"), None])
     began = threading.Event()
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 import ctypes
 import socket
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
+from coordinator.gateway import guest, introduction
 from coordinator.gateway.settings import GatewaySettings
-from tests.clients import RealFleet
-from tests.gateway_clients import (
-    Json,
-    OldClient,
-    RunningGateway,
-    enroll,
-    order,
-    pattern,
-    wait_until_gone,
-)
-from tests.servers import wait_for
+from tests.clients import RealFleet, RunningGateway
+from tests.gateway_clients import Json, OldClient, enroll, order, pattern, wait_until_gone
+from tests.servers import RealKind, wait_for
 
-LEASE_S = 3.0
+LEASE_S = 1.5
 
 SO_ATTACH_FILTER = 26
+
+
+@pytest.fixture(params=["valkey"])
+def real_kind(request: pytest.FixtureRequest) -> RealKind:
+    """One server: what is shown here is the gateway's affair, whatever is behind it."""
+    return cast(RealKind, request.param)
 
 
 @pytest.fixture
@@ -80,7 +80,10 @@ def shared(client: OldClient) -> list[str]:
     return came
 
 
-def test_a_second_connection_under_a_live_id_is_refused(gateway: RunningGateway) -> None:
+def test_a_second_connection_under_a_live_id_is_refused(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guest, "PROBED_S", 0.5)
     token = enroll(gateway.fleet, "AI_1")
     with OldClient(gateway.address, "AI_1", token) as first:
         first.hello()
@@ -133,8 +136,9 @@ def test_one_that_keeps_its_instance_takes_its_place_at_once(
 
 
 def test_one_that_keeps_its_instance_may_be_away_for_a_moment(
-    gateway: RunningGateway, speaker: OldClient
+    gateway: RunningGateway, speaker: OldClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(guest, "AWAY_S", 0.7)
     token = enroll(gateway.fleet, "AI_1")
     with OldClient(gateway.address, "AI_1", token, instance="i-1") as first:
         first.hello()
@@ -211,8 +215,9 @@ def test_a_repeat_by_another_gateway_has_no_effect(
 
 
 def test_an_id_that_is_held_at_another_gateway_is_refused(
-    gateway: RunningGateway, other: RunningGateway
+    gateway: RunningGateway, other: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(introduction, "TAKEN_WAIT_S", 0.5)
     token = enroll(gateway.fleet, "AI_1")
     with (
         OldClient(gateway.address, "AI_1", token) as first,
@@ -238,6 +243,27 @@ def test_a_vanished_peer_is_replaced_at_another_gateway(
         first.hello()
         vanish(first)
         assert second.hello("audio")["active_ais"] == ["AI_1"]
+
+
+def test_one_that_vanished_comes_back_by_another_gateway_where_it_was(
+    gateway: RunningGateway, other: RunningGateway, speaker: OldClient
+) -> None:
+    """That the id was held at first is over, and not told with what it has missed."""
+    token = enroll(gateway.fleet, "AI_1")
+    with OldClient(gateway.address, "AI_1", token, ack=True, instance="i-1") as first:
+        first.socket.sendall(first._first + first.line("hello", {}))
+        joined = [first.read() for _ in range(2)][1]
+        assert joined is not None
+        vanish(first)
+        speaker.send("pattern_share", pattern("p1"))
+        told: Json = {"ack": True, "instance": "i-2", "since": joined["offset"]}
+        with OldClient(other.address, "AI_1", token, **told) as second:
+            second.socket.sendall(second._first + second.line("hello", {}, message_id="h"))
+            speaker.send("pattern_share", pattern("p2"), "AI_1")
+            came = [message for message in (second.read() for _ in range(4)) if message]
+    assert came[0]["ok"]
+    types = [message["message_type"] for message in came[1:]]
+    assert sorted(types) == ["pattern_share", "pattern_share", "training_sync"]
 
 
 def test_an_open_connection_is_a_heartbeat(gateway: RunningGateway, speaker: OldClient) -> None:

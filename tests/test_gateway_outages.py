@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from coordinator.gateway import ingress_writer
-from tests.clients import RealFleet
-from tests.gateway_clients import OldClient, RunningGateway, enroll, pattern
+from tests.clients import RealFleet, RunningGateway
+from tests.gateway_clients import OldClient, enroll, pattern
 from tests.servers import TestServer, wait_for
 
 COUNT = 200
@@ -163,7 +163,7 @@ def test_a_coordinator_that_is_away_delays_a_hello(scene: Callable[..., Scene]) 
     with OldClient(here.gateway.address, "Late", token) as client:
         client.socket.sendall(client._first + client.line("hello", {}))
         client.send("pattern_share", pattern("p0"))
-        wait_for(lambda: here.gateway.metrics.guests == 3, what="it to be let in")
+        wait_for(lambda: here.gateway.gateway.guests == 3, what="it to be let in")
         here.fleet.start_coordinator()
         assert client.next().message_type == "training_sync"
         assert here.heard(0) == [0]

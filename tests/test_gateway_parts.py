@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import fakeredis
 import pytest
+import redis
 import trustme
 from hypothesis import given
 from hypothesis import strategies as st
+from redis.backoff import NoBackoff
 
+from coordinator import outages
+from coordinator.credentials import Credential, Token, digest, key_id_of, new_token
+from coordinator.enrolment import Access
 from coordinator.errors import BadMessage
+from coordinator.feed import EpochChanged
 from coordinator.gateway import CannotListen, Gateway, GatewaySettings
 from coordinator.gateway.binding import bind, parse_listen, tls_context
 from coordinator.gateway.failures import (
@@ -26,14 +34,21 @@ from coordinator.gateway.failures import (
 )
 from coordinator.gateway.handshake import parse_handshake
 from coordinator.gateway.hub_message import answering, read_hub_message
-from coordinator.gateway.ingress_writer import MAX_UNSETTLED, SETTLED_AFTER_S, IngressWriter
+from coordinator.gateway.ingress_writer import (
+    COMMITTED_POLL_S,
+    MAX_UNSETTLED,
+    SETTLED_AFTER_S,
+    IngressWriter,
+)
 from coordinator.gateway.listener import place_of
-from coordinator.gateway.outgoing import Outgoing
+from coordinator.gateway.login import LoginRefused, Logins
+from coordinator.gateway.outgoing import MAX_UNSETTLED_BYTES_PER_AI, Outgoing
 from coordinator.gateway.rate import Bucket, Buckets
-from coordinator.gateway.stream import EpochChanged, Item, read_page, read_push
+from coordinator.gateway.stream import Item, read_items, read_push
 from coordinator.gateway.strict_json import parse_strict
 from coordinator.keys import Keys
-from coordinator.messages import encode_message, encode_push
+from coordinator.messages import encode_message, encode_push, to_json
+from coordinator.outages import Patience
 from coordinator.settings import Settings
 from tests.clients import in_loop
 from tests.fleet import CountingIds, ManualClock
@@ -51,9 +66,9 @@ def clock() -> ManualClock:
 
 def test_each_failure_of_an_address_is_answered_later(clock: ManualClock) -> None:
     failures = Failures(clock)
-    delays = [failures.note("a", "AI_1", "bad_login") for _ in range(5)]
+    delays = [failures.note("a", "AI_1", "wrong token") for _ in range(5)]
     assert delays == [0.25, 0.5, 1.0, 2.0, LONGEST_DELAY_S]
-    assert failures.note("b", "AI_1", "bad_login") == 0.25
+    assert failures.note("b", "AI_1", "wrong token") == 0.25
 
 
 def test_an_address_is_blocked_for_a_while(clock: ManualClock) -> None:
@@ -61,7 +76,7 @@ def test_an_address_is_blocked_for_a_while(clock: ManualClock) -> None:
     blocked = []
     for _ in range(MAX_FAILURES):
         blocked.append(failures.is_blocked("a"))
-        failures.note("a", "AI_1", "bad_login")
+        failures.note("a", "AI_1", "wrong token")
     assert not any(blocked)
     assert failures.is_blocked("a")
     assert not failures.is_blocked("b")
@@ -72,11 +87,11 @@ def test_an_address_is_blocked_for_a_while(clock: ManualClock) -> None:
 
 def test_refusals_are_summed_up(clock: ManualClock) -> None:
     failures = Failures(clock)
-    failures.note("a", "AI_1", "bad_login")
-    failures.note("a", "AI_2", "too_many")
-    failures.note("b", "AI_3", "bad_login")
-    told = {"ai_id": "AI_2", "address": "a", "reason": "too_many", "count": 2}
-    other = {"ai_id": "AI_3", "address": "b", "reason": "bad_login", "count": 1}
+    failures.note("a", "AI_1", "wrong token")
+    failures.note("a", "AI_2", "not enrolled")
+    failures.note("b", "AI_3", "wrong token")
+    told = {"ai_id": "AI_2", "address": "a", "reason": "not enrolled", "count": 2}
+    other = {"ai_id": "AI_3", "address": "b", "reason": "wrong token", "count": 1}
     assert failures.take_untold() == [told, other]
     assert failures.take_untold() == []
 
@@ -84,12 +99,74 @@ def test_refusals_are_summed_up(clock: ManualClock) -> None:
 def test_addresses_are_bounded(clock: ManualClock) -> None:
     failures = Failures(clock)
     for n in range(MAX_ADDRESSES + 10):
-        failures.note(f"a{n}", "AI_1", "bad_login")
+        failures.note(f"a{n}", "AI_1", "wrong token")
     told = 0
     while some := failures.take_untold():
         assert len(some) <= MAX_TOLD
         told += len(some)
     assert told == MAX_ADDRESSES
+
+
+# -- logins ----------------------------------------------------------------------------------------
+
+PEPPER = b"p" * 32
+NOW_MS = 1_000_000
+TRAINER = Access()
+
+
+def credential(token: str, created_ms: int, expires_ms: int | None) -> Credential:
+    hashed = digest(PEPPER, token)
+    return Credential(
+        key_id=key_id_of(token, hashed),
+        digest=hashed,
+        created_ms=created_ms,
+        expires_ms=expires_ms,
+    )
+
+
+OLD, NEW = (new_token(lambda n, byte=byte: bytes([byte]) * n) for byte in (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("access", "kept", "reason", "said"),
+    [
+        (None, [], "not enrolled", "do not match"),
+        (replace(TRAINER, is_revoked=True), [], "revoked", "do not match"),
+        (TRAINER, [], f"wrong token (key {OLD.key_id})", "do not match"),
+        (TRAINER, [(NEW, 2, None)], f"wrong token (key {OLD.key_id})", "do not match"),
+        (TRAINER, [(OLD, 1, NOW_MS)], f"expired (key {OLD.key_id})", "has expired"),
+        (
+            TRAINER,
+            [(OLD, 1, NOW_MS), (NEW, 2, None)],
+            f"replaced by a rotation (key {OLD.key_id}, by {NEW.key_id})",
+            "was replaced by `coord rotate`",
+        ),
+        (TRAINER, [(OLD, 1, NOW_MS + 1), (NEW, 2, None)], None, ""),
+    ],
+)
+@in_loop
+async def test_why_a_login_is_refused(
+    access: Access | None, kept: list[tuple[Token, int, int | None]], reason: str | None, said: str
+) -> None:
+    keys = Keys()
+    server = fakeredis.FakeAsyncRedis()
+    if access is not None:
+        await server.hset(keys.member("AI_1"), "access", access.to_json())
+    for token, created_ms, expires_ms in kept:
+        one = credential(token.text, created_ms, expires_ms)
+        await server.hset(keys.credentials("AI_1"), one.key_id, one.model_dump_json())
+    clock = ManualClock()
+    clock.wall_ms = NOW_MS
+    shake = parse_handshake(to_json({"ai_id": "AI_1", "token": OLD.text}).encode())
+    found = await Logins(server, keys, PEPPER, clock).check(shake)
+    if isinstance(found, LoginRefused):
+        assert found.reason == reason
+        assert said in found.detail
+        assert OLD.text not in found.detail
+    else:
+        assert reason is None
+        assert found.access == access
+    await server.aclose()
 
 
 # -- rate ------------------------------------------------------------------------------------------
@@ -172,7 +249,7 @@ async def test_a_page_of_a_stream_names_what_is_gone() -> None:
     for n in (3, 4, 7):
         fields: Any = {"message": f"m{n}", "epoch": "e.1", "exclude": "A,B"}
         await connection.xadd("log", fields, id=f"{n}-0")
-    page = await read_page(connection, "log", "fleet", "e.1", 1)
+    page = await read_items(connection, "log", "fleet", "e.1", 1)
     assert page == [
         Item(2, 2, b""),
         Item(3, 3, b"m3\n", ("A", "B")),
@@ -180,9 +257,9 @@ async def test_a_page_of_a_stream_names_what_is_gone() -> None:
         Item(5, 6, b""),
         Item(7, 7, b"m7\n", ("A", "B")),
     ]
-    assert await read_page(connection, "log", "fleet", "e.1", 7) == []
+    assert await read_items(connection, "log", "fleet", "e.1", 7) == []
     with pytest.raises(EpochChanged):
-        await read_page(connection, "log", "fleet", "e.0", 7)
+        await read_items(connection, "log", "fleet", "e.0", 7)
     await connection.aclose()
 
 
@@ -196,7 +273,9 @@ class Writing:
         self.redis = fakeredis.FakeAsyncRedis()
         self.clock = clock
         self.room = 0
-        self.writer = IngressWriter(self.redis, Keys(), "gw:1", clock, self._note_room)
+        self.writer = IngressWriter(
+            self.redis, Keys(), "gw:1", clock, Patience("the gateway"), self._note_room
+        )
 
     def _note_room(self) -> None:
         self.room += 1
@@ -263,6 +342,65 @@ async def test_what_had_no_effect_is_said_again_in_order() -> None:
     outgoing.send_again()
     assert len(writing.writer._queue) == 7
     await writing.redis.aclose()
+
+
+@in_loop
+async def test_one_ai_holds_a_share_of_it() -> None:
+    writing = Writing(ManualClock())
+    outgoing = Outgoing("AI_1", "i", is_named=False, writer=writing.writer)
+    outgoing.send("1", b"x" * MAX_UNSETTLED_BYTES_PER_AI)
+    assert not outgoing.is_full
+    outgoing.send("2", b"x")
+    assert outgoing.is_full
+    writing.writer.written = 2
+    await writing.settle()
+    outgoing.forget_settled()
+    assert not outgoing.is_full
+    await writing.redis.aclose()
+
+
+@in_loop
+async def test_an_entry_is_waited_for_until_it_has_taken_effect() -> None:
+    writing = Writing(ManualClock())
+    for n in range(1, 3):
+        writing.writer.add(b"x", "i", n, "AI_1")
+    await writing.writer._write(list(writing.writer._queue))
+    writing.writer.written = 2
+    await writing.commit(1)
+    await writing.writer.wait_until_committed(1)
+    waiting = asyncio.create_task(writing.writer.wait_until_committed(2))
+    await asyncio.wait([waiting], timeout=COMMITTED_POLL_S)
+    assert not waiting.done()
+    await writing.commit(1)
+    await waiting
+    await writing.redis.aclose()
+
+
+# -- outages ---------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_an_outage_is_told_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outages, "BACKOFF", NoBackoff())
+    caplog.set_level(logging.INFO, "coord.client")
+    patience = Patience("the gateway")
+    failures = [redis.ConnectionError("refused")] * 5
+
+    async def act() -> str:
+        if failures:
+            raise failures.pop()
+        return "done"
+
+    patience.note_outage(TimeoutError())
+    assert await patience.through_outages(act) == "done"
+    failures.append(redis.ConnectionError("again"))
+    assert await patience.through_outages(act) == "done"
+    assert caplog.messages == [
+        "the gateway: waiting for the server: TimeoutError()",
+        "the gateway: waiting for the server: again",
+    ]
 
 
 # -- where it listens ------------------------------------------------------------------------------

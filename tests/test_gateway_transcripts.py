@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.clients import RealFleet
-from tests.gateway_clients import TIMESTAMP, OldClient, RunningGateway, enroll, pattern
+from tests.clients import RealFleet, RunningGateway
+from tests.gateway_clients import TIMESTAMP, OldClient, enroll, pattern
 
 Connect = Callable[..., OldClient]
 

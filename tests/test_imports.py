@@ -105,7 +105,7 @@ def test_what_the_checks_see() -> None:
 
 
 LOW = (
-    {"clock", "errors", "processes", "server_errors", "waiting"},
+    {"clock", "errors", "processes", "server_errors", "tasks", "waiting"},
     {"messages", "private_files", "secret_files", "specializations"},
     {"embedded", "keys", "payloads", "settings", "work"},
     {"connection", "credentials", "doors", "enrolment"},
@@ -113,8 +113,8 @@ LOW = (
 """Names and models, and the way to a server."""
 
 LIBRARY = (
-    {"feed", "identity", "life", "operator", "outages", "replies", "tcp_link"},
-    {"mailbox", "outbox"},
+    {"feed", "identity", "life", "login", "operator", "outages", "replies"},
+    {"mailbox", "outbox", "tcp_link"},
     {"door"},
     {"reader"},
     {"redis_door", "tcp_door"},
@@ -135,7 +135,7 @@ SERVICE = (
     {"acl", "state", "units"},
     {"sessions"},
     {"collaborations", "features", "registry"},
-    {"answers", "artifacts", "job_watch", "knowledge", "membership", "steering"},
+    {"answers", "artifacts", "job_watch", "knowledge", "membership", "steering", "talk"},
     {"dispatch"},
     {"coordinator"},
 )

@@ -74,8 +74,8 @@ def test_the_first_contributor_is_kept_and_revisions_are_counted(
     fleet.say("a", message_type, {field: {"id": "r", "own": 1}})
     fleet.run()
     fleet.clock.advance(2)
-    fleet.say("b", message_type, {field: {"id": "r", "own": 2, "specialization": "audio"}})
-    fleet.say("b", message_type, {field: {"id": "r", "own": 3, "specialization": "audio"}})
+    fleet.say("a", message_type, {field: {"id": "r", "own": 2, "specialization": "audio"}})
+    fleet.say("a", message_type, {field: {"id": "r", "own": 3, "specialization": "audio"}})
     fleet.run()
     stored = fleet.record(kind, "r")
     assert json.loads(stored.pop("record")) == {"id": "r", "own": 3, "specialization": "audio"}
@@ -89,6 +89,50 @@ def test_the_first_contributor_is_kept_and_revisions_are_counted(
     assert fleet.redis.zrange(f"coord:{kind}s", 0, -1, withscores=True) == [
         (b"r", BEGINNING_MS + 2000)
     ]
+
+
+@pytest.mark.parametrize("when", ["in one batch", "later", "after a reload"])
+@pytest.mark.parametrize(("kind", "message_type", "field"), SHARES)
+def test_nobody_replaces_what_is_anothers(
+    fleet: FleetUnderTest, kind: str, message_type: str, field: str, when: str
+) -> None:
+    fleet.say("a", message_type, {field: {"id": "r", "own": 1}})
+    if when != "in one batch":
+        fleet.run()
+    if when == "after a reload":
+        fleet.replace_coordinator("coordinator-2")
+    fleet.say("b", message_type, {field: {"id": "r", "own": 2}})
+    fleet.run()
+    assert fleet.error("b") == {
+        "in_reply_to": "b-2",
+        "code": "forbidden",
+        "detail": f"payload.{field}.id 'r' is a {kind} of a, which nobody else may replace; give "
+        "yours another id, or none to be given one",
+        "field": f"payload.{field}.id",
+    }
+    stored = fleet.record(kind, "r")
+    assert json.loads(stored["record"]) == {"id": "r", "own": 1}
+    assert (stored["contributor"], stored["revision"]) == ("a", "1")
+    assert fleet.ids_in(kind, "graphics") == []
+    assert [m["sender_id"] for m in fleet.log() if m["message_type"] == message_type] == ["a"]
+
+
+def test_an_operator_may_replace_a_record_or_retract_it_so_that_its_id_is_free(
+    fleet: FleetUnderTest,
+) -> None:
+    fleet.enroll("boss", role="operator")
+    fleet.join("boss")
+    fleet.say("a", "pattern_share", {"pattern": {"id": "p"}})
+    for n, who in enumerate(["operator", "boss"]):
+        fleet.say(who, "pattern_share", {"pattern": {"id": "p", "own": n}})
+        fleet.run()
+        stored = fleet.record("pattern", "p")
+        assert json.loads(stored["record"])["own"] == n
+        assert stored["contributor"] == "a"
+    fleet.order("retract", id="p")
+    fleet.say("b", "pattern_share", {"pattern": {"id": "p"}})
+    fleet.run()
+    assert fleet.record("pattern", "p")["contributor"] == "b"
 
 
 @pytest.mark.parametrize(("kind", "message_type", "field"), SHARES)

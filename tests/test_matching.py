@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.fleet import Ai, Fleet, Member, Members
+from coordinator.fleet import Ai, Fleet, Member
 from coordinator.matching import capable, ranked, runner
 from coordinator.work import FEATURE_REQUEST, Attempt, Session, Unit
 
@@ -15,7 +15,7 @@ NAMES = ("a", "b", "c")
 
 @pytest.fixture
 def fleet() -> Fleet:
-    fleet = Fleet(members=Members())
+    fleet = Fleet()
     for name in NAMES:
         profile = {"skills": ["k"]}
         fleet.ais[name] = Ai(

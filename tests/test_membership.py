@@ -122,10 +122,13 @@ def test_a_key_that_is_enrolled_again_is_replaced(fleet: FleetUnderTest) -> None
 
 
 def test_a_key_that_has_expired_goes_at_the_next(fleet: FleetUnderTest) -> None:
+    """It is known for as long as there is but one that is good."""
     fleet.enroll("a", "key00001", expires_ms=BEGINNING_MS + 1000)
     fleet.clock.advance(2)
     fleet.enroll("a", "key00002")
-    assert ends(fleet, "a") == {"key00002": None}
+    assert ends(fleet, "a") == {"key00001": -BEGINNING_MS, "key00002": None}
+    fleet.enroll("a", "key00003")
+    assert ends(fleet, "a") == {"key00002": None, "key00003": None}
 
 
 def test_a_member_outlives_a_reload(fleet: FleetUnderTest) -> None:
@@ -149,6 +152,7 @@ def test_a_member_outlives_a_reload(fleet: FleetUnderTest) -> None:
         ({"role": "king"}, "payload.role"),
         ({"expires_ms": BEGINNING_MS}, "payload.expires_ms"),
         ({"specializations": ["two words"]}, "payload.specializations.0"),
+        ({"message_types": ["hello", "pattern_shar"]}, "payload.message_types"),
         ({"is_weak": "no"}, "payload.is_weak"),
     ],
     ids=str,
@@ -189,10 +193,14 @@ def test_both_keys_are_good_during_the_grace(fleet: FleetUnderTest) -> None:
     }
 
 
-def test_without_a_grace_the_old_key_goes_at_once(fleet: FleetUnderTest) -> None:
+def test_without_a_grace_the_old_key_ends_at_once(fleet: FleetUnderTest) -> None:
+    """It is known until it is replaced once more."""
     fleet.enroll("a", "key00001")
     rotate(fleet, "key00002")
-    assert ends(fleet, "a") == {"key00002": None}
+    assert ends(fleet, "a") == {"key00001": -BEGINNING_MS, "key00002": None}
+    fleet.clock.advance(1)
+    rotate(fleet, "key00003", grace_s=60)
+    assert ends(fleet, "a") == {"key00002": 61_000, "key00003": None}
 
 
 def test_a_grace_lengthens_nothing(fleet: FleetUnderTest) -> None:
@@ -218,7 +226,8 @@ def test_the_new_key_is_good_for_as_long_as_the_last_was_given_for(fleet: FleetU
 def test_the_end_of_the_new_key_may_be_said(fleet: FleetUnderTest, expires_ms: int | None) -> None:
     fleet.enroll("a", "key00001", expires_ms=BEGINNING_MS + 30 * DAY_MS)
     rotate(fleet, "key00002", expires_ms=expires_ms)
-    assert ends(fleet, "a") == {"key00002": None if expires_ms is None else DAY_MS}
+    end_ms = None if expires_ms is None else DAY_MS
+    assert ends(fleet, "a") == {"key00001": -BEGINNING_MS, "key00002": end_ms}
 
 
 def test_who_has_no_key_has_none_to_rotate(fleet: FleetUnderTest) -> None:

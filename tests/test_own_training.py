@@ -129,15 +129,18 @@ def test_what_is_in_the_lists_is_shared_and_the_gain_of_each_component() -> None
     }
     performance = {"performance_gain": 0.5}
     assert lines(result) == [
-        {"pattern": {"id": "p", "data": 1}},
-        {"code": {"id": "c", "code": "x = 1"}, "performance": performance},
+        {"pattern": {"id": "AI_1.p", "data": 1}},
+        {"code": {"id": "AI_1.c", "code": "x = 1"}, "performance": performance},
     ]
 
 
 def test_counts_are_no_lists_and_the_object_s_own_lists_are_shared() -> None:
     holder = Holder(patterns=[{"id": "p"}], components=[{"id": "c"}])
     result = {"patterns_learned": 1, "components_built": 1}
-    assert lines(result, holder) == [{"pattern": {"id": "p"}}, {"code": {"id": "c"}}]
+    assert lines(result, holder) == [
+        {"pattern": {"id": "AI_1.p"}},
+        {"code": {"id": "AI_1.c"}},
+    ]
     assert lines({}, Holder(patterns={"p": 1}, components=None)) == []
 
 
@@ -152,7 +155,7 @@ def test_one_without_an_id_always_gets_the_same_one(nameless: dict[str, Any]) ->
 @pytest.mark.parametrize("gain", [None, "0.5", True, float("nan"), float("inf"), 10**400, [1]])
 def test_a_gain_that_is_no_finite_number_is_not_reported(gain: Any) -> None:
     assert lines({"components_built": [{"id": "c"}], "performance_gain": gain}) == [
-        {"code": {"id": "c"}}
+        {"code": {"id": "AI_1.c"}}
     ]
 
 
@@ -173,7 +176,7 @@ LOOP["loop"] = LOOP
 def test_what_cannot_be_sent_is_told_of_and_keeps_nothing_else_back(
     bad: Any, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert lines({"patterns_learned": [bad, {"id": "p"}]}) == [{"pattern": {"id": "p"}}]
+    assert lines({"patterns_learned": [bad, {"id": "p"}]}) == [{"pattern": {"id": "AI_1.p"}}]
     (record,) = caplog.records
     assert "AI_1: one of patterns_learned is not shared: " in record.message
     assert reason in record.message
@@ -221,7 +224,7 @@ def patterns(*ids: str) -> dict[str, Any]:
 @in_loop
 async def test_what_is_new_is_shared_after_each_run() -> None:
     shared, waited_s = await run(Runs(patterns("p"), patterns("p", "q"), {}, patterns("q")))
-    assert shared == [{"pattern": {"id": "p"}}, {"pattern": {"id": "q"}}]
+    assert shared == [{"pattern": {"id": "AI_1.p"}}, {"pattern": {"id": "AI_1.q"}}]
     assert waited_s == [PAUSE_S] * 4
 
 
@@ -238,7 +241,7 @@ def test_a_run_that_fails_is_told_and_tried_again_ever_more_seldom(
     async def scenario() -> None:
         failures = [ValueError("no"), None, *[OSError()] * 5]
         shared, waited_s = await run(Runs(*failures, patterns("p"), ValueError("no")))
-        assert shared == [{"pattern": {"id": "p"}}]
+        assert shared == [{"pattern": {"id": "AI_1.p"}}]
         assert waited_s == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 1.0, 2.0]
 
     scenario()
@@ -266,7 +269,7 @@ def test_nothing_that_a_class_prints_is_taken_for_a_line_of_ours(tmp_path: Path)
     streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     environment = python_environment()
     with subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, **streams) as process:  # type: ignore[call-overload]
-        assert process.stdout.readline() == '{"pattern":{"id":"p"}}\n'
+        assert process.stdout.readline() == '{"pattern":{"id":"AI_1.p"}}\n'
         rest, errors = process.communicate()  # it ends with its input
     assert (rest, process.returncode) == ("", 0)
     assert {"printed", "by another program", "written"} <= set(errors.splitlines())

@@ -265,6 +265,7 @@ def test_an_embedded_server_that_dies_is_started_again(state_dir: Path) -> None:
         wait_for(lambda: count("Connection refused") or count("No such file"))
         for serve in (one, other):
             assert serve.end() == ExitCode.OK
+        assert count("the embedded server runs on") == 0
         assert count("had died: started again") == 1
     assert embedded.find(state_dir) is None
 
@@ -329,7 +330,7 @@ def test_the_operators_password_is_shown_nowhere(state_dir: Path) -> None:
     assert commands == []
     assert [path.name for path in files] == ["operator.secret"]
     assert secret.decode() not in said
-    assert "AI_Node_1 is the user operator" in said
+    assert "AI_Node_1 has the operator's login" in said
 
 
 def test_down_leaves_a_server_that_up_did_not_start(state_dir: Path) -> None:

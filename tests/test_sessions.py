@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -76,6 +77,52 @@ def test_what_it_made_is_stored_in_the_name_of_all_and_told_to_all(fleet: FleetU
         assert fleet.redis.hget(f"coord:member:{ai}", "collaborations_completed") == b"1"
 
 
+def make(fleet: FleetUnderTest, *ais: str, **component: Any) -> str:
+    """A collaboration of ``ais`` that makes this component; its id."""
+    s = fleet.collaborate(*ais, plan=[{"name": "u", "kind": "k"}])
+    fleet.report(f"{s}-1", output={"component": component})
+    assert fleet.session(s)["state"] == "completed"
+    return s
+
+
+def test_what_it_made_replaces_nothing_of_somebody_elses(fleet: FleetUnderTest) -> None:
+    fleet.say("c", "os_component_share", {"component": {"id": "f", "own": 1}})
+    fleet.run()
+    s = make(fleet, "a", "b", id="f", own=2)
+    assert fleet.session(s)["component_id"] == f"collab_{s}"
+    assert fleet.log()[-1]["payload"]["component"] == {"id": f"collab_{s}", "own": 2}
+    assert json.loads(fleet.record("feature", f"collab_{s}")["record"])["own"] == 2
+    assert json.loads(fleet.record("feature", "f")["record"])["own"] == 1
+
+
+def test_what_it_made_has_an_id_though_somebody_took_the_sessions_own(
+    fleet: FleetUnderTest,
+) -> None:
+    s = fleet.collaborate("a", "b", plan=[{"name": "u", "kind": "k"}])
+    fleet.redis.hset(f"coord:feature:collab_{s}", "contributor", "c")
+    fleet.report(f"{s}-1", output={"component": {"own": 1}})
+    made = fleet.session(s)["component_id"]
+    assert made not in (None, f"collab_{s}")
+    assert fleet.record("feature", made)["contributor"] == "a"
+
+
+@pytest.mark.parametrize("reloads", [False, True])
+def test_who_made_it_together_may_each_share_it_again(fleet: FleetUnderTest, reloads: bool) -> None:
+    plan = [{"name": f"u{n}", "kind": "k", "participant": n} for n in (0, 1)]
+    s = fleet.collaborate("a", "b", plan=plan)
+    fleet.report(f"{s}-1")
+    fleet.report(f"{s}-2", output={"component": {"id": "f"}})
+    if reloads:
+        fleet.replace_coordinator("coordinator-2")
+    for ai in ("b", "c"):
+        fleet.say(ai, "os_component_share", {"component": {"id": "f", "by": ai}})
+        fleet.run()
+    stored = fleet.record("feature", "f")
+    assert json.loads(stored["record"])["by"] == "b"
+    assert (stored["contributor"], stored["contributors"]) == ("a", '["a","b"]')
+    assert fleet.error("c")["code"] == "forbidden"
+
+
 def test_all_of_it_goes_after_a_while(fleet: FleetUnderTest) -> None:
     s = fleet.collaborate("a", "b", plan=ONE_UNIT)
     fleet.report(f"{s}-1", workspace={"x": 1})
@@ -100,6 +147,39 @@ def test_it_may_not_take_for_ever(fleet: FleetUnderTest) -> None:
     assert (ended["state"], ended["reason"]) == ("failed", "it was not done within 3600 s")
     assert fleet.queue("b") == []
     assert fleet.unit(f"{s}-1")["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("takes_over", [False, True])
+def test_an_attempt_that_hangs_has_failed_a_while_after_its_limit(
+    fleet: FleetUnderTest, takes_over: bool
+) -> None:
+    s = fleet.collaborate("a", "b", plan=[{**ONE_UNIT[0], "limit_s": 10}])
+    fleet.pass_time(100)  # it waits in its queue
+    fleet.report(f"{s}-1", "running")
+    if takes_over:
+        fleet.pass_time(39)
+        fleet.replace_coordinator("coordinator-2")
+    fleet.pass_time(39)
+    assert fleet.unit(f"{s}-1")["state"] == "running"
+    fleet.report(f"{s}-1", "running", progress=0.5)
+    fleet.pass_time(2)
+    hung, again = fleet.unit(f"{s}-1")["attempts"]
+    reason = "took longer than 10 s, and did not end by itself"
+    assert (hung["ai"], hung["outcome"], hung["reason"]) == ("b", "failed", reason)
+    assert (again["ai"], again["outcome"]) == ("a", "")
+    assert (len(fleet.queue("a")), fleet.queue("b")) == (1, [])
+    fleet.pass_time(100)
+    assert len(fleet.unit(f"{s}-1")["attempts"]) == 2
+
+
+def test_several_that_hang_spoil_their_session_once(fleet: FleetUnderTest) -> None:
+    plan = [{"name": f"u{n}", "kind": "k", "limit_s": 10, "tries": 1} for n in (1, 2)]
+    s = fleet.collaborate("a", "b", plan=plan)
+    for n in (1, 2):
+        fleet.report(f"{s}-{n}", "running")
+    fleet.pass_time(41)
+    assert fleet.session(s)["state"] == "failed"
+    assert sorted(fleet.unit(f"{s}-{n}")["state"] for n in (1, 2)) == ["cancelled", "failed"]
 
 
 @pytest.mark.parametrize(("said_yes", "state"), [(0, "expired"), (1, "active")])
@@ -198,6 +278,37 @@ def test_somebody_comes_and_takes_what_nobody_could(
     assert fleet.session(s)["participants"] == ["a", "b", "e"]
 
 
+def reasons(fleet: FleetUnderTest, ai: str) -> list[tuple[str, str]]:
+    """What an AI was told of its collaboration: the state, and the reason."""
+    told = fleet.told(ai, "collaboration_update")
+    return [(update["status"], update["reason"]) for update in told]
+
+
+def test_work_that_nobody_has_the_skills_for_is_left_to_who_takes_part(redis: Redis) -> None:
+    fleet = FleetUnderTest(redis)
+    fleet.join("a", "b")
+    s = fleet.collaborate("a", "b")
+    reason = "no units: nobody here has the skills for them; share a component to end it"
+    assert fleet.session(s)["reason"] == reason
+    assert reasons(fleet, "b") == [("active", reason)]
+    ends = {"component": {"name": "n"}, "session_id": s, "collaboration_complete": True}
+    fleet.say("b", "os_component_share", ends)
+    fleet.run()
+    assert reasons(fleet, "b")[1:] == [("completed", "")]
+
+
+def test_who_takes_part_is_told_what_a_unit_waits_for_and_when_no_more(
+    fleet: FleetUnderTest,
+) -> None:
+    s = fleet.ask("a", participants=1, plan=[{"name": "u", "kind": "rare"}])
+    waits = "waits for somebody with the skill rare"
+    assert fleet.session(s)["reason"] == waits
+    fleet.join("d", skills=["rare"])
+    assert fleet.session(s)["reason"] == ""
+    leave(fleet, "d")
+    assert reasons(fleet, "a") == [("active", waits), ("active", ""), ("active", waits)]
+
+
 def test_after_a_takeover_what_nobody_can_do_fails_still(fleet: FleetUnderTest) -> None:
     s = fleet.collaborate("a", "b", plan=[{"name": "u", "kind": "rare"}])
     fleet.replace_coordinator("coordinator-2")
@@ -272,6 +383,21 @@ def test_a_fleet_has_room_for_so_many(redis: Redis) -> None:
     fleet.say("b", "feature_request", {"feature": "f"})
     fleet.run()
     assert fleet.error("b")["code"] == "busy"
+
+
+def test_a_fleet_has_room_for_so_many_units(redis: Redis) -> None:
+    fleet = FleetUnderTest(redis, units_max=4)
+    fleet.join("a", "b", skills=SKILLS)
+    plan = [{"name": f"u{n}", "kind": "k"} for n in range(3)]
+    full = fleet.collaborate("a", plan=plan)
+    fleet.say("b", "collaboration_request", {"type": "feature_development", "plan": plan})
+    fleet.run()
+    assert fleet.error("b")["code"] == "busy"
+    planned_later = fleet.collaborate("a", "b")
+    ended = fleet.session(planned_later)
+    assert (ended["state"], "4 are the most" in ended["reason"]) == ("failed", True)
+    assert fleet.coordinator._fleet.units.keys() == {f"{full}-{n}" for n in (1, 2, 3)}
+    assert set(kept(fleet).values()) == {"expires", "stays"}
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3, 4])

@@ -8,8 +8,16 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from coordinator.fleet import MAX_EPOCHS, Begin, decode_begins, encode_begins, resume_after
-from tests.fleet import FleetUnderTest
+from coordinator import state
+from coordinator.fleet import (
+    MAX_EPOCHS,
+    Begin,
+    RecordKey,
+    decode_begins,
+    encode_begins,
+    resume_after,
+)
+from tests.fleet import SLOW_LEASE_S, FleetUnderTest
 
 
 @pytest.fixture
@@ -41,7 +49,9 @@ def memory(fleet: FleetUnderTest) -> dict[str, Any]:
     members = {who: copy.deepcopy(held.members[who]) for who in ("a", "b", "c", "operator")}
     for member in members.values():
         member.checked_bytes = 0
-    copied = {"ais": ais, "members": members, "last_numbers": None}
+    records: list[RecordKey] = [("pattern", "p0"), ("pattern", "p1"), ("component", "late")]
+    contributors = {record: held.contributors[record] for record in records}
+    copied = {"ais": ais, "members": members, "contributors": contributors, "last_numbers": None}
     return {name: copy.copy(value) for name, value in vars(held).items()} | copied
 
 
@@ -179,3 +189,72 @@ def test_the_history_of_epochs_is_bounded() -> None:
     begins = [Begin(f"e{n}", n) for n in range(200)]
     assert decode_begins(encode_begins(begins).encode()) == begins[-MAX_EPOCHS:]
     assert decode_begins(None) == []
+
+
+# -- a load that takes its time ----------------------------------------------------------------
+
+
+def test_a_fleet_whose_load_outlasts_the_leader_lease_is_taken_over(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = FleetUnderTest(redis, leader_lease_s=SLOW_LEASE_S, lease_s=3600)
+    fleet.join("a", skills=["k"])
+    s = fleet.collaborate("a", plan=[{"name": f"u{n}", "kind": "k"} for n in range(20)])
+    fleet.redis.delete("coord:leader")
+    fleet.coordinator = fleet.another("coordinator-2")
+    parsed = state._parsed
+    began_s = fleet.clock.elapsed_s()
+
+    def slowly(parse: Any, stored: bytes | None) -> Any:
+        fleet.clock.advance(SLOW_LEASE_S / 10)
+        if fleet.clock.elapsed_s() - fleet.coordinator._lease._renewed_s > SLOW_LEASE_S:
+            fleet.redis.delete("coord:leader")  # as the server does, whose clock is not ours
+        return parsed(parse, stored)
+
+    monkeypatch.setattr(state, "READ_AT_ONCE", 5)
+    monkeypatch.setattr(state, "_parsed", slowly)
+    assert fleet.coordinator.take_over()
+    fleet.coordinator.step()
+    loaded_s = fleet.clock.elapsed_s()
+    assert loaded_s - began_s > 2 * SLOW_LEASE_S
+    assert fleet.coordinator.active
+    held = fleet.coordinator._fleet
+    assert sorted(held.units) == sorted(f"{s}-{n}" for n in range(1, 21))
+    assert held.ais["a"].lease_ends_s == loaded_s + 3600
+    assert held.sessions[s].deadline_s == loaded_s + fleet.settings.session_max_s
+
+
+def test_a_lease_that_was_lost_while_the_fleet_was_read_is_anothers(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fleet = FleetUnderTest(redis)
+    fleet.join("a", skills=["k"])
+    fleet.collaborate("a", plan=[{"name": f"u{n}", "kind": "k"} for n in range(20)])
+    fleet.redis.delete("coord:leader")
+    late = fleet.another("coordinator-2")
+    parsed = state._parsed
+
+    def paused(parse: Any, stored: bytes | None) -> Any:
+        fleet.redis.set("coord:leader", "coordinator-3/token")
+        fleet.clock.advance(SLOW_LEASE_S * 2)
+        return parsed(parse, stored)
+
+    monkeypatch.setattr(state, "_parsed", paused)
+    assert not late.take_over()
+    assert not late.active
+    assert "not active: another coordinator holds the lease" in caplog.text
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "1" * 5000])
+def test_a_session_with_a_number_that_nobody_can_write_again_is_given_up(
+    redis: Redis, number: str
+) -> None:
+    fleet = FleetUnderTest(redis)
+    fleet.join("a", skills=["k"])
+    plan = [{"name": "u", "kind": "k", "inputs": {"x": 123.5}}]
+    bad, good = fleet.collaborate("a", plan=plan), fleet.collaborate("a", plan=plan)
+    stored = fleet.redis.hget(f"coord:unit:{bad}-1", "unit").decode()
+    fleet.redis.hset(f"coord:unit:{bad}-1", "unit", stored.replace("123.5", number))
+    fleet.replace_coordinator("coordinator-2")
+    assert fleet.coordinator._fleet.sessions.keys() == {good}
+    assert fleet.coordinator._fleet.assigned == {"a": 1}

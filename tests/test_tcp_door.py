@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import shutil
 from pathlib import Path
@@ -13,11 +14,13 @@ import trustme
 
 from coordinator import tcp_door as door_module
 from coordinator.client import AsyncClient
+from coordinator.credentials import digest, new_token
 from coordinator.errors import CoordError, IdTaken, NotAnswered, Refused, ServerUnusable
 from coordinator.gateway import GatewaySettings
 from coordinator.mailbox import Message
 from coordinator.tcp_link import parse_address
 from tests.clients import (
+    PEPPER,
     GatewayFleet,
     in_loop,
     is_pattern,
@@ -83,7 +86,9 @@ async def test_a_gateway_that_is_not_there_is_waited_for(real_url: str) -> None:
         client = fleet.async_client("AI_1")
         address = parse_address(fleet.url_of_gateway)
         await asyncio.to_thread(fleet.stop_gateway)
-        with pytest.raises(NotAnswered):
+        where = f"{address.host}:{address.port}"
+        said = f"^the gateway at {where} cannot be reached: connection refused; does one listen"
+        with pytest.raises(NotAnswered, match=said):
             await client.connect(timeout_s=0.3)
         client = fleet.async_client("AI_1", url=f"coord://{address.host}:{address.port}")
         connecting = asyncio.create_task(client.connect())
@@ -116,7 +121,7 @@ async def test_tls_is_checked_with_the_ca_that_is_named(real_url: str, tmp_path:
         with pytest.raises(ServerUnusable, match="COORD_TLS_CA"):
             await fleet.async_client("AI_1", ca=tmp_path / "stranger").connect()
         plain = fleet.url_of_gateway.replace("coords", "coord")
-        with pytest.raises(NotAnswered):
+        with pytest.raises(NotAnswered, match=f"hung up.* wants {fleet.url_of_gateway}"):
             await fleet.async_client("AI_1", url=plain).connect(timeout_s=0.5)
 
 
@@ -208,6 +213,88 @@ async def test_whose_token_is_revoked_is_out(real_url: str) -> None:
         await client.close()
         with pytest.raises(Refused):
             await fleet.async_client("AI_1").connect()
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    return tmp_path / "token"
+
+
+async def client_with_file(fleet: GatewayFleet, token_file: Path) -> AsyncClient:
+    """AI_1, joined by the token that is in the file; then that is rotated, and nobody has told."""
+    token_file.write_text(fleet.token("AI_1"))
+    settings = fleet.settings.model_copy(update={"token_file": token_file})
+    client = fleet.async_client("AI_1", token=None, settings=settings)
+    await client.connect()
+    return client
+
+
+def rotate(fleet: GatewayFleet) -> str:
+    """Replace AI_1's token; the new one."""
+    token = new_token()
+    asked = {"ai": "AI_1", "key_id": token.key_id, "digest": digest(PEPPER, token.text)}
+    fleet.order("rotate", {**asked, "grace_s": 0, "is_weak": False})
+    return token.text
+
+
+@in_loop
+async def test_whose_token_is_replaced_finds_the_new_one_in_its_file(
+    real_url: str, token_file: Path
+) -> None:
+    async with GatewayFleet(real_url) as fleet:
+        client = await client_with_file(fleet, token_file)
+        token = await asyncio.to_thread(rotate, fleet)
+        await until(lambda: not client._door.is_joined, what="the gateway to end the connection")
+        token_file.write_text(token)
+        await client.share_pattern(pattern(1))
+        await client.confirm()
+        assert shared_numbers(fleet) == [1]
+        await client.close()
+
+
+@in_loop
+async def test_whose_token_is_replaced_and_finds_no_other_is_told_why(
+    real_url: str, token_file: Path
+) -> None:
+    async with GatewayFleet(real_url) as fleet:
+        client = await client_with_file(fleet, token_file)
+        await asyncio.to_thread(rotate, fleet)
+        with pytest.raises(Refused) as caught:
+            await receive_all(client, 20)
+        assert caught.value.code == "revoked"
+        await client.close()
+
+
+@in_loop
+async def test_what_is_no_gateway_is_said_to_be_none(real_url: str) -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"-ERR unknown command\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = AsyncClient("AI_1", f"coord://127.0.0.1:{port}", token="t")
+        with pytest.raises(NotAnswered, match=f"^what listens at 127.0.0.1:{port} is no gateway"):
+            await client.connect(timeout_s=0.5)
+
+
+@in_loop
+async def test_a_refusal_that_comes_with_the_end_of_the_connection_is_heard(real_url: str) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        start = {"epoch": "e", "log": 0, "inbox": 0}
+        writer.write(json.dumps({"ok": True, **start}).encode() + b"\n")
+        hello = json.loads(await reader.readline())
+        payload = {"in_reply_to": hello["message_id"], "code": "id_taken", "detail": "it is held"}
+        error = {**hello, "sender_id": "hub", "message_type": "error", "payload": payload}
+        writer.write(json.dumps({**error, "target_ai": "AI_1", "offset": start}).encode() + b"\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = AsyncClient("AI_1", f"coord://127.0.0.1:{port}", token="t")
+        with pytest.raises(IdTaken, match="it is held"):
+            await client.connect(timeout_s=20)
 
 
 # -- the gateway -----------------------------------------------------------------------------------

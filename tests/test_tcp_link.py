@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ from pydantic import SecretStr
 
 from coordinator.client import AsyncClient
 from coordinator.connection import redact, resolve_door
+from coordinator.credentials import new_token
 from coordinator.errors import CoordError, NoServer, ServerUnusable
+from coordinator.login import TokenSource
 from coordinator.settings import Settings
-from coordinator.tcp_link import Address, find_token, is_gateway_url, parse_address, tls_context
+from coordinator.tcp_link import Address, is_gateway_url, parse_address, tls_context
 
 SECRET = "a-secret-that-nobody-may-see"
 
@@ -71,19 +74,49 @@ def test_a_token_is_found_where_it_is_given_first(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("from-file\n")
     both = Settings(token=SecretStr("from-environment"), token_file=path)
-    assert find_token(both, "given").get_secret_value() == "given"
-    assert find_token(both, None).get_secret_value() == "from-environment"
-    assert find_token(Settings(token_file=path), None).get_secret_value() == "from-file"
+    assert TokenSource(both, "given").read().get_secret_value() == "given"
+    assert TokenSource(both).read().get_secret_value() == "from-environment"
+    assert TokenSource(Settings(token_file=path)).read().get_secret_value() == "from-file"
+
+
+def test_a_file_with_a_token_is_read_again_and_again(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("old")
+    token = TokenSource(Settings(token_file=path))
+    path.write_text("new")
+    assert token.read().get_secret_value() == "new"
+    assert token.may_change
+    assert not TokenSource(Settings(token_file=path), "given").may_change
+
+
+def test_white_space_around_a_token_is_no_part_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(" from-file \n")
+    assert TokenSource(Settings(), "given\n").read().get_secret_value() == "given"
+    environment = Settings(token=SecretStr("from-environment\n"))
+    assert TokenSource(environment).read().get_secret_value() == "from-environment"
+    assert TokenSource(Settings(token_file=path)).read().get_secret_value() == "from-file"
+
+
+@pytest.mark.parametrize("spoil", [lambda text: text[:-1], lambda text: f"{text}x"])
+def test_a_token_of_coord_s_that_is_not_whole_is_told_before_it_is_shown(
+    spoil: Callable[[str], str],
+) -> None:
+    whole = new_token().text
+    assert TokenSource(Settings(), whole).read().get_secret_value() == whole
+    with pytest.raises(CoordError, match="cut, mistyped or has a character too many") as caught:
+        AsyncClient("AI_1", "coord://host", token=spoil(whole))
+    assert whole[:20] not in str(caught.value)
 
 
 def test_a_missing_token_is_said_with_the_cure(tmp_path: Path) -> None:
     with pytest.raises(CoordError, match=r"^token is missing.*COORD_TOKEN_FILE.*coord enroll"):
-        find_token(Settings(), None)
+        TokenSource(Settings())
     with pytest.raises(CoordError, match=r"^COORD_TOKEN_FILE: there is no file"):
-        find_token(Settings(token_file=tmp_path / "nowhere"), None)
+        TokenSource(Settings(token_file=tmp_path / "nowhere"))
     (tmp_path / "empty").touch()
     with pytest.raises(CoordError, match="one line"):
-        find_token(Settings(token_file=tmp_path / "empty"), None)
+        TokenSource(Settings(token_file=tmp_path / "empty"))
 
 
 def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:

@@ -173,8 +173,7 @@ class Walk:
 
     def assert_sound(self) -> None:
         memory, fleet = self.memory, self.fleet
-        now_s = fleet.clock.elapsed_s()
-        fresh = read_fleet(fleet.redis, fleet.keys, now_s, fleet.settings)
+        fresh = read_fleet(fleet.redis, fleet.keys, fleet.settings, fleet.clock, lambda: None)
         assert told(memory) == told(fresh)
         assert memory.assigned == Counter(u.assignee for u in memory.units.values() if u.assignee)
         jobs = Counter[str]()

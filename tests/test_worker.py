@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -13,18 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis as redis_py
+from pydantic import SecretStr
 from rq import Queue
 from rq.job import JobStatus
 from rq.results import Result
 from rq.serializers import JSONSerializer
 
 from coordinator.connection import connect
+from coordinator.errors import NoServer, ServerUnusable
 from coordinator.jobs import ENTRY_FUNCTION
 from coordinator.settings import Settings
+from coordinator.work import Attempt, Unit
 from tests.clients import RealFleet
 from tests.servers import python_environment, wait_for
 from tests.trainers import Start, instance, is_gone, put_job
-from workers.launch import training_environment
+from tests.units import Gates
+from workers.launch import server_for, training_environment
 from workers.worker import TrainerWorker, run_trainer
 
 # -- its life --------------------------------------------------------------------------------------
@@ -149,6 +155,43 @@ def test_what_was_begun_and_not_ended_counts_as_failed_at_the_next_start(
     assert not fleet.redis.zcard(queue.started_job_registry.key)
 
 
+def test_a_work_horse_that_hangs_is_killed_as_its_time_is_over(
+    fleet: RealFleet, start: Start, ai: str, tmp_path: Path
+) -> None:
+    """It does not act upon its own alarm; RQ would let it live 60 s longer."""
+    gates = Gates(tmp_path)
+    unit = Unit("s-1", "s", "u", "gate", None, [], gates.unit("u")["inputs"], 60, 1)
+    unit.attempts.append(Attempt(ai, 0))
+    fleet.redis.hset(fleet.keys.unit("s-1"), mapping={"unit": unit.to_json(), "attempt": 1})
+    start(ai)
+    wait_for(lambda: instance(fleet, ai))
+    job = put_job(fleet, ai, [ENTRY_FUNCTION, None, ["s-1", 1], {}], timeout=1)
+    horse = gates.begun("u", 1).horse
+    os.kill(horse, signal.SIGSTOP)
+    wait_for(lambda: is_gone(horse), 15, "the work-horse to be killed")
+    wait_for(lambda: job.id in job.failed_job_registry, what="its job to be failed")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [redis_py.ConnectionError("Connection refused"), redis_py.AuthenticationError("WRONGPASS")],
+    ids=["away", "revoked"],
+)
+def test_why_it_cannot_sign_off_is_told_as_it_is(
+    fault: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = TrainerWorker(["coord.ai.AI_1"], "AI_1", connection=connect("unix:///nowhere"))
+
+    def fail() -> None:
+        raise fault
+
+    monkeypatch.setattr(worker, "register_death", fail)
+    worker.teardown()
+    assert [record.getMessage() for record in caplog.records if "sign off" in record.message] == [
+        f"Worker {worker.name}: could not sign off: {fault}"
+    ]
+
+
 # -- starting it -----------------------------------------------------------------------------------
 
 
@@ -212,6 +255,48 @@ def test_a_server_that_coord_redis_url_does_not_name_is_refused(
         TrainerWorker(["coord.ai.AI_1"], "AI_1", connection=connect(given))
     assert "secret" not in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis://h:6379/0", ""),
+        ("redis://:secret@elsewhere", r"^coord: COORD_URL names .*RQ_REDIS_URL"),
+        ("coord://h:6000", r"^coord: COORD_URL leads to the gateway .*`coord acl AI_ID --apply`"),
+    ],
+)
+def test_so_is_one_that_coord_url_does_not_name(
+    url: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COORD_URL", url)
+    refused = ""
+    try:
+        TrainerWorker(["coord.ai.AI_1"], "AI_1", connection=connect("redis://h"))
+    except SystemExit as error:
+        refused = str(error)
+    assert re.search(said, refused) if said else not refused
+    assert "secret" not in refused
+    monkeypatch.setenv("RQ_REDIS_URL", "redis://h")
+    TrainerWorker(["coord.ai.AI_1"], "AI_1", connection=connect("redis://h"))
+
+
+def test_a_trainer_s_server_is_the_one_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(**named: Any) -> str:
+        secrets = {name: SecretStr(url) for name, url in named.items()}
+        return server_for(Settings(state_dir=tmp_path, **secrets))
+
+    assert found(url="redis://a") == "redis://a"
+    assert found(url="redis://a", redis_url="redis://b") == "redis://b"
+    assert found(url="coord://a", redis_url="redis://b") == "redis://b"
+    for url in ("coord://a", "coords://a:6000"):
+        with pytest.raises(ServerUnusable, match="a trainer needs Redis: `coord acl"):
+            found(url=url)
+    with pytest.raises(NoServer):
+        found()
+    monkeypatch.setenv("RQ_REDIS_URL", "redis://c")
+    assert found(url="coord://a") == "redis://c"
 
 
 def test_run_trainer_refuses_a_bad_id_before_it_connects() -> None:

@@ -86,7 +86,7 @@ def learned(
                 if fault:
                     log.warning("%s: one of %s is not shared: %s", ai_id, name, fault)
                     continue
-                line = {kind: record | {"id": record.get("id") or _id_of(ai_id, kind, record)}}
+                line = {kind: record | {"id": _id_of(ai_id, kind, record)}}
                 if kind == "code" and _is_number(gain):
                     line["performance"] = {"performance_gain": gain}
                 yield line
@@ -108,8 +108,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _id_of(ai_id: str, kind: str, record: dict[str, Any]) -> str:
-    """The same record has the same id every time, so that it is shared once."""
-    return f"{ai_id}.{kind}.{_digest(record)[:12]}"
+    """The same for the same record every time, so that it is shared once; and no other trainer's,
+    though it be of the same class."""
+    return f"{ai_id}.{record.get('id') or f'{kind}.{_digest(record)[:12]}'}"
 
 
 def _digest(value: dict[str, Any]) -> str:

@@ -11,8 +11,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import redis
 
-from coordinator.artifacts import SHARED
-from coordinator.keys import Keys, Kind
+from coordinator.keys import SHARED, Keys, Kind
 from coordinator.messages import SHA256_PATTERN
 from coordinator.reads import Item, read_records
 from coordinator.settings import Settings

@@ -26,7 +26,7 @@ from rq.serializers import JSONSerializer
 from rq.utils import now
 from rq.worker_registration import clean_worker_registry
 
-from coordinator.connection import connect, connection_name, redact, unusable, url_of
+from coordinator.connection import connect, connection_name, named_url, redact, unusable, url_of
 from coordinator.errors import ServerUnusable
 from coordinator.keys import Keys
 from coordinator.messages import ID_RULE, is_ai_id
@@ -34,7 +34,7 @@ from coordinator.settings import Settings
 from workers.agent_process import AgentProcess
 from workers.entry import run_unit
 from workers.job import Host, TrainerJob, TrainerQueue
-from workers.launch import trainer_environment
+from workers.launch import server_for, trainer_environment
 from workers.lines import REFUSED_EXIT
 from workers.skills.registry import load_skills
 
@@ -174,6 +174,9 @@ class TrainerWorker(Worker):
             self._stop_now_or_after_job()
 
     def maintain_heartbeats(self, job: Job) -> None:
+        """RQ itself would let a work-horse that hangs live 60 s longer."""
+        if job.timeout and 0 < job.timeout < self.current_job_working_time:
+            self.kill_horse()
         with suppress(redis.RedisError):
             super().maintain_heartbeats(job)
 
@@ -232,8 +235,8 @@ class TrainerWorker(Worker):
         """The same when the server is away: what it still has of us expires there."""
         try:
             self.register_death()
-        except redis.RedisError:
-            self.log.warning("Worker %s: could not sign off: the server is away", self.name)
+        except redis.RedisError as error:
+            self.log.warning("Worker %s: could not sign off: %s", self.name, error)
         try:
             self.unsubscribe()
         except redis.RedisError:
@@ -333,18 +336,20 @@ def run_trainer(
 
 
 def _check_server(connection: redis.Redis | None, settings: Settings) -> None:
-    """SystemExit with one sentence when another server is named by COORD_REDIS_URL: RQ, which
-    does not know of it, goes to localhost without RQ_REDIS_URL."""
-    if connection is None or settings.redis_url is None:
+    """SystemExit with one sentence when another server is named by COORD_REDIS_URL or COORD_URL:
+    RQ, which does not know of them, goes to localhost without RQ_REDIS_URL."""
+    variable = "COORD_URL" if settings.redis_url is None else "COORD_REDIS_URL"
+    is_told = settings.redis_url or (settings.url and named_url(settings) is None)
+    if connection is None or not is_told:
         return
-    named = settings.redis_url.get_secret_value()
     try:
+        named = server_for(settings)
         is_same = _place(connect(named)) == _place(connection)
     except ServerUnusable as error:
         raise SystemExit(f"coord: {error}") from None
     if not is_same:
         raise SystemExit(
-            f"coord: COORD_REDIS_URL names {redact(named)}, and `rq worker`, which reads only"
+            f"coord: {variable} names {redact(named)}, and `rq worker`, which reads only"
             f" RQ_REDIS_URL, has come to {redact(url_of(connection))}: set both to the same, or"
             " use `coord trainer`"
         )

@@ -7,6 +7,7 @@ import socket
 from typing import Protocol, cast
 
 from coordinator.gateway import keepalive
+from coordinator.gateway.timers import Timers
 
 READ_BYTES = 64 * 1024
 LINGER_S = 1.0
@@ -27,6 +28,10 @@ class Owner(Protocol):
 
     def line_too_long(self) -> None:
         """A line was longer than ``max_line_bytes``; it is left out."""
+
+    def has_said_all(self) -> None:
+        """The client has closed its side, and all its lines are taken: end the connection, once it
+        has been answered. It may be told more than once."""
 
     def can_write_again(self) -> None:
         """The client has read what it had not."""
@@ -66,7 +71,6 @@ class Connection(asyncio.BufferedProtocol):
         self._unheard_s = slow_reader_s + keepalive_s  # a slow reader is to hear why
         self._out_buffer_bytes = out_buffer_bytes
         self._slow_reader_s = slow_reader_s
-        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._pending = bytearray()
         self._searched = 0
@@ -75,7 +79,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_taking = False
         self._is_ending = False
         self._has_eof = False
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers = Timers()
         keepalive.keep_alive(sock, keepalive_s, self._unheard_s)
 
     @property
@@ -109,7 +113,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_ending = True
         self._pending.clear()
         self._resume()
-        self._after(LINGER_S, "end", self._transport.abort)
+        self._timers.start("end", LINGER_S, self._transport.abort)
         if self._has_eof or not self._transport.can_write_eof():
             self._transport.close()
             return
@@ -148,12 +152,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def probe(self) -> None:
         """Try the peer; if it is gone, the connection is ``lost`` within ``keepalive.PROBE_S``."""
-        if not self._is_ending and "probe" not in self._timers:
+        if not self._is_ending and not self._timers.is_running("probe"):
             keepalive.probe(self._sock)
-            self._after(keepalive.PROBE_S, "probe", self._end_probe)
+            self._timers.start("probe", keepalive.PROBE_S, self._end_probe)
 
     def _end_probe(self) -> None:
-        del self._timers["probe"]
         if self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):  # unseen while held
             self.abort()
         else:
@@ -169,9 +172,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.is_open = False
         self._is_ending = True
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._timers.cancel_all()
         self._pending.clear()
         self.can_write.set()
         self.lost.set()
@@ -181,11 +182,11 @@ class Connection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         self.can_write.clear()
         if self.owner:
-            self._after(self._slow_reader_s, "slow", self.owner.is_slow)
+            self._timers.start("slow", self._slow_reader_s, self.owner.is_slow)
 
     def resume_writing(self) -> None:
         self.can_write.set()
-        self._cancel("slow")
+        self._timers.cancel("slow")
         if self.owner and not self._is_ending:
             self.owner.can_write_again()
 
@@ -203,7 +204,7 @@ class Connection(asyncio.BufferedProtocol):
             return False
         if not self._has_eof:
             self._has_eof = True
-            self._after(AFTER_EOF_S, "eof", self._transport.abort)
+            self._timers.start("eof", AFTER_EOF_S, self._transport.abort)
             self._take_lines()
         return True
 
@@ -255,16 +256,4 @@ class Connection(asyncio.BufferedProtocol):
             if self._skipped > self.max_line_bytes * SKIPPED_LINES:
                 self.end()
         if self._has_eof:
-            self.end()
-
-    # -- timers ------------------------------------------------------------------------------------
-
-    def _after(self, seconds: float, name: str, action: object) -> None:
-        assert callable(action)
-        self._cancel(name)
-        self._timers[name] = self._loop.call_later(seconds, action)
-
-    def _cancel(self, name: str) -> None:
-        timer = self._timers.pop(name, None)
-        if timer:
-            timer.cancel()
+            self.owner.has_said_all()

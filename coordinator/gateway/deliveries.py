@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-import redis
+from redis import RedisError
 
+from coordinator.feed import EpochChanged
 from coordinator.gateway.connection import Connection
 from coordinator.gateway.relay import Run
 from coordinator.gateway.shared import Shared
-from coordinator.gateway.stream import PAGE, EpochChanged, Item, read_page
+from coordinator.gateway.stream import Item, read_items
 from coordinator.messages import Cursor, to_json
 
 log = logging.getLogger("coord.gateway")
@@ -19,14 +20,14 @@ log = logging.getLogger("coord.gateway")
 READ_AGAIN_S = 1.0
 WRITE_BYTES = 64 * 1024
 
-Hear = Callable[[Item], bytes]
+Show = Callable[[Item], bytes]
 
 
 class Deliveries:
     """Follows the relay while the client reads. What was not delivered then is not kept: once
     there is room again it comes from what the relay holds, or from the streams.
 
-    ``hear`` is given each message of the inbox that is meant for this instance, and says what the
+    ``show`` is given each message of the inbox that is meant for this instance, and says what the
     client sees of it. ``cursor`` is the last that was delivered; a client that asked for it is told
     it as ``offset`` with every message.
     """
@@ -39,14 +40,14 @@ class Deliveries:
         has_offset: bool,
         connection: Connection,
         shared: Shared,
-        hear: Hear,
+        show: Show,
     ) -> None:
         self._ai = ai
         self._instance = instance
         self._has_offset = has_offset
         self._connection = connection
         self._shared = shared
-        self._hear = hear
+        self._show = show
         self._move_to(cursor)
         self._is_open = False
         self._is_following = False
@@ -111,7 +112,6 @@ class Deliveries:
         elif self._log == run.first - 1 and self._takes_whole(run):
             self._log = run.last
             self._connection.send(run.joined)
-            self._shared.metrics.delivered += run.count
         else:
             self._deliver_log(item for item in run.items if item.n > self._log)
 
@@ -147,7 +147,7 @@ class Deliveries:
                 if self._inbox_has_gap:
                     self._inbox_has_gap = False
                     items = await self._page(self._shared.keys.inbox(self._ai), self._inbox)
-                    self._inbox_has_gap = self._inbox_has_gap or len(items) >= PAGE
+                    self._inbox_has_gap = self._inbox_has_gap or bool(items)
                     self._deliver_inbox(item for item in items if item.n > self._inbox)
                 elif self._follow_relay():
                     return
@@ -155,7 +155,7 @@ class Deliveries:
                     items = await self._page(self._shared.keys.log, self._log)
                     gone = Item(self._log + 1, self._shared.relay.last, b"")
                     self._deliver_log(item for item in items or [gone] if item.n > self._log)
-        except (EpochChanged, redis.RedisError, OSError) as error:
+        except (EpochChanged, RedisError, OSError) as error:
             log.info("could not read for %s: %r", self._ai, error)
             self._inbox_has_gap = True
             self._timer = asyncio.get_running_loop().call_later(READ_AGAIN_S, self.go_on)
@@ -165,7 +165,7 @@ class Deliveries:
     async def _page(self, key: str, after: int) -> list[Item]:
         shared = self._shared
         async with shared.reads:
-            return await read_page(shared.redis, key, shared.keys.fleet, self._epoch, after)
+            return await read_items(shared.redis, key, shared.keys.fleet, self._epoch, after)
 
     def _follow_relay(self) -> bool:
         """Go on with the relay, if it still holds what is missing."""
@@ -213,14 +213,13 @@ class Deliveries:
             self._inbox = item.n
             if not item.line:
                 self._write([self._gap("inbox", item.first, item.n, "retention")])
-            elif self.is_meant(item) and (line := self._hear(item)):
+            elif self.is_meant(item) and (line := self._show(item)):
                 self._write([self.with_offset(line)])
 
     def _write(self, lines: list[bytes]) -> None:
         lines = [line for line in lines if line]
         if lines:
             self._connection.send(b"".join(lines))
-            self._shared.metrics.delivered += len(lines)
 
     def _gap(self, stream: str, first: int, last: int, reason: str) -> bytes:
         """Numbers that will not come; only a client that knows of numbers is told."""

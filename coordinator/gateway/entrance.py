@@ -6,19 +6,18 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-import redis
+from redis import RedisError
 
 from coordinator.errors import BadMessage
 from coordinator.gateway.connection import Connection
 from coordinator.gateway.failures import Failures
 from coordinator.gateway.handshake import MAX_HANDSHAKE_BYTES, Handshake, parse_handshake
-from coordinator.gateway.login import Login, Logins
+from coordinator.gateway.login import Login, LoginRefused, Logins
 from coordinator.gateway.shared import Shared
 
 log = logging.getLogger("coord.gateway")
 
 LOOK_UP_LIMIT_S = 5.0
-BAD_LOGIN = "ai_id and token do not match an enrolment that is in force; `coord enroll` makes one"
 
 Admit = Callable[[Login, Connection], Awaitable[None]]
 
@@ -59,6 +58,9 @@ class Entrance:
         most = f"the first line has {MAX_HANDSHAKE_BYTES} bytes at most"
         self._refuse("bad_handshake", most)
 
+    def has_said_all(self) -> None:
+        self._connection.end()
+
     def can_write_again(self) -> None:
         """Little is said here."""
 
@@ -76,28 +78,30 @@ class Entrance:
         started_s = self._shared.clock.elapsed_s()
         try:
             async with asyncio.timeout(LOOK_UP_LIMIT_S), self._shared.reads:
-                login = await self._logins.check(handshake)
-        except (redis.RedisError, OSError, TimeoutError, ValueError) as error:
-            log.warning("cannot look up who %s is: %s", handshake.ai_id, error)
+                found = await self._logins.check(handshake)
+        except (RedisError, OSError, TimeoutError, ValueError) as error:
+            self._shared.patience.note_outage(error)
             self._refuse("busy", "tokens cannot be looked up at the moment; come back later")
             return
         is_blocked = self._failures.is_blocked(address)
-        if login is None or (is_blocked and login.credential.is_weak):
-            await self._turn_away(handshake, started_s, is_blocked)
+        if isinstance(found, Login) and is_blocked and found.credential.is_weak:
+            found = LoginRefused("too many failures from there to trust a weak token")
+        if isinstance(found, LoginRefused):
+            await self._turn_away(handshake, found, started_s, is_blocked)
             return
         self._shared.metrics.logins += 1
-        await self._admit(login, self._connection)
+        await self._admit(found, self._connection)
 
-    async def _turn_away(self, handshake: Handshake, started_s: float, is_blocked: bool) -> None:
-        """The same answer after the same time, whatever was wrong."""
-        self._shared.metrics.failed_logins += 1
-        code = "too_many" if is_blocked else "bad_login"
-        delay_s = self._failures.note(self._connection.address, handshake.ai_id, code)
+    async def _turn_away(
+        self, handshake: Handshake, why: LoginRefused, started_s: float, is_blocked: bool
+    ) -> None:
+        """An answer after the same time, whatever was wrong."""
+        delay_s = self._failures.note(self._connection.address, handshake.ai_id, why.reason)
         if is_blocked:
             self._refuse("too_many", "too many logins failed from this address; come back later")
             return
         await asyncio.sleep(max(0.0, started_s + delay_s - self._shared.clock.elapsed_s()))
-        self._refuse("bad_login", BAD_LOGIN)
+        self._refuse("bad_login", why.detail)
 
     def _refuse(self, code: str, detail: str, field: str = "") -> None:
         self._connection.end(self._shared.error_line(code, detail, None, field=field))

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, cast
 
-import redis
+from redis import RedisError
 from redis.asyncio import Redis
 
 from coordinator.clock import Clock, Ids, iso
@@ -30,7 +30,10 @@ from coordinator.gateway.shared import Shared
 from coordinator.gateway.uploads import Uploads
 from coordinator.keys import Keys
 from coordinator.messages import GATEWAY, encode_message
+from coordinator.outages import Patience
+from coordinator.server_errors import is_outage
 from coordinator.settings import Settings
+from coordinator.tasks import Tasks
 
 __all__ = ["CannotListen", "Gateway"]
 
@@ -39,10 +42,10 @@ log = logging.getLogger("coord.gateway")
 LOOK_EVERY_S = 1.0
 MAX_AIS_PER_HEARTBEAT = 1000
 MAX_READS = 16
+ENDED = "the token of {} has expired, or was replaced by `coord rotate`: log in by the new one"
 AT_ONCE = 200
 """So many guests are looked up by one command to the server: a longer one would hold up all."""
 END_LIMIT_S = 2.0
-CANCEL_AGAIN_S = 0.1
 
 
 class Gateway:
@@ -55,26 +58,30 @@ class Gateway:
     def __init__(
         self,
         settings: GatewaySettings,
-        fleet: Settings,
+        fleet_settings: Settings,
         connect: Callable[[str], Redis],
         clock: Clock,
         ids: Ids,
         pepper: bytes,
     ) -> None:
         self.id = ids.new()[:12]
+        self.address = ""
+        """Where it listens; empty before ``bind``."""
         self.metrics = Metrics()
+        self.uploads = Uploads(fleet_settings, settings.uploads_max_bytes, clock)
         self._door = gateway_door(self.id)
         self._settings = settings
-        self._fleet = fleet
+        self._fleet_settings = fleet_settings
         self._connect = connect
         self._clock = clock
         self._ids = ids
         self._pepper = pepper
-        self._keys = Keys(fleet.namespace)
+        self._keys = Keys(fleet_settings.namespace)
         self._tls = tls_context(settings)
         self._sockets: list[socket.socket] = []
         self._guests: dict[str, Guest] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(lambda error: log.error("%r", error, exc_info=error))
+        self._listener: Listener | None = None
         self._failures = Failures(clock)
         self._read_buffer = memoryview(bytearray(READ_BYTES))
         self._n = 0
@@ -88,12 +95,18 @@ class Gateway:
         """Listen, if nobody did; the address, ``host:port``. Raises CannotListen."""
         if not self._sockets:
             self._sockets = bind(self._settings)
+            self.address = address_of(self._sockets[0])
         return self.address
 
     @property
-    def address(self) -> str:
-        """Where it listens; empty before ``bind``."""
-        return address_of(self._sockets[0]) if self._sockets else ""
+    def connections(self) -> int:
+        """How many there are, those that have not logged in included."""
+        return self._listener.connections if self._listener else 0
+
+    @property
+    def guests(self) -> int:
+        """How many AIs are served."""
+        return len(self._guests)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set. Survives every outage of the server.
@@ -102,14 +115,14 @@ class Gateway:
         another gateway. Raises CannotListen, and ServerUnusable when the server will not have us.
         """
         self.bind()
-        connection = self._connect(f"coord-gateway:{self.id}")
-        listener = self._open(connection)
+        redis = self._connect(f"coord-gateway:{self.id}")
+        self._listener = listener = self._open(redis)
         shared = self._shared
         log.info("gateway %s listens on %s%s", self.id, self.address, " (TLS)" if self._tls else "")
         stopping = asyncio.create_task(stop.wait())
         try:
-            work = [self._spawn(each) for each in (shared.writer.run(), shared.relay.run())]
-            work += [self._spawn(self._look_after()), *listener.start()]
+            work = [self._tasks.start(each) for each in (shared.writer.run(), shared.relay.run())]
+            work += [self._tasks.start(self._look_after()), *listener.start()]
             done, _ = await asyncio.wait([stopping, *work], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
@@ -117,29 +130,36 @@ class Gateway:
             stopping.cancel()
             await listener.close()
             await self._end()
-            with contextlib.suppress(redis.RedisError, OSError):
-                await connection.aclose()
+            with contextlib.suppress(RedisError, OSError):
+                await redis.aclose()
 
-    def _open(self, connection: Redis) -> Listener:
+    def _open(self, redis: Redis) -> Listener:
         """What serves the guests, and the listener that lets them in."""
-        settings, fleet, clock, keys = self._settings, self._fleet, self._clock, self._keys
+        settings, fleet_settings, clock, keys = (
+            self._settings,
+            self._fleet_settings,
+            self._clock,
+            self._keys,
+        )
+        patience = Patience("the gateway")
         self._shared = Shared(
             gateway_id=self.id,
-            redis=connection,
+            redis=redis,
             keys=keys,
-            fleet=fleet,
+            fleet_settings=fleet_settings,
             clock=clock,
             ids=self._ids,
             metrics=self.metrics,
-            writer=IngressWriter(connection, keys, self._door, clock, self._tell_of_room),
-            relay=Relay(connection, keys, self._guests, self._probe, self._spawn),
-            uploads=Uploads(fleet, settings.uploads_max_bytes, clock),
+            patience=patience,
+            writer=IngressWriter(redis, keys, self._door, clock, patience, self._tell_of_room),
+            relay=Relay(redis, keys, patience, self._guests, self._probe, self._tasks.start),
+            uploads=self.uploads,
             buckets=Buckets(settings.messages_per_s, settings.messages_burst, clock),
             reads=asyncio.Semaphore(MAX_READS),
-            spawn=self._spawn,
-            lease_s=fleet.lease_s,
+            spawn=self._tasks.start,
+            lease_s=fleet_settings.lease_s,
         )
-        self._logins = Logins(connection, keys, self._pepper, clock)
+        self._logins = Logins(redis, keys, self._pepper, clock)
         return Listener(
             self._sockets,
             self._tls,
@@ -148,7 +168,7 @@ class Gateway:
             self._new_connection,
             self._opened,
             lambda: self._shared.error_line("too_many", "there is no room; come back later", None),
-            self._spawn,
+            self._tasks.start,
         )
 
     # -- coming and going --------------------------------------------------------------------------
@@ -187,7 +207,6 @@ class Gateway:
         if login.credentials_n != self._credentials_n:
             self._credentials_n = None  # they changed meanwhile: all are looked up again
         self._guests[guest.ai] = guest
-        self.metrics.guests = len(self._guests)
         try:
             await self._shared.relay.subscribe(guest.ai)
         except TimeoutError:
@@ -202,8 +221,8 @@ class Gateway:
     def _gone(self, guest: Guest) -> None:
         if self._guests.get(guest.ai) is guest:
             del self._guests[guest.ai]
-            self.metrics.guests = len(self._guests)
-            self._spawn(self._shared.relay.unsubscribe(guest.ai))
+            self.uploads.forget(guest.ai)
+            self._tasks.start(self._shared.relay.unsubscribe(guest.ai))
 
     def _probe(self, ai: str) -> None:
         """Somebody wants this id at another gateway."""
@@ -223,16 +242,18 @@ class Gateway:
             try:
                 await self._look()
                 self._trouble = ""
-            except (redis.RedisError, OSError) as error:
-                if str(error) != self._trouble:
+            except (RedisError, OSError) as error:
+                if is_outage(error):
+                    self._shared.patience.note_outage(error)
+                elif str(error) != self._trouble:
                     log.warning("the server does not answer as it should: %s", error)
-                self._trouble = str(error)
+                    self._trouble = str(error)
 
     async def _look(self) -> None:
         shared = self._shared
         for refusal in self._failures.take_untold():
             self._say("login_refused", refusal)
-        shared.uploads.expire()
+        self.uploads.expire()
         self._beat_if_due()
         names = ("epoch", "log_n", "credentials_n")
         found = await cast(Any, shared.redis.hmget(self._keys.fleet, *names))
@@ -252,13 +273,13 @@ class Gateway:
             try:
                 for start in range(0, len(guests), AT_ONCE):
                     await self._check_logins(guests[start : start + AT_ONCE])
-            except (redis.RedisError, OSError):
+            except (RedisError, OSError):
                 self._credentials_n = None
                 raise
         now_ms = self._clock.now_ms()
         for guest in guests:
             if not guest.login.credential.is_live(now_ms):
-                guest.show_out("revoked", f"the token of {guest.ai} has expired")
+                guest.show_out("revoked", ENDED.format(guest.ai))
 
     async def _check_logins(self, guests: list[Guest]) -> None:
         good = await self._logins.still_good([guest.login for guest in guests])
@@ -276,10 +297,15 @@ class Gateway:
         if not is_due or self._shared.writer.written < self._last_heartbeat:
             return
         self._beaten_s = now_s
+        about = {
+            "address": self.address,
+            "tls": self._tls is not None,
+            "connections": self.connections,
+        }
         here = [(guest.ai, guest.instance) for guest in self._guests.values() if guest.is_here]
         for start in range(0, max(1, len(here)), MAX_AIS_PER_HEARTBEAT):
             ais = dict(here[start : start + MAX_AIS_PER_HEARTBEAT])
-            self._say("gateway_heartbeat", {"address": self.address, "ais": ais})
+            self._say("gateway_heartbeat", {**about, "ais": ais})
         self._last_heartbeat = self._shared.writer.added
 
     async def _check_presence(self) -> None:
@@ -321,20 +347,4 @@ class Gateway:
             async with asyncio.timeout(LINGER_S):
                 while self._guests:
                     await asyncio.sleep(0.005)
-        while self._tasks:  # again and again: a time limit that ends just then swallows it
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.wait(self._tasks, timeout=CANCEL_AGAIN_S)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """A task that ends with the gateway; an error in it is no secret."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._note_end)
-        return task
-
-    def _note_end(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            log.error("%r", error, exc_info=error)
+        await self._tasks.end()

@@ -9,8 +9,11 @@ import logging
 from collections.abc import Callable
 from typing import Any, Literal
 
+import redis
+
 from coordinator.clock import instance_id, iso
-from coordinator.errors import BadMessage
+from coordinator.errors import EXPELLED_CODES, REJOIN_CODES, BadMessage
+from coordinator.gateway.chunks import Chunks
 from coordinator.gateway.connection import Connection
 from coordinator.gateway.deliveries import Deliveries
 from coordinator.gateway.hub_message import answering, read_hub_message
@@ -18,12 +21,12 @@ from coordinator.gateway.introduction import Introduction
 from coordinator.gateway.keepalive import PROBE_S
 from coordinator.gateway.login import Login
 from coordinator.gateway.outgoing import Outgoing
-from coordinator.gateway.pieces import Pieces
 from coordinator.gateway.relay import Run
 from coordinator.gateway.shared import Shared
 from coordinator.gateway.stream import Item
 from coordinator.gateway.strict_json import parse_strict
-from coordinator.gateway.uploads import PIECE_BYTES
+from coordinator.gateway.timers import Timers
+from coordinator.gateway.uploads import CHUNK_LINE_BYTES
 from coordinator.messages import Cursor, Envelope, encode_message, parse_envelope, to_json
 
 log = logging.getLogger("coord.gateway")
@@ -33,14 +36,14 @@ HELLO_WAIT_S = 1.0
 AWAY_S = 2.0
 """One that keeps its instance has this long to come back before goodbye is said for it."""
 RATE_PAUSE_S = 0.1
+ANSWER_S = 0.02
+"""How long what tells of an effect may be on its way."""
+MAX_UNANSWERED = 1000
 PROBED_S = PROBE_S + 0.5
 
 State = Literal["new", "joining", "present", "left", "away", "gone"]
 """``new``: no hello was said; ``left``: it said goodbye, or is to go; ``away``: it may come back;
 ``gone``: over for good."""
-
-SEND_AGAIN = ("rejoin", "superseded")
-SHOWN_THE_DOOR = ("kicked", "revoked")
 
 
 class Guest:
@@ -70,14 +73,16 @@ class Guest:
         self._outgoing = Outgoing(self.ai, self.instance, self._is_named, shared.writer)
         cursor = shake.since or login.cursor
         to_client = (cursor, shake.ack, connection, shared)
-        self._deliveries = Deliveries(self.ai, self.instance, *to_client, self._hear)
+        self._deliveries = Deliveries(self.ai, self.instance, *to_client, self._show)
         floor = login.cursor.inbox
         self._introduction = Introduction(self.ai, floor, self._say_hello, self._joined, shared)
-        self._pieces = Pieces(self.ai, self._send, shared)
+        self._chunks = Chunks(self.ai, self._send, shared)
+        self._unanswered: set[str] = set()
         self._began_at = 0
         self._joined_at = 0
         self._joining: asyncio.Task[None] | None = None
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._leaving: asyncio.Task[None] | None = None
+        self._timers = Timers()
 
     @property
     def address(self) -> str:
@@ -99,16 +104,18 @@ class Guest:
             limits = {"messages_per_s": buckets.per_s, "burst": buckets.burst}
             ok = {"ok": True, **self._deliveries.cursor.model_dump(), **limits}
             self._connection.send(to_json(ok).encode() + b"\n")
-        self._after(HELLO_WAIT_S, "hello", self._introduce)
-        self._connection.belong_to(self, max(self._shared.fleet.message_max_bytes, PIECE_BYTES))
+        self._timers.start("hello", HELLO_WAIT_S, self._introduce)
+        self._connection.belong_to(
+            self, max(self._shared.fleet_settings.message_max_bytes, CHUNK_LINE_BYTES)
+        )
 
     # -- what the client says ----------------------------------------------------------------------
 
     def take_line(self, line: bytes) -> bool:
-        if not line.strip():
-            return True
         if not self._bucket.take():
             self._slow_down(line)
+            return True
+        if not line.strip():
             return True
         self._shared.metrics.received += 1
         message_id: str | None = None
@@ -122,10 +129,10 @@ class Guest:
             return True
 
     def _checked(self, line: bytes, raw: dict[str, Any]) -> Envelope:
-        """Raises BadMessage. A piece of an artifact ends here, and may be larger than a message."""
-        largest = self._shared.fleet.message_max_bytes
+        """Raises BadMessage. A chunk of an artifact ends here, and may be larger than a message."""
+        largest = self._shared.fleet_settings.message_max_bytes
         if raw.get("message_type") == "payload":
-            largest = max(largest, PIECE_BYTES)
+            largest = max(largest, CHUNK_LINE_BYTES)
         envelope = parse_envelope(line, largest)
         if envelope.sender_id != self.ai:
             raise BadMessage(
@@ -148,42 +155,48 @@ class Guest:
             self._introduce()
             return False  # it is taken again once the hello is answered
         if message_type == "payload":
-            self._connection.hold("piece")
-            self._shared.spawn(self._take_piece(envelope))
+            self._connection.hold("chunk")
+            self._shared.spawn(self._take_chunk(envelope))
         elif not is_out:
+            if message_type == "query" and len(self._unanswered) < MAX_UNANSWERED:
+                self._unanswered.add(envelope.message_id)
             self._send(envelope.message_id, line)
         if message_type == "goodbye":
             self._since = None
             self._leave_fleet()
         return True
 
-    async def _take_piece(self, envelope: Envelope) -> None:
+    async def _take_chunk(self, envelope: Envelope) -> None:
         try:
             await self._connection.can_write.wait()  # one answer at a time is held, and no more
-            answer = await self._pieces.take(envelope)
+            answer = await self._chunks.take(envelope, self.login.access)
             if answer:
                 self._deliveries.tell(answer)
         except BadMessage as error:
             self._refuse(error, envelope.message_id)
         finally:
-            self._connection.release("piece")
+            self._connection.release("chunk")
 
     def _send(self, message_id: str, body: bytes) -> None:
         self._outgoing.send(message_id, body)
         self._shared.metrics.relayed += 1
         if self._shared.writer.is_full:
             self._connection.hold("writer")
+        if self._outgoing.is_full:
+            self._connection.hold("unsettled")
 
     def writer_has_room(self) -> None:
         self._connection.release("writer")
 
     def forget_settled(self) -> None:
         self._outgoing.forget_settled()
+        if not self._outgoing.is_full:
+            self._connection.release("unsettled")
 
     # -- what is refused ---------------------------------------------------------------------------
 
     def line_too_long(self) -> None:
-        most = self._shared.fleet.message_max_bytes
+        most = self._shared.fleet_settings.message_max_bytes
         self._refuse(BadMessage("too_large", f"a message has {most} bytes at most"), None)
 
     def _slow_down(self, line: bytes) -> None:
@@ -199,11 +212,10 @@ class Guest:
         )
         self._refuse(BadMessage("rate_limited", detail), message_id)
         self._connection.hold("rate")
-        self._after(RATE_PAUSE_S, "rate", lambda: self._connection.release("rate"))
+        self._timers.start("rate", RATE_PAUSE_S, lambda: self._connection.release("rate"))
 
     def _refuse(self, error: BadMessage, in_reply_to: str | None) -> None:
         """Tell the client what was wrong; one that does not read is not told."""
-        self._shared.metrics.refused += 1
         if not self._connection.is_paused:
             line = self._shared.error_line(
                 error.code, error.detail, self.ai, in_reply_to, error.field
@@ -225,7 +237,7 @@ class Guest:
 
     def _join(self, asked: str | None) -> None:
         """Nothing else is taken of the client until it has joined."""
-        self._cancel("hello")
+        self._timers.cancel("hello")
         self.state = "joining"
         self._deliveries.stop()
         self._connection.hold("joining")
@@ -258,12 +270,12 @@ class Guest:
         """The client's own hello may have been a bad one: it can say another."""
         code = json.loads(refusal.line)["payload"]["code"]
         line = answering(refusal.line, asked)
-        if asked is None or code in ("id_taken", *SHOWN_THE_DOOR):
+        if asked is None or code in EXPELLED_CODES | {"id_taken"}:
             self.state = "left"
             self._connection.end(self._deliveries.with_offset(line))
             return
         self.state = "new"
-        self._after(HELLO_WAIT_S, "hello", self._introduce)
+        self._timers.start("hello", HELLO_WAIT_S, self._introduce)
         self._deliveries.tell(line)
         self._connection.release("joining")
 
@@ -279,7 +291,14 @@ class Guest:
         elif self.state == "away":
             self._notice_move(item)
         else:
+            if self._unanswered:
+                self._note_answer(item)
             self._deliveries.take_push(item)
+
+    def _note_answer(self, item: Item) -> None:
+        message = read_hub_message(item.line)
+        if message is not None:
+            self._unanswered.discard(message["payload"].get("in_reply_to"))
 
     def catch_up(self) -> None:
         self._deliveries.catch_up()
@@ -287,19 +306,19 @@ class Guest:
     def can_write_again(self) -> None:
         self._deliveries.go_on()
 
-    def _hear(self, item: Item) -> bytes:
+    def _show(self, item: Item) -> bytes:
         """What the hub says may be meant for the gateway. What the client sees of it."""
         message = read_hub_message(item.line)
         if message is None:
             return item.line
         payload = message["payload"]
         if message["message_type"] == "training_sync":
-            return self._hear_sync(payload.get("in_reply_to"), item)
+            return self._show_sync(payload.get("in_reply_to"), item)
         if message["message_type"] == "error":
-            return self._hear_error(payload, item)
+            return self._show_error(payload, item)
         return item.line
 
-    def _hear_sync(self, in_reply_to: str, item: Item) -> bytes:
+    def _show_sync(self, in_reply_to: str, item: Item) -> bytes:
         if self._introduction.is_ours(in_reply_to):
             return self._introduction.shown(in_reply_to, item.line)
         if item.n > self._joined_at:
@@ -307,18 +326,21 @@ class Guest:
             return b""
         return item.line  # it answers an earlier connection of this client
 
-    def _hear_error(self, payload: dict[str, Any], item: Item) -> bytes:
+    def _show_error(self, payload: dict[str, Any], item: Item) -> bytes:
         """What was said before this connection began is over."""
         code, is_news = payload["code"], item.n > self._began_at
-        if code in SEND_AGAIN:
+        if code in REJOIN_CODES:
             if is_news:
                 self._outgoing.note_unheeded(payload["in_reply_to"])
                 self._say_again(item)
             return b""
-        if code in SHOWN_THE_DOOR and is_news:
+        if code in EXPELLED_CODES and is_news:
             self._connection.end(self._deliveries.with_offset(item.line))
             if item.n > self._joined_at:
                 self._leave_fleet()
+            return b""
+        is_over = item.n < self._joined_at
+        if code == "id_taken" and is_over and self._introduction.is_ours(payload["in_reply_to"]):
             return b""
         return item.line
 
@@ -336,6 +358,23 @@ class Guest:
             self._leave()
 
     # -- leaving -----------------------------------------------------------------------------------
+
+    def has_said_all(self) -> None:
+        if self._leaving is None:
+            self._leaving = self._shared.spawn(self._end_when_answered())
+
+    async def _end_when_answered(self) -> None:
+        """The connection itself knows how long that may take."""
+        last = self._outgoing.last_number
+        if last and self.state != "left":
+            try:
+                await self._shared.writer.wait_until_committed(last)
+                await asyncio.sleep(ANSWER_S)
+                while self._unanswered:
+                    await asyncio.sleep(ANSWER_S)
+            except (redis.RedisError, OSError) as error:
+                log.info("could not wait for answers to %s: %r", self.ai, error)
+        self._connection.end()
 
     def is_slow(self) -> None:
         self._shared.metrics.dropped_readers += 1
@@ -356,6 +395,9 @@ class Guest:
     def shut_down(self) -> None:
         """The gateway ends. One that keeps its instance goes on at another gateway if it comes
         there before its lease has ended; another could not come back so soon without a goodbye."""
+        if self.state == "away":
+            self._leave()
+            return
         if self.state in ("present", "joining") and not self._is_named:
             self._say_goodbye("the gateway shuts down")
         self._leave_fleet()
@@ -380,11 +422,13 @@ class Guest:
         """A closed connection is a goodbye, unless the client may come back as who it was."""
         was_in = self.state in ("present", "joining")
         self._leave_fleet()
+        if self._leaving is not None:
+            self._leaving.cancel()
         if not was_in:
             self._leave()
         elif self._is_named:
             self.state = "away"
-            self._after(AWAY_S, "away", self._leave_for_good)
+            self._timers.start("away", AWAY_S, self._leave_for_good)
         else:
             self._leave_for_good()
 
@@ -399,9 +443,9 @@ class Guest:
         self._deliveries.stop()
         if self._joining is not None:
             self._joining.cancel()
-        for name in list(self._timers):
-            if name != "rate" or not self._connection.is_open:
-                self._cancel(name)
+        self._timers.cancel("hello", "away")
+        if not self._connection.is_open:
+            self._timers.cancel("rate")
 
     def _leave_for_good(self) -> None:
         self._say_goodbye("the connection was closed")
@@ -413,7 +457,7 @@ class Guest:
         self._outgoing.send(message_id, body)
 
     def _leave(self) -> None:
-        self._cancel("away")
+        self._timers.cancel("away")
         self.state = "gone"
         self._on_gone(self)
 
@@ -423,16 +467,3 @@ class Guest:
         now = iso(self._shared.clock.now_ms())
         text = encode_message(message_id, self.ai, message_type, now, payload)
         return text.encode("utf-8", "replace")
-
-    def _after(self, seconds: float, name: str, action: Callable[[], None]) -> None:
-        def act() -> None:
-            del self._timers[name]
-            action()
-
-        self._cancel(name)
-        self._timers[name] = asyncio.get_running_loop().call_later(seconds, act)
-
-    def _cancel(self, name: str) -> None:
-        timer = self._timers.pop(name, None)
-        if timer:
-            timer.cancel()

@@ -13,13 +13,14 @@ from redis.asyncio import Redis
 from coordinator.clock import Clock
 from coordinator.doors import add_entry
 from coordinator.keys import Keys
-from coordinator.outages import through_outages
+from coordinator.outages import Patience
 
 MAX_BATCH = 256
 MAX_QUEUED_BYTES = 4 * 1024 * 1024
 MAX_UNSETTLED_BYTES = 64 * 1024 * 1024
 MAX_UNSETTLED = 50_000
 SETTLED_AFTER_S = 5.0
+COMMITTED_POLL_S = 0.05
 
 
 class _Entry(NamedTuple):
@@ -38,12 +39,19 @@ class IngressWriter:
     """
 
     def __init__(
-        self, connection: Redis, keys: Keys, door: str, clock: Clock, on_room: Callable[[], None]
+        self,
+        redis: Redis,
+        keys: Keys,
+        door: str,
+        clock: Clock,
+        patience: Patience,
+        on_room: Callable[[], None],
     ) -> None:
-        self._redis = connection
+        self._redis = redis
         self._keys = keys
         self._door = door
         self._clock = clock
+        self._patience = patience
         self._on_room = on_room
         self._queue: deque[_Entry] = deque()
         self._queued_bytes = 0
@@ -52,6 +60,8 @@ class IngressWriter:
         self._unsettled_bytes = 0
         self._committed: deque[tuple[float, int]] = deque()
         self._was_full = False
+        self._last_committed = 0
+        self._asking = asyncio.Lock()
         self.added = 0
         self.written = 0
         self.settled = 0
@@ -81,7 +91,7 @@ class IngressWriter:
         while True:
             await self._has_some.wait()
             batch = [self._queue[i] for i in range(min(MAX_BATCH, len(self._queue)))]
-            await through_outages(partial(self._write, batch), "the gateway", go_on)
+            await self._patience.through_outages(partial(self._write, batch))
             for entry in batch:
                 self._queue.popleft()
                 self._queued_bytes -= len(entry.body)
@@ -92,21 +102,33 @@ class IngressWriter:
 
     async def note_committed(self, is_heard: bool) -> None:
         """Ask how far the coordinator has come. ``is_heard``: what it says reaches the gateway."""
-        written = self.written
-        waiting = await self._redis.xlen(self._keys.ingress(self._door))
+        committed = await self._read_committed()
         now_s = self._clock.elapsed_s()
         if not is_heard:
             self._committed.clear()
             return
-        self._committed.append((now_s, max(self.settled, written - waiting)))
+        self._committed.append((now_s, committed))
         while self._committed and now_s - self._committed[0][0] >= SETTLED_AFTER_S:
             self._settle(self._committed.popleft()[1])
         self._tell_of_room()
+
+    async def wait_until_committed(self, number: int) -> None:
+        """Wait until the coordinator has dealt with entry ``number``. Raises RedisError."""
+        async with self._asking:  # one asks for all
+            while number > self._last_committed and await self._read_committed() < number:
+                await asyncio.sleep(COMMITTED_POLL_S)
 
     async def drain(self) -> None:
         """Wait until all that was added is written."""
         while self.written < self.added:
             await asyncio.sleep(0.005)
+
+    async def _read_committed(self) -> int:
+        """The number of the last entry that the coordinator has dealt with."""
+        written = self.written
+        waiting = await self._redis.xlen(self._keys.ingress(self._door))
+        self._last_committed = max(self._last_committed, written - waiting)
+        return self._last_committed
 
     def _settle(self, number: int) -> None:
         while self.settled < number:
@@ -126,7 +148,3 @@ class IngressWriter:
                     pipe, self._keys, self._door, entry.body, entry.instance, entry.n, entry.ai
                 )
             await pipe.execute()
-
-
-def go_on() -> None:
-    """Nothing but cancellation ends the waiting."""

@@ -9,11 +9,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-import redis
+from redis import RedisError
 
 from coordinator.gateway.hub_message import answering, read_hub_message
 from coordinator.gateway.shared import Shared
 from coordinator.gateway.stream import Item, read_newest
+from coordinator.messages import encode_probe
 
 log = logging.getLogger("coord.gateway")
 
@@ -92,17 +93,17 @@ class Introduction:
         try:
             async with shared.reads:
                 items = await read_newest(shared.redis, shared.keys.inbox(self._ai), floor)
-        except (redis.RedisError, OSError):
+        except (RedisError, OSError):
             return
         for item in items:
             self.take(item)
 
     async def _ask_the_holder(self) -> None:
         """Whichever gateway has the AI tries whether it is still there."""
-        probe = json.dumps({"probe": {"gateway": self._shared.gateway_id}}, separators=(",", ":"))
+        probe = encode_probe(self._shared.gateway_id)
         try:
             await self._shared.redis.publish(self._shared.keys.channel(self._ai), probe)
-        except (redis.RedisError, OSError) as error:
+        except (RedisError, OSError) as error:
             log.info("could not ask who holds %s: %s", self._ai, error)
 
     # -- answers -----------------------------------------------------------------------------------

@@ -27,8 +27,8 @@ class Listener:
     """A connection counts from its acceptance, before TLS, to its end.
 
     ``make`` makes one of a socket and an address, ``opened`` is told when it can be used, and
-    ``too_many`` says what is told to those that
-    find no room (without TLS: else they would have to be let in to be told).
+    ``too_many`` says what is told to those that find no room (without TLS: else they would have to
+    be let in to be told).
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Listener:
         self._too_many = too_many
         self._spawn = spawn
         self._of_address: Counter[str] = Counter()
+        self.connections = 0
         self._accepting: list[asyncio.Task[None]] = []
 
     def start(self) -> list[asyncio.Task[None]]:
@@ -78,10 +79,10 @@ class Listener:
             self._admit(sock, place_of(peer[0]))
 
     def _admit(self, sock: socket.socket, address: str) -> None:
-        settings, metrics = self._settings, self._metrics
-        is_full = metrics.connections >= settings.connections_max
+        settings = self._settings
+        is_full = self.connections >= settings.connections_max
         if is_full or self._of_address[address] >= settings.connections_per_address:
-            metrics.turned_away += 1
+            self._metrics.turned_away += 1
             self._turn_away(sock)
             return
         try:
@@ -92,8 +93,7 @@ class Listener:
             log.debug("no connection with %s: %s", address, error)
             sock.close()
             return
-        metrics.accepted += 1
-        metrics.connections += 1
+        self.connections += 1
         self._of_address[address] += 1
         self._spawn(self._serve(sock, address, connection))
 
@@ -111,7 +111,7 @@ class Listener:
             log.debug("no connection with %s: %s", address, error)
         finally:
             connection.abort()
-            self._metrics.connections -= 1
+            self.connections -= 1
             self._of_address[address] -= 1
             if not self._of_address[address]:
                 del self._of_address[address]

@@ -7,19 +7,20 @@ import logging
 import math
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import Any, Protocol, cast
 
-import redis
+from redis import RedisError
 from redis.asyncio import Connection, Redis
 from redis.asyncio.client import PubSub
 
-from coordinator.gateway.ingress_writer import go_on
-from coordinator.gateway.stream import EpochChanged, Item, read_page, read_push
+from coordinator.feed import EpochChanged
+from coordinator.gateway.stream import Item, read_items, read_push
 from coordinator.keys import Keys
-from coordinator.outages import through_outages
+from coordinator.messages import is_probe
+from coordinator.outages import Patience
 from coordinator.server_errors import OUTAGES
 
 log = logging.getLogger("coord.gateway")
@@ -40,14 +41,12 @@ class Run:
         self.items = items
         self.first = items[0].first
         self.last = items[-1].n
-        self.count = sum(1 for item in items if item.line)
         self.joined = b"".join(item.line for item in items)
         self.excluded = {ai for item in items for ai in item.exclude}
-        self.has_gap = self.count < len(items)
 
 
-class Listener(Protocol):
-    """Who is served."""
+class Recipient(Protocol):
+    """An AI that is served."""
 
     def take_run(self, run: Run) -> None:
         """What all are told."""
@@ -73,13 +72,15 @@ class Relay:
 
     def __init__(
         self,
-        connection: Redis,
+        redis: Redis,
         keys: Keys,
-        guests: Mapping[str, Listener],
+        patience: Patience,
+        guests: Mapping[str, Recipient],
         on_probe: Callable[[str], None],
         spawn: Spawn,
     ) -> None:
-        self._redis = connection
+        self._redis = redis
+        self._patience = patience
         self._keys = keys
         self._guests = guests
         self._on_probe = on_probe
@@ -133,7 +134,7 @@ class Relay:
     async def run(self) -> None:
         """Relay, through every outage. Raises ServerUnusable."""
         while True:
-            pubsub = await through_outages(self._connect, "the gateway", go_on)
+            pubsub = await self._patience.through_outages(self._connect)
             self._connection = connection = cast(Connection, pubsub.connection)
             watch = self._spawn(self._watch(connection))
             try:
@@ -209,7 +210,7 @@ class Relay:
             self._has_heard = False
             try:
                 await connection.send_command("PING", check_health=False)
-            except (redis.RedisError, OSError):
+            except (RedisError, OSError):
                 return
 
     # -- what came ---------------------------------------------------------------------------------
@@ -229,7 +230,7 @@ class Relay:
                 self._flush(run)
                 run = []
                 self._arrived.appendleft((channel, data))
-                self._spawn_reading(self._look_up_epoch())
+                self._spawn_reading(self._look_up_epoch)
             elif channel == self._keys.broadcast_channel.encode():
                 if item.n == self.last + 1:
                     self.last = item.n
@@ -256,7 +257,7 @@ class Relay:
 
     def _take_other(self, channel: bytes, data: bytes) -> None:
         """A push that is none: another gateway asks whether an AI is still there."""
-        if data.startswith(b'{"probe":'):
+        if is_probe(data):
             self._on_probe(channel.decode()[len(self._channels) :])
         else:
             log.warning("ignored a push that is none of coord's")
@@ -280,35 +281,34 @@ class Relay:
     # -- reading the stream ------------------------------------------------------------------------
 
     def _read_stream(self) -> None:
-        self._spawn_reading(self._follow_stream())
+        self._spawn_reading(self._follow_stream)
 
-    def _spawn_reading(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._reading is not None:
-            work.close()
-            return
-        self._reading = self._spawn(self._read_then_go_on(work))
+    def _spawn_reading(self, read: Callable[[], Awaitable[None]]) -> None:
+        if self._reading is None:
+            self._reading = self._spawn(self._read_then_go_on(read))
 
-    async def _read_then_go_on(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _read_then_go_on(self, read: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await read()
         finally:
             self._reading = None
         self._take_arrived()
 
     async def _follow_stream(self) -> None:
         try:
-            while items := await through_outages(self._page, "the gateway", go_on):
+            while items := await self._patience.through_outages(self._page):
                 self.last = items[-1].n
                 self._flush(items)
         except EpochChanged:
             await self._look_up_epoch()
 
     async def _page(self) -> list[Item]:
-        return await read_page(self._redis, self._keys.log, self._keys.fleet, self.epoch, self.last)
+        keys = self._keys
+        return await read_items(self._redis, keys.log, keys.fleet, self.epoch, self.last)
 
     async def _look_up_epoch(self) -> None:
         read = partial(self._redis.hmget, self._keys.fleet, "epoch", "log_n")
-        epoch, last = await through_outages(cast(Any, read), "the gateway", go_on)
+        epoch, last = await self._patience.through_outages(cast(Any, read))
         self._begin_epoch((epoch or b"").decode(), int(last or 0))
         while self._arrived and _epoch_of(self._arrived[0][1]) not in (None, self.epoch):
             self._arrived.popleft()  # of an epoch that is over
@@ -338,5 +338,5 @@ def _epoch_of(data: bytes) -> str | None:
 async def _close(pubsub: PubSub) -> None:
     try:
         await pubsub.aclose()
-    except (redis.RedisError, OSError):
+    except (RedisError, OSError):
         log.debug("a subscription that was lost could not be closed")

@@ -16,6 +16,7 @@ from coordinator.gateway.relay import Relay, Spawn
 from coordinator.gateway.uploads import Uploads
 from coordinator.keys import Keys
 from coordinator.messages import HUB, encode_message
+from coordinator.outages import Patience
 from coordinator.settings import Settings
 
 
@@ -27,10 +28,11 @@ class Shared:
     gateway_id: str
     redis: Redis
     keys: Keys
-    fleet: Settings
+    fleet_settings: Settings
     clock: Clock
     ids: Ids
     metrics: Metrics
+    patience: Patience
     writer: IngressWriter
     relay: Relay
     uploads: Uploads

@@ -7,12 +7,11 @@ from typing import Any, NamedTuple, cast
 
 from redis.asyncio import Redis
 
-PAGE = 100
+from coordinator.feed import Cut, read_page
+from coordinator.messages import stream_number
+
+NEWEST = 20
 _MESSAGE = b',"message":'
-
-
-class EpochChanged(Exception):
-    """The fleet is in another epoch: where to read on, only the coordinator can tell."""
 
 
 class Item(NamedTuple):
@@ -42,37 +41,23 @@ def read_push(data: bytes) -> tuple[str, Item]:
     return head["epoch"], Item(n, n, line, tuple(head.get("exclude", ())), head.get("instance"))
 
 
-async def read_page(
-    connection: Redis, key: str, fleet_key: str, epoch: str, after: int
-) -> list[Item]:
+async def read_items(redis: Redis, key: str, fleet_key: str, epoch: str, after: int) -> list[Item]:
     """What a stream holds after number ``after``, and what is gone of it; empty at its end.
 
     Raises EpochChanged when the fleet is not in ``epoch``.
     """
-    async with connection.pipeline() as pipe:
-        pipe.hget(fleet_key, "epoch")
-        pipe.xrange(key, min=f"{after + 1}-0", count=PAGE)
-        present, reply = await pipe.execute()
-    if (present or b"").decode() != epoch:
-        raise EpochChanged
-    items = []
-    for entry_id, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", reply):
-        n = int(entry_id.partition(b"-")[0])
-        if n > after + 1:
-            items.append(Item(after + 1, n - 1, b""))
-        items.append(_item(n, fields))
-        after = n
-    return items
+    page = await read_page(redis, key, fleet_key, epoch, after, _item)
+    return [Item(one.first, one.n, b"") if isinstance(one, Cut) else one for one in page]
 
 
-async def read_newest(connection: Redis, key: str, after: int) -> list[Item]:
+async def read_newest(redis: Redis, key: str, after: int) -> list[Item]:
     """The last few entries of a stream after number ``after``, newest first."""
-    reply = await connection.xrevrange(key, min=f"{after + 1}-0", count=20)
+    reply = await redis.xrevrange(key, min=f"{after + 1}-0", count=NEWEST)
     entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", reply)
-    return [_item(int(entry_id.partition(b"-")[0]), fields) for entry_id, fields in entries]
+    return [_item(fields, stream_number(entry_id)) for entry_id, fields in entries]
 
 
-def _item(n: int, fields: dict[bytes, bytes]) -> Item:
+def _item(fields: dict[bytes, bytes], n: int) -> Item:
     exclude = fields.get(b"exclude")
     instance = fields.get(b"instance")
     return Item(

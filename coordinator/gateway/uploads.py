@@ -12,19 +12,21 @@ from redis.asyncio import Redis
 
 from coordinator.clock import Clock
 from coordinator.errors import BadMessage
-from coordinator.keys import Keys
+from coordinator.keys import SHARED, Keys
+from coordinator.messages import CHUNK_BYTES
 from coordinator.payloads import Payload, Sha256, parse_payload
 from coordinator.settings import Settings
 
-CHUNK_BYTES = 128 * 1024
-PIECE_BYTES = CHUNK_BYTES * 4 // 3 + 4096
+CHUNK_LINE_BYTES = CHUNK_BYTES * 4 // 3 + 4096
 """A chunk as a line: base64, and a message around it."""
 UPLOAD_KEPT_S = 60.0
 MAX_UPLOADS_PER_AI = 4
+SHARES = 8
+"""One AI may have this part of the room, and at least one artifact."""
 
 
 class Chunk(Payload):
-    """One of ``count`` pieces of an artifact; all but the last have CHUNK_BYTES."""
+    """One of the ``count`` chunks of an artifact; all but the last have CHUNK_BYTES."""
 
     artifact: Sha256
     index: int = Field(ge=0)
@@ -36,39 +38,44 @@ class Chunk(Payload):
 
 
 class Wanted(Payload):
-    """A piece that is asked for, of an artifact of the AI's own, or of one that is shared."""
+    """A chunk that is asked for, of an artifact of the AI's own, or of one that is shared."""
 
     artifact: Sha256
-    owner: str = Field("", max_length=64)
     index: int = Field(ge=0)
 
 
-class Artifact(NamedTuple):
-    """All of it, checked."""
+class CompleteUpload(NamedTuple):
+    """An artifact of which all has come, checked."""
 
     sha256: str
     data: bytes
 
 
 class _Upload(NamedTuple):
-    pieces: int
+    chunk_count: int
     size_bytes: int
     chunks: dict[int, bytes]
     ends_s: float
 
+    @property
+    def held_bytes(self) -> int:
+        return sum(map(len, self.chunks.values()))
+
 
 class Uploads:
-    """What has come of artifacts that are not complete: at most ``max_bytes`` of all AIs, at most
-    MAX_UPLOADS_PER_AI of each, for at most UPLOAD_KEPT_S since the last piece."""
+    """What has come of artifacts that are not complete: at most ``max_bytes`` of all AIs, of each
+    at most an eighth of that (or one artifact) in MAX_UPLOADS_PER_AI, for at most UPLOAD_KEPT_S
+    since anything new of it came."""
 
-    def __init__(self, fleet: Settings, max_bytes: int, clock: Clock) -> None:
-        self._artifact_max_bytes = fleet.artifact_max_bytes
+    def __init__(self, fleet_settings: Settings, max_bytes: int, clock: Clock) -> None:
+        self._artifact_max_bytes = fleet_settings.artifact_max_bytes
         self._max_bytes = max_bytes
+        self._max_bytes_per_ai = max(self._artifact_max_bytes, max_bytes // SHARES)
         self._clock = clock
         self._uploads: dict[tuple[str, str], _Upload] = {}
         self.held_bytes = 0
 
-    def take(self, ai: str, payload: dict[str, Any]) -> Artifact | None:
+    def take(self, ai: str, payload: dict[str, Any]) -> CompleteUpload | None:
         """A chunk that ``ai`` sent; what it completes, if it is the last to come.
 
         Raises BadMessage ``bad_payload``, ``too_large`` or ``busy``.
@@ -79,7 +86,10 @@ class Uploads:
         data = _decoded(chunk)
         key = (ai, chunk.artifact)
         upload = self._uploads.get(key)
-        if upload is not None and (upload.pieces, upload.size_bytes) != (chunk.count, chunk.bytes):
+        if upload is not None and (upload.chunk_count, upload.size_bytes) != (
+            chunk.count,
+            chunk.bytes,
+        ):
             self._forget(key)
             upload = None
         chunks = upload.chunks if upload else {}
@@ -87,12 +97,17 @@ class Uploads:
             self._make_room(ai, key, len(data))
             chunks[chunk.index] = data
             self.held_bytes += len(data)
-        ends_s = self._clock.elapsed_s() + UPLOAD_KEPT_S
-        self._uploads[key] = _Upload(chunk.count, chunk.bytes, chunks, ends_s)
+            ends_s = self._clock.elapsed_s() + UPLOAD_KEPT_S
+            self._uploads[key] = _Upload(chunk.count, chunk.bytes, chunks, ends_s)
         if len(chunks) < chunk.count:
             return None
         self._forget(key)
         return _checked(chunk.artifact, b"".join(chunks[i] for i in range(chunk.count)))
+
+    def forget(self, ai: str) -> None:
+        """Nothing more comes of what ``ai`` has begun."""
+        for key in [key for key in self._uploads if key[0] == ai]:
+            self._forget(key)
 
     def expire(self) -> None:
         now_s = self._clock.elapsed_s()
@@ -119,40 +134,42 @@ class Uploads:
             )
 
     def _make_room(self, ai: str, key: tuple[str, str], size_bytes: int) -> None:
-        if self.held_bytes + size_bytes > self._max_bytes:
+        own = {other: upload for other, upload in self._uploads.items() if other[0] == ai}
+        own_bytes = sum(upload.held_bytes for upload in own.values())
+        if own_bytes + size_bytes > self._max_bytes_per_ai:
             raise BadMessage(
-                "busy", "too many artifacts are on their way; send this piece again later"
+                "busy", f"too much of {ai}'s artifacts is on its way; send the rest of one first"
             )
-        others = [other for other in self._uploads if other[0] == ai and other != key]
-        if len(others) >= MAX_UPLOADS_PER_AI:
+        if len(own.keys() - {key}) >= MAX_UPLOADS_PER_AI:
             raise BadMessage(
                 "busy",
                 f"{MAX_UPLOADS_PER_AI} artifacts of {ai} are incomplete; send their rest first",
             )
+        if self.held_bytes + size_bytes > self._max_bytes:
+            raise BadMessage(
+                "busy", "too many artifacts are on their way; send this chunk again later"
+            )
 
     def _forget(self, key: tuple[str, str]) -> None:
-        upload = self._uploads.pop(key)
-        self.held_bytes -= sum(map(len, upload.chunks.values()))
+        self.held_bytes -= self._uploads.pop(key).held_bytes
 
 
-async def store(connection: Redis, keys: Keys, ai: str, artifact: Artifact, keep_s: float) -> None:
+async def store(redis: Redis, keys: Keys, ai: str, upload: CompleteUpload, keep_s: float) -> None:
     """Put it where ``ai`` may: into its own space."""
-    key = keys.artifact(ai, artifact.sha256)
-    await connection.set(key, artifact.data, px=int(keep_s * 1000))
+    key = keys.artifact(ai, upload.sha256)
+    await redis.set(key, upload.data, px=int(keep_s * 1000))
 
 
-async def read_chunk(
-    connection: Redis, keys: Keys, ai: str, payload: dict[str, Any]
-) -> dict[str, Any]:
+async def read_chunk(redis: Redis, keys: Keys, ai: str, payload: dict[str, Any]) -> dict[str, Any]:
     """The payload that answers a ``Wanted``; the own space is looked into, then the shared one.
 
     Raises BadMessage ``bad_payload`` or ``not_found``.
     """
     wanted = parse_payload(Wanted, payload)
     start = wanted.index * CHUNK_BYTES
-    async with connection.pipeline(transaction=False) as pipe:
-        for owner in (ai, ""):
-            key = keys.artifact(owner, wanted.artifact)
+    async with redis.pipeline(transaction=False) as pipe:
+        for space in (ai, SHARED):
+            key = keys.artifact(space, wanted.artifact)
             pipe.exists(key)
             pipe.strlen(key)
             pipe.getrange(key, start, start + CHUNK_BYTES - 1)
@@ -162,7 +179,6 @@ async def read_chunk(
         if is_there and wanted.index < count:
             return {
                 "artifact": wanted.artifact,
-                "owner": wanted.owner or ai,
                 "index": wanted.index,
                 "count": count,
                 "bytes": size_bytes,
@@ -170,7 +186,7 @@ async def read_chunk(
             }
     raise BadMessage(
         "not_found",
-        f"no piece {wanted.index} of an artifact {wanted.artifact} is there for {ai}: it may have "
+        f"no chunk {wanted.index} of an artifact {wanted.artifact} is there for {ai}: it may have "
         "expired, or was never shared",
         "payload.artifact",
     )
@@ -186,17 +202,17 @@ def _decoded(chunk: Chunk) -> bytes:
     if len(data) != expected:
         raise BadMessage(
             "bad_payload",
-            f"payload.data has {len(data)} bytes; this piece of the artifact has {expected}",
+            f"payload.data has {len(data)} bytes; this chunk of the artifact has {expected}",
             "payload.data",
         )
     return data
 
 
-def _checked(sha256: str, data: bytes) -> Artifact:
+def _checked(sha256: str, data: bytes) -> CompleteUpload:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise BadMessage(
             "bad_payload",
             "payload.artifact is not the SHA-256 of what came; send all of it again",
             "payload.artifact",
         )
-    return Artifact(sha256, data)
+    return CompleteUpload(sha256, data)
