@@ -196,6 +196,14 @@ def test_the_layout_names_every_module_of_the_coordinator() -> None:
     assert sorted(listed) == sorted(there)
 
 
+def test_the_layout_names_every_module_of_the_gateway() -> None:
+    text = (REPOSITORY / "docs" / "architecture.md").read_text()
+    paragraph = next(part for part in text.split("\n\n") if part.startswith("`gateway/` is"))
+    listed = set(re.findall(r"`(\w+)`", paragraph))
+    there = {path.stem for path in (REPOSITORY / "coordinator" / "gateway").glob("*.py")}
+    assert listed == there - {"__init__"}
+
+
 # -- the protocol ----------------------------------------------------------------------------------
 
 
