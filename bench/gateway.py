@@ -345,7 +345,7 @@ def send_burst(fleet: BenchFleet, count: int, n: int) -> None:
     for start in range(0, count, 500):
         with fleet.redis.pipeline(transaction=False) as pipe:
             for number in range(start, start + 500):
-                send(pipe, FILLER, n + 2 + number, "pattern_share", pattern(number))
+                send(pipe, FILLER, n + 2 + number, "pattern_share", pattern(FILLER, number))
             pipe.execute()
 
 

@@ -44,9 +44,10 @@ def envelope(ai: str, message_type: str, payload: dict[str, Any]) -> str:
     return encode_message("1", ai, message_type, "2025-06-04T00:00:00", payload)
 
 
-def pattern(number: int, sent_ns: int = 0) -> dict[str, Any]:
+def pattern(ai: str, number: int, sent_ns: int = 0) -> dict[str, Any]:
+    """One of ``ai``'s own: nobody may share another's anew."""
     data = {"sent_ns": sent_ns, "parameters": [round(0.1 * i, 1) for i in range(20)]}
-    return {"pattern": {"id": f"p{number}", "type": "bench", "confidence": 0.9, "data": data}}
+    return {"pattern": {"id": f"{ai}.{number}", "type": "bench", "confidence": 0.9, "data": data}}
 
 
 def send(pipe: Pipeline, ai: str, n: int, message_type: str, payload: dict[str, Any]) -> None:
@@ -110,7 +111,7 @@ def bench_throughput(rounds: int) -> None:
             with connection.pipeline(transaction=False) as pipe:
                 for number in range(PREFILLED):
                     ai = ais[number % SENDERS]
-                    send(pipe, ai, n + 1 + number // SENDERS, "pattern_share", pattern(number))
+                    send(pipe, ai, n + 1 + number // SENDERS, "pattern_share", pattern(ai, number))
                 pipe.execute()
             n += PREFILLED // SENDERS
             subscribers.report()
@@ -129,7 +130,7 @@ def bench_throughput(rounds: int) -> None:
 
 
 def publish_plainly(connection: redis.Redis) -> float:
-    body = envelope("AI_0", "pattern_share", pattern(1))
+    body = envelope("AI_0", "pattern_share", pattern("AI_0", 1))
     start_s = time.perf_counter()
     for _ in range(PREFILLED // 100):
         with connection.pipeline(transaction=False) as pipe:
@@ -140,7 +141,7 @@ def publish_plainly(connection: redis.Redis) -> float:
 
 
 def print_throughput(rows: list[tuple[float, float, float, float, int]]) -> None:
-    size = len(envelope("AI_0", "pattern_share", pattern(1)))
+    size = len(envelope("AI_0", "pattern_share", pattern("AI_0", 1)))
     print(
         f"**Throughput.** {PREFILLED} pattern shares of {size} bytes from {SENDERS} AIs, to "
         f"{SUBSCRIBERS} subscribers; medians of {len(rows)} rounds in turns with plain PUBLISH.\n"
@@ -203,7 +204,7 @@ def send_paced(connection: redis.Redis, rate: int, seconds: float) -> int:
         if now_s < due_s:
             time.sleep(due_s - now_s)
         n += 1
-        send_one(connection, n, "pattern_share", pattern(sent, time.time_ns()))
+        send_one(connection, n, "pattern_share", pattern("AI_0", sent, time.time_ns()))
         sent += 1
         if now_s - heartbeat_s > 4:
             n += 1
@@ -243,7 +244,7 @@ async def run_thirty(url: str) -> tuple[list[float], int]:
 
     async def talk(client: AsyncClient) -> None:
         for number in range(5):
-            await client.share_pattern(pattern(number, time.time_ns())["pattern"])
+            await client.share_pattern(pattern(client.ai_id, number, time.time_ns())["pattern"])
 
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         for client in clients:
@@ -278,7 +279,7 @@ def fill(connection: redis.Redis, count: int) -> None:
     for start in range(0, count, 10_000):
         with connection.pipeline(transaction=False) as pipe:
             for number in range(start, start + 10_000):
-                send(pipe, "AI_0", number + 2, "pattern_share", pattern(number))
+                send(pipe, "AI_0", number + 2, "pattern_share", pattern("AI_0", number))
             send(pipe, "AI_0", 0, "heartbeat", {})
             pipe.execute()
         drain(coordinator)
@@ -288,7 +289,7 @@ def fill(connection: redis.Redis, count: int) -> None:
 async def share_few(url: str) -> None:
     async with AsyncClient("AI_few", url) as client:
         for number in range(Settings().sync_keep):
-            await client.share_pattern(pattern(number)["pattern"])
+            await client.share_pattern(pattern(client.ai_id, number)["pattern"])
         await client.confirm()
 
 
