@@ -100,7 +100,8 @@ class Records:
                 self.story.faults.append(f"{shown} outlives its session, which has ended")
             elif ttl_ms == -1 and not LASTING.match(name) and not KNOWLEDGE.match(name):
                 self.story.faults.append(f"{shown} never expires")
-            if name in ("rq:finished", "rq:failed", "rq:wip", "rq:canceled"):
+            is_kept = ttl_ms == -1  # the lists of who has left go as a whole
+            if is_kept and name in ("rq:finished", "rq:failed", "rq:wip", "rq:canceled"):
                 old = self.redis.zcount(key, 1, now_s - END_LIMIT_S - LATE_S)
                 if old:
                     self.story.faults.append(f"{shown} has {old} members that should have gone")
