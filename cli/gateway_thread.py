@@ -33,6 +33,8 @@ def gateway_beside(own: GatewaySettings, settings: Settings, url: str) -> Iterat
         return make_gateway(own, settings, url, ensure_pepper(settings))
 
     first = make() if "listen" in own.model_fields_set else None
+    with suppress(CoordError):  # the thread says why, and tries again
+        ensure_pepper(settings)  # who finds a coordinator active can enroll
     beside = _GatewayThread(make, first)
     beside.start()
     try:

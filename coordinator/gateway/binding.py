@@ -7,6 +7,7 @@ import logging
 import re
 import socket
 import ssl
+from typing import Any
 
 from coordinator.errors import CoordError
 from coordinator.gateway.settings import GatewaySettings
@@ -88,12 +89,13 @@ def _no_password() -> str:
     raise ValueError("the key is encrypted; give one that is not, in a file for its user only")
 
 
-def _addresses(host: str, port: int) -> list[tuple[int, tuple[str, int]]]:
+def _addresses(host: str, port: int) -> list[tuple[int, Any]]:
+    """Families and addresses, as ``socket.bind`` takes them."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise CannotListen(f"{host!r} is no address of this machine: {error}") from None
-    return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))  # type: ignore[misc]
+    return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
 
 
 def _check_safety(settings: GatewaySettings, hosts: list[str]) -> None:
