@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -29,59 +25,12 @@ from coordinator.gateway import CannotListen, Gateway, GatewaySettings
 from coordinator.keys import Keys
 from coordinator.settings import Settings
 from tests.clients import RealFleet
+from tests.foreground import running
 from tests.gateway_clients import OldClient
-from tests.servers import RealKind, python_environment, wait_for
+from tests.servers import RealKind, wait_for
 
 KEYS = Keys()
 ANY_PORT = "127.0.0.1:0"
-
-
-class Process:
-    """A ``coord serve`` or ``coord gateway``, and what it has said so far."""
-
-    def __init__(self, *arguments: str, **environment: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", *arguments],
-            stderr=subprocess.PIPE,
-            text=True,
-            env=python_environment(COORD_LEADER_LEASE_S="1", **environment),
-        )
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.lines.append(line.rstrip("\n"))
-
-    def address(self) -> tuple[str, int]:
-        """Where it listens, once it does."""
-
-        def found() -> re.Match[str] | None:
-            return re.search(r"listens on ([\d.]+):(\d+)", "\n".join(list(self.lines)))
-
-        match = wait_for(found, what=f"an address, which is not in {self.lines}")
-        assert match is not None
-        return match[1], int(match[2])
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        code = self.process.wait(30)
-        self._reader.join()
-        assert self.process.stderr is not None
-        self.process.stderr.close()
-        return code
-
-
-@contextmanager
-def running(*arguments: str, **environment: str) -> Iterator[Process]:
-    process = Process(*arguments, **environment)
-    try:
-        yield process
-    finally:
-        process.end(signal.SIGKILL)
 
 
 @pytest.fixture

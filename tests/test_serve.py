@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -28,57 +28,15 @@ from coordinator.connection import connect
 from coordinator.keys import Keys
 from coordinator.processes import start_time
 from coordinator.status import read_holder
+from tests.foreground import ForegroundCommand, running
 from tests.servers import TestServer, python_environment, wait_for
 
 KEYS = Keys()
 
 
-class Serve:
-    """A ``coord serve`` of its own process, and what it has said so far."""
-
-    def __init__(self, *arguments: str, **environment: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "serve", *arguments],
-            stderr=subprocess.PIPE,
-            text=True,
-            env=python_environment(
-                COORD_LEADER_LEASE_S="1", COORD_GATEWAY_LISTEN="127.0.0.1:0", **environment
-            ),
-        )
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.lines.append(line.rstrip("\n"))
-
-    def wait_for(self, text: str) -> str:
-        """The first line that has ``text`` in it."""
-
-        def found() -> str | None:
-            return next((line for line in list(self.lines) if text in line), None)
-
-        return wait_for(found, what=f"{text!r}, which is not in {self.lines}")  # type: ignore[return-value]
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        code = self.process.wait(30)
-        self._reader.join()
-        assert self.process.stderr is not None
-        self.process.stderr.close()
-        return code
-
-
-@contextmanager
-def serving(*arguments: str, **environment: str) -> Iterator[Serve]:
-    serve = Serve(*arguments, **environment)
-    try:
-        yield serve
-    finally:
-        serve.end(signal.SIGKILL)
+def serving(*arguments: str, **environment: str) -> AbstractContextManager[ForegroundCommand]:
+    """A ``coord serve`` whose gateway is in nobody's way."""
+    return running("serve", *arguments, COORD_GATEWAY_LISTEN="127.0.0.1:0", **environment)
 
 
 def coord(*arguments: str) -> Result:
