@@ -21,7 +21,7 @@ demo: $(VENV)/ready ## see four trainers find each other, learn and share (about
 	@$(BIN)/coord demo
 
 test: $(VENV)/ready ## the whole suite: fakeredis, the embedded Valkey, Redis where installed
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: format lint types test ## all that must hold before a commit
 
