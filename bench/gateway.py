@@ -1,4 +1,4 @@
-"""What one gateway carries, next to the Redis door: latency by clients, and the most deliveries.
+"""What one gateway carries, next to Redis itself: latency by clients, and the most deliveries.
 
     python -m bench.gateway [--seconds 10] [--rounds 3]
 
@@ -198,20 +198,20 @@ def bench_latency(seconds: float) -> None:
         f"**Latency**, from send to receipt, {RATE} broadcasts a second in all, {seconds:g} s "
         "each. The gateway's CPU is in percent of one core.\n"
     )
-    print("| clients | door | deliveries/s | p50, ms | p99, ms | gateway's CPU |")
+    print("| clients | transport | deliveries/s | p50, ms | p99, ms | gateway's CPU |")
     print("|---|---|---|---|---|---|")
     for count in CLIENTS:
-        doors = [
+        transports = [
             ("Redis", by_redis(count, seconds)),
             ("gateway", by_gateway(count, seconds, is_one_stopped=False)),
         ]
         if count > 1:
             stopped = by_gateway(count, seconds, is_one_stopped=True)
-            doors.append(("gateway, one client reads no more", stopped))
-        for door, measured in doors:
-            cpu = f"{measured.gateway_cpu:.1f} %" if door != "Redis" else "-"
+            transports.append(("gateway, one client reads no more", stopped))
+        for transport, measured in transports:
+            cpu = f"{measured.gateway_cpu:.1f} %" if transport != "Redis" else "-"
             print(
-                f"| {count} | {door} | {measured.per_s:,.0f} | {measured.p50_ms:.1f} | "
+                f"| {count} | {transport} | {measured.per_s:,.0f} | {measured.p50_ms:.1f} | "
                 f"{measured.p99_ms:.1f} | {cpu} |",
                 flush=True,
             )
@@ -284,9 +284,9 @@ def summed_up(latencies: list[float], seconds: float, gateway_cpu: float) -> Lat
 def bench_burst(rounds: int) -> None:
     print(
         f"**Most deliveries.** {BURST:,} pattern shares at once, to {BURST_CLIENTS} clients; "
-        f"medians of {rounds} rounds in turns with the Redis door.\n"
+        f"medians of {rounds} rounds in turns with Redis itself.\n"
     )
-    by_door: dict[str, list[tuple[float, float]]] = {"gateway": [], "Redis": []}
+    by_transport: dict[str, list[tuple[float, float]]] = {"gateway": [], "Redis": []}
     with bench_fleet() as fleet, gateway_on(fleet) as (address, pid):
         join_sender(fleet)
         ais = [f"AI_tcp_{n}" for n in range(BURST_CLIENTS)]
@@ -294,18 +294,18 @@ def bench_burst(rounds: int) -> None:
         n = 1
         for _ in range(rounds):
             clients = TcpClients(address, ais, token)
-            by_door["gateway"].append(burst_by_gateway(fleet, clients, n, pid))
+            by_transport["gateway"].append(burst_by_gateway(fleet, clients, n, pid))
             clients.close()
             n += BURST + 1
             fleet.wait(lambda: fleet.redis.zcard(KEYS.leases) <= 2, "the clients to be gone")
             subscribers = Subscribers(fleet.url, KEYS.broadcast_channel, BURST_CLIENTS)
-            by_door["Redis"].append(burst_by_redis(fleet, subscribers, n))
+            by_transport["Redis"].append(burst_by_redis(fleet, subscribers, n))
             subscribers.close()
             n += BURST + 1
-    print("| door | deliveries/s | the gateway's CPU, s |\n|---|---|---|")
-    for door, measured in by_door.items():
-        cpu = f"{median(each[1] for each in measured):.2f}" if door == "gateway" else "-"
-        print(f"| {door} | {median(each[0] for each in measured):,.0f} | {cpu} |")
+    print("| transport | deliveries/s | the gateway's CPU, s |\n|---|---|---|")
+    for transport, measured in by_transport.items():
+        cpu = f"{median(each[1] for each in measured):.2f}" if transport == "gateway" else "-"
+        print(f"| {transport} | {median(each[0] for each in measured):,.0f} | {cpu} |")
     print()
 
 

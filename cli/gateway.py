@@ -1,4 +1,4 @@
-"""``coord gateway``: the door for AIs that come by TCP."""
+"""``coord gateway``: the way in for AIs that come by TCP."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ _NOTHING = nullcontext()
 
 
 NoGatewayOption = Annotated[
-    bool, typer.Option("--no-gateway", help="No door for AIs that come by TCP.")
+    bool, typer.Option("--no-gateway", help="No way in for AIs that come by TCP.")
 ]
 
 

@@ -2,7 +2,6 @@
 
 from coordinator.blocking import Client
 from coordinator.client import AsyncClient, QueryResult, SessionUpdate, WorkspaceEntry
-from coordinator.door import Artifact
 from coordinator.errors import (
     BadMessage,
     CoordError,
@@ -15,6 +14,7 @@ from coordinator.errors import (
 from coordinator.mailbox import Message
 from coordinator.messages import Cursor
 from coordinator.settings import Settings
+from coordinator.transport import Artifact
 
 __all__ = [
     "Artifact",

@@ -17,11 +17,11 @@ from coordinator.client import (
     SessionUpdate,
     WorkspaceEntry,
 )
-from coordinator.door import Artifact
 from coordinator.errors import CoordError
 from coordinator.mailbox import Message
 from coordinator.messages import Cursor
 from coordinator.settings import Settings
+from coordinator.transport import Artifact
 
 T = TypeVar("T")
 

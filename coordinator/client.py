@@ -8,36 +8,27 @@ import hashlib
 import inspect
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
 from coordinator.clock import Clock, Ids, RandomIds, SystemClock, instance_id
-from coordinator.connection import connect_async, connection_name, resolve_door
-from coordinator.door import REPLY_WAIT_S, Artifact, Door
-from coordinator.errors import (
-    BadMessage,
-    CoordError,
-    NotAnswered,
-    refusal,
-)
+from coordinator.connection import connect_async, connection_name, resolve_ai_url
+from coordinator.errors import BadMessage, CoordError, NotAnswered, refusal
+from coordinator.gateway_url import is_gateway_url, parse_address
 from coordinator.identity import Identity
 from coordinator.keys import Keys
 from coordinator.login import Login, TokenSource
 from coordinator.mailbox import Message
 from coordinator.messages import ID_RULE, RESERVED_IDS, Cursor, is_ai_id
-from coordinator.redis_door import RedisDoor
+from coordinator.pace import Pace
+from coordinator.redis_transport import RedisTransport
 from coordinator.settings import Settings
-from coordinator.tcp_door import TcpDoor
-from coordinator.tcp_link import (
-    Pace,
-    is_gateway_url,
-    open_link,
-    parse_address,
-    tls_context,
-)
+from coordinator.tcp_dialer import Dialer
+from coordinator.tcp_transport import TcpTransport
+from coordinator.tls import tls_context
+from coordinator.transport import REPLY_WAIT_S, Artifact, Transport
 from coordinator.work import OPEN_STATES
 
 MAX_REMEMBERED = 1000
@@ -128,40 +119,40 @@ class AsyncClient:
         )
         told = {"specialization": specialization, "capabilities": list(capabilities)}
         hello = {**(profile or {}), **told}
-        self._door: Door
+        self._transport: Transport
         if connection is not None:
-            self._door = self._redis_door(connection, hello, cursor)
-        elif is_gateway_url(url := url or resolve_door(self.settings)):
-            self._door = self._tcp_door(url, token, ca, hello, cursor)
+            self._transport = self._redis_transport(connection, hello, cursor)
+        elif is_gateway_url(url := url or resolve_ai_url(self.settings)):
+            self._transport = self._tcp_transport(url, token, ca, hello, cursor)
         else:
             connection = connect_async(url, client_name=connection_name(ai_id))
-            self._door = self._redis_door(connection, hello, cursor)
+            self._transport = self._redis_transport(connection, hello, cursor)
         self._heartbeat: dict[str, Any] = {"status": "ready", "load": 0.0}
         self._handlers: dict[str, Handler] = {}
         self._refusals: list[CoordError] = []
         self._asked: deque[str] = deque(maxlen=MAX_REMEMBERED)
         self._followed: dict[str, asyncio.Queue[Message]] = {}
 
-    def _redis_door(
+    def _redis_transport(
         self, connection: Redis, hello: dict[str, Any], cursor: Cursor | None
-    ) -> RedisDoor:
+    ) -> RedisTransport:
         keys = Keys(self.settings.namespace)
         keep_s = self.settings.artifact_keep_s
-        return RedisDoor(self._me, connection, keys, hello, cursor, keep_s, self._hear)
+        return RedisTransport(self._me, connection, keys, hello, cursor, keep_s, self._hear)
 
-    def _tcp_door(
+    def _tcp_transport(
         self,
         url: str,
         token: str | None,
         ca: Path | str | None,
         hello: dict[str, Any],
         cursor: Cursor | None,
-    ) -> TcpDoor:
+    ) -> TcpTransport:
         address = parse_address(url)
         login = Login(self.ai_id, TokenSource(self.settings, token), self.instance)
         tls = tls_context(self.settings, ca) if address.is_tls else None
-        dial = partial(open_link, address, login, tls, Pace(self._me.clock))
-        return TcpDoor(self._me, dial, hello, cursor, self._hear, login.token.may_change)
+        dialer = Dialer(address, login, tls, Pace(self._me.clock))
+        return TcpTransport(self._me, dialer, hello, cursor, self._hear)
 
     async def __aenter__(self) -> AsyncClient:
         await self.connect()
@@ -178,36 +169,36 @@ class AsyncClient:
         """
         try:
             async with asyncio.timeout(timeout_s):
-                await self._door.join()
+                await self._transport.join()
         except BaseException as error:
-            failure = self._door.life.failure
-            await self._door.leave()
+            failure = self._transport.life.failure
+            await self._transport.leave()
             if failure:
                 raise failure from None
             if isinstance(error, TimeoutError):
-                if trouble := self._door.life.trouble:
+                if trouble := self._transport.life.trouble:
                     raise NotAnswered(f"{trouble} (tried for {timeout_s:g} s)") from None
                 raise NotAnswered(
                     f"no coordinator answered within {timeout_s:g} s; is one active, and the server"
                     " up? (`coord status`)"
                 ) from None
             raise
-        self._door.life.start(self._beat())
+        self._transport.life.start(self._beat())
 
     async def close(self, reason: str = "") -> None:
         """Say goodbye, if the fleet can be reached, and disconnect."""
         try:
-            if self._door.is_joined and not self._door.life.failure:
+            if self._transport.is_joined and not self._transport.life.failure:
                 with contextlib.suppress(TimeoutError, CoordError):
                     async with asyncio.timeout(REPLY_WAIT_S):
                         await self.send("goodbye", {"reason": reason})
         finally:
-            await self._door.leave()
+            await self._transport.leave()
 
     @property
     def sync(self) -> dict[str, Any]:
         """The payload of the last training_sync; empty before the first."""
-        return self._door.sync
+        return self._transport.sync
 
     # -- sending -----------------------------------------------------------------------------------
 
@@ -221,7 +212,7 @@ class AsyncClient:
         refuses comes back as an ``error`` message, and from ``confirm``.
         """
         message_id = self._ids.new()
-        await self._door.send(message_id, message_type, payload, target_ai)
+        await self._transport.send(message_id, message_type, payload, target_ai)
         return message_id
 
     async def confirm(self, timeout_s: float = 30) -> None:
@@ -232,7 +223,7 @@ class AsyncClient:
         """
         try:
             async with asyncio.timeout(timeout_s):
-                await self._door.confirm()
+                await self._transport.confirm()
         except TimeoutError:
             raise NotAnswered(
                 f"not everything that {self.ai_id} sent took effect within {timeout_s:g} s"
@@ -289,7 +280,7 @@ class AsyncClient:
                     message_id = self._ids.new()
                     self._asked.append(message_id)
                     with contextlib.suppress(TimeoutError):
-                        found = await self._door.ask(message_id, payload)
+                        found = await self._transport.ask(message_id, payload)
                         return QueryResult(found["items"], found["cursor"], found["total"])
         except TimeoutError:
             raise NotAnswered(f"no coordinator answered the query in {timeout_s} s") from None
@@ -382,7 +373,7 @@ class AsyncClient:
         message_id = self._ids.new()
         updates = self._followed[message_id] = asyncio.Queue()
         try:
-            await self._door.send(message_id, message_type, payload, None)
+            await self._transport.send(message_id, message_type, payload, None)
             try:
                 update = await self._next_update(updates, OPENED_LIMIT_S)
             except TimeoutError:
@@ -411,7 +402,7 @@ class AsyncClient:
         what ended the client."""
         async with asyncio.timeout(limit_s):
             while True:
-                self._door.life.check()
+                self._transport.life.check()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(REPLY_WAIT_S):
                         message = await updates.get()
@@ -452,8 +443,8 @@ class AsyncClient:
         message_id = self._ids.new()
         updates = self._followed[message_id] = asyncio.Queue()
         try:
-            await self._door.put_artifact(message_id, artifact, data, more, target_ai)
-            await self._door.confirm()
+            await self._transport.put_artifact(message_id, artifact, data, more, target_ai)
+            await self._transport.confirm()
         finally:
             del self._followed[message_id]
         if not updates.empty() and (told := updates.get_nowait()).message_type == "error":
@@ -467,7 +458,7 @@ class AsyncClient:
         """
         try:
             async with asyncio.timeout(timeout_s):
-                data = await self._door.get_artifact(owner, sha256)
+                data = await self._transport.get_artifact(owner, sha256)
         except TimeoutError:
             raise NotAnswered(f"artifact {sha256} did not come within {timeout_s:g} s") from None
         if hashlib.sha256(data).hexdigest() != sha256:
@@ -510,17 +501,17 @@ class AsyncClient:
         Raises IdTaken when another instance took the id over while this one was away.
         """
         if timeout_s is None:
-            return await self._door.receive()
+            return await self._transport.receive()
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._door.receive()
+                return await self._transport.receive()
         except TimeoutError:
             return None
 
     @property
     def cursor(self) -> Cursor:
         """How far ``receive`` has come: give it to a later client to go on from there."""
-        return self._door.cursor
+        return self._transport.cursor
 
     def _hear(self, message: Message) -> None:
         """What the hub says to us goes to who waits for it here; a refusal else to ``confirm``. A
@@ -534,9 +525,9 @@ class AsyncClient:
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(self._door.sync["lease_s"] / 3)
-            if self._door.is_joined:
-                await self._door.beat(self._heartbeat)
+            await asyncio.sleep(self._transport.sync["lease_s"] / 3)
+            if self._transport.is_joined:
+                await self._transport.beat(self._heartbeat)
 
 
 def _check_id(ai_id: str) -> None:

@@ -96,7 +96,7 @@ def resolve_url(settings: Settings) -> str:
     return endpoint.url
 
 
-def resolve_door(settings: Settings) -> str:
+def resolve_ai_url(settings: Settings) -> str:
     """An AI's way into the fleet: a gateway's or a server's URL in COORD_URL, else the server that
     ``resolve_url`` finds. Raises NoServer if there is none."""
     if settings.url is not None:

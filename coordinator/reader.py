@@ -12,7 +12,6 @@ import redis
 from redis.asyncio import Redis
 
 from coordinator.clock import iso
-from coordinator.door import Hear
 from coordinator.errors import REJOIN_CODES
 from coordinator.feed import Cut, EpochChanged, Feed, find_reply
 from coordinator.identity import Identity
@@ -20,6 +19,7 @@ from coordinator.keys import Keys
 from coordinator.mailbox import Mailbox, Message, StreamName
 from coordinator.messages import HUB, Cursor, Push, decode_push, is_probe
 from coordinator.replies import Replies, answer_in
+from coordinator.transport import Hear
 
 log = logging.getLogger("coord.client")
 

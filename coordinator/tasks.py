@@ -8,6 +8,9 @@ from typing import Any
 
 CANCEL_AGAIN_S = 0.1
 
+Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+"""Runs a coroutine beside the caller's, in a task that ends with its owner."""
+
 
 class Tasks:
     """``on_error`` is told of an error that ended one of them."""

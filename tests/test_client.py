@@ -12,13 +12,13 @@ from typing import Any, cast
 
 import pytest
 
-from coordinator import reader as reader_module
 from coordinator.client import AsyncClient, SessionUpdate, WorkspaceEntry
-from coordinator.door import Artifact
 from coordinator.errors import BadMessage, CoordError, IdTaken, NotAnswered, Refused, ServerUnusable
 from coordinator.mailbox import Message
+from coordinator.reader import Reader
 from coordinator.settings import Settings
 from coordinator.testing import FakeFleet
+from coordinator.transport import Artifact
 from tests.clients import (
     GatewayFleet,
     RealFleet,
@@ -686,7 +686,7 @@ async def test_who_reads_late_has_bounded_memory_and_loses_nothing(
         await reader.report("c", {})  # a refusal is noticed although nobody reads
         with pytest.raises(Refused):
             await reader.confirm()
-        assert len(reader._door._mailbox) <= 50 + 20
+        assert len(reader._transport._reader.mailbox) <= 50 + 20
         came = await receive_all(reader)
         log = [m for m in came if m.stream == "log"]
         inbox = [m for m in came if m.stream == "inbox"]
@@ -746,10 +746,7 @@ async def test_a_sender_does_not_get_its_own_broadcast(new_fleet: Fleets) -> Non
 async def test_without_exclude_a_sender_would(
     new_fleet: Fleets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decode = reader_module.decode_push
-    monkeypatch.setattr(
-        reader_module, "decode_push", lambda data: decode(data)._replace(exclude=())
-    )
+    monkeypatch.setattr(Reader, "_is_meant", lambda self, push: push.instance is None)
     assert await _own_messages_come_back(new_fleet)
 
 
@@ -761,7 +758,7 @@ async def test_garbage_on_a_channel_is_ignored(new_fleet: Fleets) -> None:
         fleet.async_client("AI_1") as client,
         fleet.async_client("AI_2") as other,
     ):
-        channel = client._door._keys.broadcast_channel
+        channel = client._transport._keys.broadcast_channel
         epoch = other.cursor.epoch
         for garbage in [
             b"\xff",
@@ -772,7 +769,7 @@ async def test_garbage_on_a_channel_is_ignored(new_fleet: Fleets) -> None:
             b'{"epoch":"x","n":null,"message":{}}',
             f'{{"epoch":"{epoch}","n":"7","message":{{}}}}'.encode(),
         ]:
-            await client._door._redis.publish(channel, garbage)
+            await client._transport._redis.publish(channel, garbage)
         await client.share_pattern(pattern(1))
         assert numbers_of(await receive_until(other, is_pattern(1))) == [1]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from coordinator import redis_door as door_module
+from coordinator import redis_transport, subscription
 from coordinator.client import AsyncClient
 from coordinator.errors import IdTaken, NotAnswered, Refused, ServerUnusable
 from coordinator.mailbox import Message
@@ -267,7 +267,7 @@ async def test_one_at_57_of_a_server_restored_to_50_that_went_on_to_60_is_told_s
         await share(client, range(51, 58))
         await client.confirm()
         await client.close()
-        await until(lambda: reader._door._reader._log.last >= 57)
+        await until(lambda: reader._transport._reader._log.last >= 57)
         if reads == "before":
             await receive_until(reader, is_pattern(57))
             cursor = reader.cursor
@@ -317,7 +317,7 @@ async def test_the_cursor_behind_a_forgotten_gap_is_where_the_server_is(
         server.restart()
         await receive_until(other, lambda m: m.message_type == "gap" and m.stream == "log")
         assert other.cursor.log == 0
-        assert other.cursor.epoch == other._door._reader._log.epoch
+        assert other.cursor.epoch == other._transport._reader._log.epoch
 
 
 @in_loop
@@ -463,7 +463,7 @@ async def test_a_connection_that_is_silently_dead_is_noticed(
     start_server: StartServer, socket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is closed and nothing comes: only asking finds out."""
-    monkeypatch.setattr(door_module, "REREAD_EVERY_S", 0.3)
+    monkeypatch.setattr(subscription, "PING_EVERY_S", 0.3)
     server = start_server()
     async with (
         RealFleet(server.url) as fleet,
@@ -474,7 +474,7 @@ async def test_a_connection_that_is_silently_dead_is_noticed(
         dead = list(proxy.connections)
         for connection in dead:
             connection.is_dead = True
-        await client._door._redis.connection_pool.disconnect()
+        await client._transport._redis.connection_pool.disconnect()
         assert (await client.query("counts", timeout_s=15)).total == 1
 
 
@@ -511,7 +511,7 @@ async def test_streams_are_read_again_although_the_channel_is_busy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Pushes may get lost alone, and those of the inbox hide no gap in the log."""
-    monkeypatch.setattr(door_module, "REREAD_EVERY_S", 0.3)
+    monkeypatch.setattr(redis_transport, "REREAD_EVERY_S", 0.3)
     async with (
         FakeFleet() as fleet,
         fleet.async_client("AI_1") as client,

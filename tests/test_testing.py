@@ -68,7 +68,7 @@ async def test_its_settings_are_those_given() -> None:
 async def test_it_goes_on_after_a_pause_that_ended_its_lease() -> None:
     """As when somebody looks at a test in a debugger."""
     async with FakeFleet() as fleet, fleet.async_client("AI_1") as client:
-        await client._door._redis.delete(client._door._keys.leader)
+        await client._transport._redis.delete(client._transport._keys.leader)
         await client.share_pattern(pattern(1))
         await client.confirm(5)
 

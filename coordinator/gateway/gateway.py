@@ -1,4 +1,4 @@
-"""The gateway as a whole: who is there, what time brings, and its end."""
+"""The gateway as a whole: its parts, who is there, and its end."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from redis import RedisError
 from redis.asyncio import Redis
 
-from coordinator.clock import Clock, Ids, iso
+from coordinator.clock import Clock, Ids
 from coordinator.doors import gateway_door
 from coordinator.gateway.binding import CannotListen, address_of, bind, tls_context
 from coordinator.gateway.connection import LINGER_S, READ_BYTES, Connection
@@ -27,11 +27,11 @@ from coordinator.gateway.rate import Buckets
 from coordinator.gateway.relay import Relay
 from coordinator.gateway.settings import GatewaySettings
 from coordinator.gateway.shared import Shared
+from coordinator.gateway.upkeep import Upkeep
 from coordinator.gateway.uploads import Uploads
+from coordinator.gateway.voice import Voice
 from coordinator.keys import Keys
-from coordinator.messages import GATEWAY, encode_message
 from coordinator.outages import Patience
-from coordinator.server_errors import is_outage
 from coordinator.settings import Settings
 from coordinator.tasks import Tasks
 
@@ -39,12 +39,7 @@ __all__ = ["CannotListen", "Gateway"]
 
 log = logging.getLogger("coord.gateway")
 
-LOOK_EVERY_S = 1.0
-MAX_AIS_PER_HEARTBEAT = 1000
 MAX_READS = 16
-ENDED = "the token of {} has expired, or was replaced by `coord rotate`: log in by the new one"
-AT_ONCE = 200
-"""So many guests are looked up by one command to the server: a longer one would hold up all."""
 END_LIMIT_S = 2.0
 
 
@@ -69,7 +64,6 @@ class Gateway:
         """Where it listens; empty before ``bind``."""
         self.metrics = Metrics()
         self.uploads = Uploads(fleet_settings, settings.uploads_max_bytes, clock)
-        self._door = gateway_door(self.id)
         self._settings = settings
         self._fleet_settings = fleet_settings
         self._connect = connect
@@ -84,12 +78,6 @@ class Gateway:
         self._listener: Listener | None = None
         self._failures = Failures(clock)
         self._read_buffer = memoryview(bytearray(READ_BYTES))
-        self._n = 0
-        self._last_heartbeat = 0
-        self._beaten_s = 0.0
-        self._credentials_n: bytes | None = None
-        self._unchecked: list[Guest] = []
-        self._trouble = ""
 
     def bind(self) -> str:
         """Listen, if nobody did; the address, ``host:port``. Raises CannotListen."""
@@ -122,7 +110,7 @@ class Gateway:
         stopping = asyncio.create_task(stop.wait())
         try:
             work = [self._tasks.start(each) for each in (shared.writer.run(), shared.relay.run())]
-            work += [self._tasks.start(self._look_after()), *listener.start()]
+            work += [self._tasks.start(self._upkeep.run()), *listener.start()]
             done, _ = await asyncio.wait([stopping, *work], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
@@ -135,31 +123,28 @@ class Gateway:
 
     def _open(self, redis: Redis) -> Listener:
         """What serves the guests, and the listener that lets them in."""
-        settings, fleet_settings, clock, keys = (
-            self._settings,
-            self._fleet_settings,
-            self._clock,
-            self._keys,
-        )
-        patience = Patience("the gateway")
+        settings, keys, clock = self._settings, self._keys, self._clock
+        door, patience = gateway_door(self.id), Patience("the gateway")
         self._shared = Shared(
             gateway_id=self.id,
             redis=redis,
             keys=keys,
-            fleet_settings=fleet_settings,
+            fleet_settings=self._fleet_settings,
             clock=clock,
             ids=self._ids,
             metrics=self.metrics,
             patience=patience,
-            writer=IngressWriter(redis, keys, self._door, clock, patience, self._tell_of_room),
+            writer=IngressWriter(redis, keys, door, clock, patience, self._tell_of_room),
             relay=Relay(redis, keys, patience, self._guests, self._probe, self._tasks.start),
             uploads=self.uploads,
             buckets=Buckets(settings.messages_per_s, settings.messages_burst, clock),
             reads=asyncio.Semaphore(MAX_READS),
             spawn=self._tasks.start,
-            lease_s=fleet_settings.lease_s,
+            lease_s=self._fleet_settings.lease_s,
         )
         self._logins = Logins(redis, keys, self._pepper, clock)
+        voice = Voice(self._shared, self._about)
+        self._upkeep = Upkeep(self._shared, self._guests, self._logins, self._failures, voice)
         return Listener(
             self._sockets,
             self._tls,
@@ -170,6 +155,13 @@ class Gateway:
             lambda: self._shared.error_line("too_many", "there is no room; come back later", None),
             self._tasks.start,
         )
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "address": self.address,
+            "tls": self._tls is not None,
+            "connections": self.connections,
+        }
 
     # -- coming and going --------------------------------------------------------------------------
 
@@ -204,8 +196,7 @@ class Gateway:
                 return
         if not connection.is_open:
             return
-        if login.credentials_n != self._credentials_n:
-            self._credentials_n = None  # they changed meanwhile: all are looked up again
+        self._upkeep.note_login(login)
         self._guests[guest.ai] = guest
         try:
             await self._shared.relay.subscribe(guest.ai)
@@ -233,106 +224,6 @@ class Gateway:
     def _tell_of_room(self) -> None:
         for guest in list(self._guests.values()):
             guest.writer_has_room()
-
-    # -- what time brings --------------------------------------------------------------------------
-
-    async def _look_after(self) -> None:
-        while True:
-            await asyncio.sleep(min(LOOK_EVERY_S, self._shared.lease_s / 3))
-            try:
-                await self._look()
-                self._trouble = ""
-            except (RedisError, OSError) as error:
-                if is_outage(error):
-                    self._shared.patience.note_outage(error)
-                elif str(error) != self._trouble:
-                    log.warning("the server does not answer as it should: %s", error)
-                    self._trouble = str(error)
-
-    async def _look(self) -> None:
-        shared = self._shared
-        for refusal in self._failures.take_untold():
-            self._say("login_refused", refusal)
-        self.uploads.expire()
-        self._beat_if_due()
-        names = ("epoch", "log_n", "credentials_n")
-        found = await cast(Any, shared.redis.hmget(self._keys.fleet, *names))
-        epoch, last, credentials_n = cast("list[bytes | None]", found)
-        await shared.relay.note((epoch or b"").decode(), int(last or 0))
-        await self._check_credentials(credentials_n)
-        await shared.writer.note_committed(shared.relay.is_connected)
-        for guest in self._guests.values():
-            guest.forget_settled()
-        await self._check_presence()
-
-    async def _check_credentials(self, credentials_n: bytes | None) -> None:
-        """Whoever logged in by a token that is no good any more is shown out."""
-        guests = list(self._guests.values())
-        if credentials_n != self._credentials_n:
-            self._credentials_n = credentials_n
-            try:
-                for start in range(0, len(guests), AT_ONCE):
-                    await self._check_logins(guests[start : start + AT_ONCE])
-            except (RedisError, OSError):
-                self._credentials_n = None
-                raise
-        now_ms = self._clock.now_ms()
-        for guest in guests:
-            if not guest.login.credential.is_live(now_ms):
-                guest.show_out("revoked", ENDED.format(guest.ai))
-
-    async def _check_logins(self, guests: list[Guest]) -> None:
-        good = await self._logins.still_good([guest.login for guest in guests])
-        logins = {login.handshake.ai_id: login for login in good}
-        for guest in guests:
-            if guest.ai in logins:
-                guest.login = logins[guest.ai]
-            else:
-                guest.show_out("revoked", f"the token of {guest.ai} was revoked")
-
-    def _beat_if_due(self) -> None:
-        """An open connection is a heartbeat; one for all. Those that are not written yet do."""
-        now_s = self._clock.elapsed_s()
-        is_due = now_s - self._beaten_s >= self._shared.lease_s / 3 - LOOK_EVERY_S / 10
-        if not is_due or self._shared.writer.written < self._last_heartbeat:
-            return
-        self._beaten_s = now_s
-        about = {
-            "address": self.address,
-            "tls": self._tls is not None,
-            "connections": self.connections,
-        }
-        here = [(guest.ai, guest.instance) for guest in self._guests.values() if guest.is_here]
-        for start in range(0, max(1, len(here)), MAX_AIS_PER_HEARTBEAT):
-            ais = dict(here[start : start + MAX_AIS_PER_HEARTBEAT])
-            self._say("gateway_heartbeat", {**about, "ais": ais})
-        self._last_heartbeat = self._shared.writer.added
-
-    async def _check_presence(self) -> None:
-        """Whom the fleet does not know any more, or knows as somebody else, says hello again; who
-        has gone to another gateway is gone here. A part of them at a time is looked up."""
-        if not self._unchecked:
-            self._unchecked = list(self._guests.values())
-        some, self._unchecked = self._unchecked[:AT_ONCE], self._unchecked[AT_ONCE:]
-        guests = [guest for guest in some if guest.is_here]
-        if not guests:
-            return
-        async with self._shared.redis.pipeline(transaction=False) as pipe:
-            for guest in guests:
-                pipe.hmget(self._keys.ai(guest.ai), "instance", "door")
-            replies = cast("list[list[bytes | None]]", await pipe.execute())
-        for guest, (instance, door) in zip(guests, replies, strict=True):
-            if (instance or b"").decode("utf-8", "replace") != guest.instance:
-                guest.rejoin()
-            elif door != self._door.encode() and guest.is_here:
-                guest.make_way()
-
-    def _say(self, message_type: str, payload: dict[str, Any]) -> None:
-        """In the gateway's own name."""
-        self._n += 1
-        now = iso(self._clock.now_ms())
-        text = encode_message(self._ids.new(), GATEWAY, message_type, now, payload)
-        self._shared.writer.add(text.encode(), self.id, self._n, None)
 
     # -- the end -----------------------------------------------------------------------------------
 

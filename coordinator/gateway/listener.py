@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from coordinator.gateway.connection import Connection
 from coordinator.gateway.metrics import Metrics
-from coordinator.gateway.relay import Spawn
 from coordinator.gateway.settings import GatewaySettings
+from coordinator.tasks import Spawn
 
 log = logging.getLogger("coord.gateway")
 

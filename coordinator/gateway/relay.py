@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import Any, Protocol, cast
 
-from redis import RedisError
-from redis.asyncio import Connection, Redis
-from redis.asyncio.client import PubSub
+from redis.asyncio import Redis
 
 from coordinator.feed import EpochChanged
 from coordinator.gateway.stream import Item, read_items, read_push
 from coordinator.keys import Keys
 from coordinator.messages import is_probe
 from coordinator.outages import Patience
-from coordinator.server_errors import OUTAGES
+from coordinator.subscription import Subscription
+from coordinator.tasks import Spawn
 
 log = logging.getLogger("coord.gateway")
 
 MAX_RECENT = 50_000
 MAX_RECENT_BYTES = 16 * 1024 * 1024
 MAX_ARRIVED = 10_000
-PING_EVERY_S = 5.0
-SUBSCRIBE_LIMIT_S = 5.0
-
-Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
 
 class Run:
@@ -86,39 +80,31 @@ class Relay:
         self._on_probe = on_probe
         self._spawn = spawn
         self._channels = keys.channel("")
-        self._connection: Connection | None = None
-        self._wanted: set[str] = set()
-        self._subscribed: set[str] = set()
-        self._confirmed: dict[str, asyncio.Event] = {}
+        self._subscription = Subscription(
+            redis,
+            (keys.broadcast_channel,),
+            patience.through_outages,
+            self._arrive,
+            self._catch_up,
+            spawn,
+        )
         self._arrived: deque[tuple[bytes, bytes]] = deque()
         self._is_due = False
         self._reading: asyncio.Task[None] | None = None
         self._recent: list[Item] = []
         self._recent_bytes = 0
-        self._has_heard = False
         self.epoch = ""
         self.last = 0
-        self.is_connected = False
 
     # -- who listens -------------------------------------------------------------------------------
 
     async def subscribe(self, ai: str) -> None:
         """Listen for what this AI is told; TimeoutError when the server does not confirm it."""
-        channel = self._keys.channel(ai)
-        confirmed = self._confirmed.setdefault(channel, asyncio.Event())
-        if channel not in self._wanted:
-            self._wanted.add(channel)
-            await self._send("SUBSCRIBE", channel)
-        async with asyncio.timeout(SUBSCRIBE_LIMIT_S):
-            await confirmed.wait()
+        await self._subscription.add(self._keys.channel(ai))
 
     async def unsubscribe(self, ai: str) -> None:
-        channel = self._keys.channel(ai)
-        if ai in self._guests or channel not in self._wanted:
-            return
-        self._wanted.discard(channel)
-        self._confirmed.pop(channel, None)
-        await self._send("UNSUBSCRIBE", channel)
+        if ai not in self._guests:
+            await self._subscription.remove(self._keys.channel(ai))
 
     def recent_after(self, n: int) -> Iterator[Item] | None:
         """What was relayed after number ``n``; None if it is no longer held."""
@@ -129,26 +115,27 @@ class Relay:
         start = bisect_right(self._recent, n, key=lambda item: item.n)
         return islice(self._recent, start, None)
 
-    # -- the connection ----------------------------------------------------------------------------
+    # -- the subscription --------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Relay, through every outage. Raises ServerUnusable."""
-        while True:
-            pubsub = await self._patience.through_outages(self._connect)
-            self._connection = connection = cast(Connection, pubsub.connection)
-            watch = self._spawn(self._watch(connection))
-            try:
-                await self._send("SUBSCRIBE", *(self._wanted - self._subscribed))
-                await self._read(connection)
-            except (*OUTAGES, OSError) as error:
-                log.info("the subscription was lost: %s", error)
-            finally:
-                self.is_connected = False
-                self._connection = None
-                for confirmed in self._confirmed.values():
-                    confirmed.clear()
-                watch.cancel()
-                await _close(pubsub)
+        await self._subscription.run()
+
+    @property
+    def is_connected(self) -> bool:
+        return self._subscription.is_complete
+
+    async def _arrive(self, channel: bytes, data: bytes) -> None:
+        self._arrived.append((channel, data))
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._take_arrived)
+
+    async def _catch_up(self) -> None:
+        """What came before the subscription is in the streams."""
+        self._read_stream()
+        for guest in list(self._guests.values()):
+            guest.catch_up()
 
     async def note(self, epoch: str, last: int) -> None:
         """What ``coord:fleet`` says of the epoch and the log, looked up now and then."""
@@ -156,62 +143,6 @@ class Relay:
             self._begin_epoch(epoch, last)
         elif last > self.last:
             self._read_stream()
-
-    async def _connect(self) -> PubSub:
-        self._subscribed = set(self._wanted)
-        pubsub = self._redis.pubsub()
-        await pubsub.subscribe(self._keys.broadcast_channel, *self._subscribed)
-        return pubsub
-
-    async def _send(self, command: str, *channels: str) -> None:
-        """On the subscribed connection; without one it is made up for when there is."""
-        if self._connection is None or not channels:
-            return
-        try:
-            await self._connection.send_command(command, *channels, check_health=False)
-        except (*OUTAGES, OSError) as error:
-            log.info("the subscription was lost: %s", error)
-
-    async def _read(self, connection: Connection) -> None:
-        """It reads the connection itself: the layers above would arm a timer for every message."""
-        expected = 1 + len(self._subscribed)
-        while True:
-            reply = await connection.read_response(timeout=math.inf, push_request=True)
-            self._has_heard = True
-            kind = reply[0] if isinstance(reply, list) else b"pong"
-            if kind == b"message":
-                self._arrived.append((reply[1], reply[2]))
-                if not self._is_due:
-                    self._is_due = True
-                    asyncio.get_running_loop().call_soon(self._take_arrived)
-            elif kind == b"subscribe":
-                confirmed = self._confirmed.get(reply[1].decode())
-                if confirmed is not None:
-                    confirmed.set()
-                expected -= 1
-                if expected == 0:
-                    self._catch_up()
-
-    def _catch_up(self) -> None:
-        """What came before the subscription is in the streams."""
-        self.is_connected = True
-        self._read_stream()
-        for guest in list(self._guests.values()):
-            guest.catch_up()
-
-    async def _watch(self, connection: Connection) -> None:
-        """A connection on which nothing is heard any more is given up."""
-        while connection.is_connected:
-            await asyncio.sleep(PING_EVERY_S)
-            if not self._has_heard:
-                log.info("no sign of life from the server")
-                await connection.disconnect(nowait=True)
-                return
-            self._has_heard = False
-            try:
-                await connection.send_command("PING", check_health=False)
-            except (RedisError, OSError):
-                return
 
     # -- what came ---------------------------------------------------------------------------------
 
@@ -333,10 +264,3 @@ def _epoch_of(data: bytes) -> str | None:
         return read_push(data)[0]
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-async def _close(pubsub: PubSub) -> None:
-    try:
-        await pubsub.aclose()
-    except (RedisError, OSError):
-        log.debug("a subscription that was lost could not be closed")

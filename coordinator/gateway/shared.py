@@ -12,12 +12,13 @@ from coordinator.clock import Clock, Ids, iso
 from coordinator.gateway.ingress_writer import IngressWriter
 from coordinator.gateway.metrics import Metrics
 from coordinator.gateway.rate import Buckets
-from coordinator.gateway.relay import Relay, Spawn
+from coordinator.gateway.relay import Relay
 from coordinator.gateway.uploads import Uploads
 from coordinator.keys import Keys
 from coordinator.messages import HUB, encode_message
 from coordinator.outages import Patience
 from coordinator.settings import Settings
+from coordinator.tasks import Spawn
 
 
 @dataclass

@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar, cast
 
 import redis
-from redis.asyncio import Connection, Redis
-from redis.asyncio.client import PubSub
+from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
-from coordinator.door import REPLY_WAIT_S, Artifact, Hear
 from coordinator.errors import EXPELLED_CODES, CoordError, Refused, ServerUnusable, refusal
 from coordinator.identity import Identity
 from coordinator.keys import SHARED, Keys
@@ -26,7 +23,8 @@ from coordinator.outages import Patience
 from coordinator.outbox import Outbox
 from coordinator.reader import Reader
 from coordinator.replies import answer_in
-from coordinator.server_errors import OUTAGES
+from coordinator.subscription import Subscription
+from coordinator.transport import REPLY_WAIT_S, Artifact, Hear
 
 log = logging.getLogger("coord.client")
 
@@ -37,9 +35,9 @@ REREAD_EVERY_S = 5.0
 CONFIRM_POLL_S = 0.01
 
 
-class RedisDoor:
-    """A Door. ``profile`` is what the hello says, ``cursor`` how far an earlier client has read,
-    ``artifact_keep_s`` how long artifacts are kept."""
+class RedisTransport:
+    """A Transport. ``profile`` is what the hello says, ``cursor`` how far an earlier client has
+    read, ``artifact_keep_s`` how long artifacts are kept."""
 
     def __init__(
         self,
@@ -62,10 +60,17 @@ class RedisDoor:
         self._reader = Reader(me, connection, keys, self._rejoin_and_send, self._take)
         self._mailbox = self._reader.mailbox
         self._is_listening = asyncio.Event()
-        self._has_heard = False
         self._rejoining: asyncio.Task[None] | None = None
         self.life = Life(me.ai_id, self._end)
         self._patience = Patience(me.ai_id, self.life.check)
+        self._subscription = Subscription(
+            connection,
+            (keys.broadcast_channel, keys.channel(me.ai_id)),
+            self._through_outages,
+            self._take_push,
+            self._catch_up,
+            self.life.start,
+        )
         self.sync: dict[str, Any] = {}
 
     @property
@@ -80,6 +85,7 @@ class RedisDoor:
 
     async def join(self) -> None:
         self.life.start(self._listen())
+        self.life.start(self._reread())
         await self._join()
 
     async def _join(self) -> None:
@@ -161,6 +167,7 @@ class RedisDoor:
             done = await self._redis.get(self._keys.instance(self._me.ai_id, self._me.instance))
             if int(done or 0) >= n:
                 await self._reader.catch_up()
+                self.life.check()  # it may be just now that we could not come back
                 return not self._rejoining and n == self._outbox.n
         return False
 
@@ -197,66 +204,32 @@ class RedisDoor:
         return await self._reader.receive()
 
     def _take(self, message: Message) -> None:
-        """What the hub says to us. Who is shown the door is out."""
+        """What the hub says to us. Who is expelled is out."""
         if message.message_type == "error" and message.payload["code"] in EXPELLED_CODES:
             self.life.fail(refusal(message.payload))
         else:
             self._hear(message)
 
     async def _listen(self) -> None:
-        """Subscribe, and again whenever the connection breaks.
+        try:
+            await self._subscription.run()
+        except NoPermissionError as error:
+            self.life.fail(self._not_allowed(error))
 
-        The end is looked for, since Python 3.11's wait_for can swallow a cancellation.
-        """
+    async def _take_push(self, channel: bytes, data: bytes) -> None:
+        self.life.check()
+        await self._reader.take_push(data)
+
+    async def _catch_up(self) -> None:
+        """What came before the subscription is in the streams."""
+        self._is_listening.set()
+        await self._reader.catch_up()
+
+    async def _reread(self) -> None:
+        """Pushes may get lost, even the last one: the streams are read now and then."""
         while not self.life.failure:
-            pubsub = await self._through_outages(self._subscribe)
-            connection = cast(Connection, pubsub.connection)
-            watching = self.life.start(self._watch(connection))
-            try:
-                await self._read_pushes(connection)
-            except (*OUTAGES, OSError) as error:
-                log.info("%s: disconnected: %s", self._me.ai_id, error)
-            except NoPermissionError as error:
-                self.life.fail(self._not_allowed(error))
-            finally:
-                watching.cancel()
-                with contextlib.suppress(redis.RedisError):
-                    await pubsub.aclose()
-
-    async def _subscribe(self) -> PubSub:
-        pubsub = self._redis.pubsub()
-        await pubsub.subscribe(self._keys.broadcast_channel, self._keys.channel(self._me.ai_id))
-        return pubsub
-
-    async def _read_pushes(self, connection: Connection) -> None:
-        """Hand on what comes; once subscribed, read the streams, for what came before is in them.
-
-        It reads the connection itself: the layers above would arm a timer for every message.
-        """
-        subscribed = 0
-        while not self.life.failure:
-            reply = await connection.read_response(timeout=math.inf, push_request=True)
-            self._has_heard = True
-            kind = reply[0] if isinstance(reply, list) else b"pong"
-            if kind == b"message":
-                await self._reader.take_push(reply[2])
-            elif kind == b"subscribe":
-                subscribed += 1
-                if subscribed == 2:
-                    self._is_listening.set()
-                    await self._reader.catch_up()
-
-    async def _watch(self, connection: Connection) -> None:
-        """Every REREAD_EVERY_S: is the connection alive, and did no push go missing?"""
-        with contextlib.suppress(redis.RedisError, OSError):
-            while connection.is_connected and not self.life.failure:
-                await asyncio.sleep(REREAD_EVERY_S)
-                if not self._has_heard:
-                    log.info("%s: no sign of life from the server", self._me.ai_id)
-                    await connection.disconnect(nowait=True)
-                    return
-                self._has_heard = False
-                await connection.send_command("PING", check_health=False)
+            await asyncio.sleep(REREAD_EVERY_S)
+            if self._subscription.is_complete:
                 await self._reader.catch_up_if_possible()
 
     # -- the end -----------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ class Artifact(NamedTuple):
     bytes: int
 
 
-class Door(Protocol):
+class Transport(Protocol):
     """One AI's way into a fleet. It comes back by itself after any outage, loses nothing on the
     way and keeps the order.
 
