@@ -17,28 +17,30 @@ from pathlib import Path
 import pytest
 
 from bench.alone import CacheAlone, SchedulerAlone
-from workers.problems import find_joint_problem
+from workers.problems import ProblemError, find_joint_problem
 from workers.problems.cpu import CONTEXT_SWITCH_US, RoundRobin
 from workers.problems.file_system import FILE_SHIFT, BufferCache, lru_misses, policy_misses
 from workers.problems.file_system_policy import Policy as CachingPolicy
 from workers.problems.joint import (
     CACHE,
-    DISK_READ_US,
     PROGRAMS,
     REFERENCES,
     SCHEDULER,
     WORKLOADS,
     CacheAndScheduler,
+    load_workload,
+    recorded_process,
+)
+from workers.problems.machine import (
+    DISK_READ_US,
     LeastRecentlyUsed,
     Outcome,
     Process,
     bound_s,
-    load_workload,
-    recorded_process,
     run,
 )
 from workers.problems.material import recording
-from workers.problems.problem import JointProblem, ProblemError, defaults, from_unit
+from workers.problems.problem import JointProblem, defaults, from_unit
 from workers.problems.process_manager import CpuScheduler
 from workers.problems.process_manager_policy import Policy as SchedulingPolicy
 from workers.search import search, search_steps
@@ -50,6 +52,12 @@ SWITCH_US, DISK_US = CONTEXT_SWITCH_US, DISK_READ_US
 @pytest.fixture(scope="module")
 def problem() -> CacheAndScheduler:
     return CacheAndScheduler()
+
+
+BASELINE = {
+    "file_system": lambda capacity_blocks: LeastRecentlyUsed(),
+    "process_manager": lambda: RoundRobin(10_000),
+}
 
 
 def outcome(*processes: Process, capacity_blocks: int = 2) -> Outcome:
@@ -186,9 +194,7 @@ def test_evaluation_is_deterministic(problem: CacheAndScheduler) -> None:
 
 
 def test_the_baseline_closes_nothing(problem: CacheAndScheduler) -> None:
-    score = problem.evaluate_policies(
-        lambda capacity_blocks: LeastRecentlyUsed(), lambda: RoundRobin(10_000), "search"
-    )
+    score = problem.evaluate_policies(BASELINE, problem.recorded("search"))
     assert score.gap_closed == 0.0
     assert score.beside["miss_ratio"] == score.beside["baseline_miss_ratio"]
 
@@ -232,18 +238,32 @@ class StrayScheduler(RoundRobin):
 
 
 def test_policies_that_break_the_rules_are_refused(problem: CacheAndScheduler) -> None:
-    with pytest.raises(ProblemError, match="which is not resident"):
-        problem.evaluate_policies(lambda _: StrayCache(), lambda: RoundRobin(10_000), "search")
-    with pytest.raises(ProblemError, match="which is not a ready process"):
+    scenarios = problem.recorded("search")
+    with pytest.raises(ProblemError, match="must be a resident block"):
+        problem.evaluate_policies(BASELINE | {"file_system": lambda _: StrayCache()}, scenarios)
+    with pytest.raises(ProblemError, match="must be a ready process"):
         problem.evaluate_policies(
-            lambda _: LeastRecentlyUsed(), lambda: StrayScheduler(10), "search"
+            BASELINE | {"process_manager": lambda: StrayScheduler(10)}, scenarios
         )
+
+
+def test_a_policy_for_each_specialization_is_needed_and_no_other(
+    problem: CacheAndScheduler,
+) -> None:
+    scenarios = problem.recorded("search")
+    cache = {"file_system": BASELINE["file_system"]}
+    needed = "policies of 'file_system', 'process_manager' are needed, not of"
+    for makers, given in ((cache, "'file_system'"), ({}, "none")):
+        with pytest.raises(ProblemError, match=f"^{needed} {given}$"):
+            problem.evaluate_policies(makers, scenarios)
 
 
 SCORE_COMPONENTS = """
 import json, cache, scheduler
 from workers.problems.joint import CacheAndScheduler
-score = CacheAndScheduler().evaluate_policies(cache.Policy, scheduler.Policy, "search")
+problem = CacheAndScheduler()
+makers = {one.SPECIALIZATION: one.Policy for one in (cache, scheduler)}
+score = problem.evaluate_policies(makers, problem.recorded("search"))
 print(json.dumps([cache.SPECIALIZATION, scheduler.SPECIALIZATION, score.gap_closed]))
 """
 

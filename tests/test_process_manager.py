@@ -16,13 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from workers.problems import find_problem
+from workers.problems import ProblemError, find_problem
 from workers.problems.cpu import RoundRobin, replay, shortest_remaining_first
 from workers.problems.material import recording
 from workers.problems.problem import (
     Parameter,
     Problem,
-    ProblemError,
     defaults,
     from_unit,
 )
@@ -184,11 +183,11 @@ class Speechless(RoundRobin):
 @pytest.mark.parametrize(
     ("policy", "reason"),
     [
-        (Stray(10), "chose (7, 10), which is not a ready process"),
-        (Speechless(10), "chose None, which is not a ready process"),
-        (RoundRobin(0), "run for 0 us"),
-        (RoundRobin(float("nan")), "run for nan us"),  # type: ignore[arg-type]
-        (RoundRobin("1 ms"), "chose (0, '1 ms')"),  # type: ignore[arg-type]
+        (Stray(10), "choose() answered (7, 10): it must be a ready process and how long"),
+        (Speechless(10), "choose() answered None: it must be a ready process and how long"),
+        (RoundRobin(0), "answered (0, 0): "),
+        (RoundRobin(float("nan")), "answered (0, nan): "),  # type: ignore[arg-type]
+        (RoundRobin("1 ms"), "answered (0, '1 ms'): "),  # type: ignore[arg-type]
     ],
 )
 def test_a_policy_that_breaks_the_rules_is_refused(policy: RoundRobin, reason: str) -> None:
@@ -245,7 +244,8 @@ def test_the_bound_closes_the_gap_if_switching_is_free(
 ) -> None:
     policies = (KnowsTheRest(list(scenario.cpu_us)) for scenario in load_workload("search"))
     monkeypatch.setattr("workers.problems.process_manager.replay", partial(replay, switch_us=0))
-    score = problem.evaluate_policy(lambda: next(policies), "search")
+    makers = {"process_manager": lambda: next(policies)}
+    score = problem.evaluate_policies(makers, problem.recorded("search"))
     assert score.gap_closed == pytest.approx(1.0, abs=1e-12)
 
 
@@ -297,7 +297,9 @@ def test_search_improves_on_the_defaults(problem: CpuScheduler) -> None:
 SCORE_A_COMPONENT = """
 import json, component
 from workers.problems.process_manager import CpuScheduler
-score = CpuScheduler().evaluate_policy(component.Policy, "compile")
+problem = CpuScheduler()
+makers = {component.SPECIALIZATION: component.Policy}
+score = problem.evaluate_policies(makers, problem.recorded("compile"))
 print(json.dumps([component.SPECIALIZATION, component.PARAMETERS, score.gap_closed]))
 """
 

@@ -25,8 +25,8 @@ from typing import NamedTuple
 
 import numpy
 
+from workers.problems.policies import ProblemError
 from workers.problems.problem import (
-    ProblemError,
     Trainable,
     check_values,
     defaults,

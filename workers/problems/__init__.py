@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from workers.problems.evaluator import evaluator_version
 from workers.problems.file_system import BufferCache
 from workers.problems.joint import CacheAndScheduler
+from workers.problems.policies import Interface, Maker, ProblemError, Remote
 from workers.problems.problem import (
+    Evaluator,
     JointProblem,
     Parameter,
     Problem,
-    ProblemError,
+    Scenarios,
     ScenarioScore,
     Score,
 )
 from workers.problems.process_manager import CpuScheduler
 
 __all__ = [
+    "Evaluator",
+    "Interface",
     "JointProblem",
+    "Maker",
     "Parameter",
     "Problem",
     "ProblemError",
+    "Remote",
     "ScenarioScore",
+    "Scenarios",
     "Score",
+    "evaluator_version",
     "find_joint_problem",
     "find_problem",
 ]

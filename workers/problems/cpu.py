@@ -11,13 +11,23 @@ from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Protocol
 
-from workers.problems.problem import ProblemError
+from workers.problems.policies import Interface, bad_answer, telling
 
 CONTEXT_SWITCH_US = 50
 """What a policy pays whenever the CPU goes on with another process than the one that ran last. The
 switch itself takes a few microseconds, the caches that the process finds cold cost it from nothing
 to more than a millisecond (C. Li, C. Ding, K. Shen, Quantifying the Cost of Context Switch, ExpCS
 2007); this is a moderate sum of the two."""
+
+LONGEST_US = 2**53
+"""No policy may let a process run for longer: what is above it is no whole number in all JSON."""
+
+INTERFACE = Interface(
+    arguments=(),
+    tells=("ready", "yielded", "waits", "ended"),
+    asks={"ready": bool, "choose": tuple[int, int]},
+)
+"""See `SchedulerPolicy`. Whether a process takes over is asked only while another one runs."""
 
 AfterBurst = Callable[[int, int], tuple[int, int] | None]
 """(process, now) -> None if its last burst is over, else (time when it is ready again, length of
@@ -31,7 +41,7 @@ class SchedulerPolicy(Protocol):
         """A process is new, or has waited for long enough: should it take the CPU at once?"""
 
     def choose(self, now_us: int) -> tuple[int, int]:
-        """The CPU is free: which ready process runs, and how long at most (at least 1)?"""
+        """The CPU is free: which ready process runs, and how long at most (1..LONGEST_US)?"""
 
     def yielded(self, process: int, ran_us: int) -> None:
         """The process has run for so long, and is still ready."""
@@ -76,19 +86,31 @@ class _Cpu:
 
     def __init__(self, arrivals_us: Sequence[int], policy: SchedulerPolicy) -> None:
         self.policy = policy
+        self.tell_ready = telling(policy, "ready")
         self.now_us = 0
         self.ready: set[int] = set()
         self.coming = [(at_us, process) for process, at_us in enumerate(arrivals_us)]
         heapify(self.coming)
 
-    def admit(self) -> bool:
-        """Make those ready whose time has come; whether one of them should run at once."""
-        takes_over = False
+    def admit(self) -> None:
+        """Make those ready whose time has come, while nobody has the CPU whom they could follow."""
         while self.coming and self.coming[0][0] <= self.now_us:
             _, process = heappop(self.coming)
             self.ready.add(process)
-            takes_over = bool(self.policy.ready(process)) or takes_over
-        return takes_over
+            self.tell_ready(process)
+
+    def interrupts(self) -> bool:
+        """The same while a process runs: does one of them take the CPU at once?"""
+        while self.coming and self.coming[0][0] <= self.now_us:
+            _, process = heappop(self.coming)
+            self.ready.add(process)
+            answer = self.policy.ready(process)
+            if type(answer) is not bool:
+                raise bad_answer("ready", answer, "true or false")
+            if answer:
+                self.admit()
+                return True
+        return False
 
     def choose(self) -> tuple[int, int]:
         """What the policy chooses: a process that is ready, and the longest time it may run."""
@@ -96,12 +118,12 @@ class _Cpu:
         try:
             process, quantum_us = chosen
             self.ready.remove(process)
-            is_long_enough = quantum_us >= 1
+            is_allowed = type(process) is type(quantum_us) is int and 1 <= quantum_us <= LONGEST_US
         except (KeyError, TypeError, ValueError):
-            reason = f"the policy chose {chosen!r}, which is not a ready process and a time"
-            raise ProblemError(reason) from None
-        if not is_long_enough:
-            raise ProblemError(f"the policy lets a process run for {quantum_us!r} us")
+            is_allowed = False
+        if not is_allowed:
+            rule = f"a ready process and how long it may run, 1..{LONGEST_US} us"
+            raise bad_answer("choose", chosen, rule)
         return process, quantum_us
 
 
@@ -117,8 +139,8 @@ def replay(
 
     What is ready is kept here: the policy is only told and asked. As long as nobody else is ready
     a process runs on, whatever its quantum; if that is over by then, the next one to become ready
-    ends its turn. Raises ProblemError if the policy chooses a process that is not ready, or no
-    time of at least 1 microsecond.
+    ends its turn. Raises ProblemError if the policy gives an answer that is none: a process that
+    is not ready, a time that is not 1..LONGEST_US, another type.
     """
     cpu = _Cpu(arrivals_us, policy)
     left_us = list(bursts_us)
@@ -151,7 +173,7 @@ def replay(
                     heappush(coming, (back_us, process))
                     policy.waits(process, now_us - began_us)
                     break
-            elif cpu.admit() or (ready and now_us >= until_us):
+            elif cpu.interrupts() or (ready and now_us >= until_us):
                 ready.add(process)
                 policy.yielded(process, now_us - began_us)
                 break

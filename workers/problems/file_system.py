@@ -16,18 +16,25 @@ and the next are counted, MEASURED a workload in equal shares of its runs (fewer
 shorter). The cache sizes are the fractions CACHE_FRACTIONS of the distinct blocks among those
 counted. All policies start from the same contents: the blocks used last in the warm-up, least
 recent first. `docs/benchmarks.md` says which scores were known when this was settled.
+
+A generated workload has the same shape. Of each model in `reads` GENERATED references are counted
+at each cache size, and each scenario has references of its own: who has seen one knows nothing of
+the next. So many are counted that one seed's scores are close to another's.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from heapq import heappop, heappush
+from itertools import islice, product
+from types import MappingProxyType
 from typing import Protocol
 
 from workers.problems import file_system_policy
+from workers.problems.draws import Draws
 from workers.problems.material import (
     development,
     filled_source,
@@ -36,15 +43,20 @@ from workers.problems.material import (
     recording,
     table_parameter,
 )
-from workers.problems.problem import ProblemError, Score, check_values
+from workers.problems.policies import Interface, Maker, ProblemError, bad_answer, makers_of
+from workers.problems.problem import Scenarios, Score, check_values
+from workers.problems.reads import MODELS
 
 BLOCK_BYTES = 4096
 FILE_SHIFT = file_system_policy.FILE_SHIFT
 WARM_UP = 1_500
 MEASURED = 3_000
+GENERATED = 3_000
 CACHE_FRACTIONS = (1 / 16, 1 / 8, 1 / 4)
 PROGRAMS = ("compile", "search", "database", "tests", "mixed")
 WORKLOADS = recorded_workloads(PROGRAMS)
+INTERFACE = Interface(("capacity_blocks",), ("hit", "insert"), {"replace": int})
+"""See `CachePolicy`; the argument is the size of the cache."""
 
 
 class CachePolicy(Protocol):
@@ -142,9 +154,11 @@ def give_up(resident: set[int], victim: int) -> None:
     """Take a policy's victim out of the cache; raises ProblemError if it is not in it."""
     try:
         resident.remove(victim)
+        is_block = type(victim) is int
     except (KeyError, TypeError):
-        reason = f"the policy gave up block {victim!r}, which is not resident"
-        raise ProblemError(reason) from None
+        is_block = False
+    if not is_block:
+        raise bad_answer("replace", victim, "a resident block")
 
 
 def policy_misses(
@@ -186,14 +200,26 @@ def load_workload(workload: str) -> tuple[Scenario, ...]:
 def scenarios(run: str, measured: int) -> Iterator[Scenario]:
     """The scenarios of a recorded run of which `measured` references are counted."""
     recorded = block_references(recording(run))
-    warm_up, references = recorded[:WARM_UP], tuple(recorded[WARM_UP : WARM_UP + measured])
-    distinct = len(set(references))
     for fraction in CACHE_FRACTIONS:
-        capacity = round(distinct * fraction)
-        start = last_distinct(warm_up, capacity)
-        baseline = lru_misses(references, start, capacity) / len(references)
-        bound = belady_misses(references, start, capacity) / len(references)
-        yield Scenario(f"{run}/{capacity} blocks", references, capacity, start, baseline, bound)
+        yield scenario(run, recorded[: WARM_UP + measured], fraction)
+
+
+def generated_scenarios(seed: bytes) -> Iterator[Scenario]:
+    """Each model at each cache size, with references of its own."""
+    for model, fraction in product(MODELS, CACHE_FRACTIONS):
+        draws = Draws(seed, f"{model}/{fraction}")
+        references = list(islice(MODELS[model](draws), WARM_UP + GENERATED))
+        yield scenario(model, references, fraction)
+
+
+def scenario(name: str, references: Sequence[int], fraction: float) -> Scenario:
+    """The scenario of references of which the first WARM_UP are not counted."""
+    warm_up, counted = references[:WARM_UP], tuple(references[WARM_UP:])
+    capacity = round(len(set(counted)) * fraction)
+    start = last_distinct(warm_up, capacity)
+    baseline = lru_misses(counted, start, capacity) / len(counted)
+    bound = belady_misses(counted, start, capacity) / len(counted)
+    return Scenario(f"{name}/{capacity} blocks", counted, capacity, start, baseline, bound)
 
 
 _parameter = partial(table_parameter, file_system_policy.PARAMETERS)
@@ -205,6 +231,7 @@ class BufferCache:
     specialization = "file_system"
     name = "buffer_cache"
     cost_unit = "miss ratio"
+    interfaces: Mapping[str, Interface] = MappingProxyType({"file_system": INTERFACE})
     parameters = (
         _parameter("first_interval", 0.05, 50.0, "log"),
         _parameter("scan_interval", 0.05, 50.0, "log"),
@@ -223,17 +250,24 @@ class BufferCache:
         Raises ProblemError for an unknown workload and for missing, unknown or bad values.
         """
         checked = check_values(self.parameters, values)
-        return self.evaluate_policy(
-            lambda capacity_blocks: file_system_policy.Policy(capacity_blocks, checked), workload
+        return self.evaluate_policies(
+            {"file_system": lambda capacity: file_system_policy.Policy(capacity, checked)},
+            self.recorded(workload),
         )
 
-    def evaluate_policy(self, make_policy: Callable[[int], CachePolicy], workload: str) -> Score:
-        """The score of any policy, made anew for each scenario from its capacity in blocks.
+    def recorded(self, workload: str) -> tuple[Scenario, ...]:
+        """The scenarios of the workload of that name; raises ProblemError if unknown."""
+        return load_workload(workload)
 
-        Raises ProblemError for an unknown workload and for a policy that breaks the rules.
-        """
+    def generated(self, seed: bytes) -> tuple[Scenario, ...]:
+        """Scenarios of the models of `reads`, by three cache sizes each."""
+        return tuple(generated_scenarios(seed))
+
+    def evaluate_policies(self, makers: Mapping[str, Maker], scenarios: Scenarios) -> Score:
+        """The score of any policy; costs are miss ratios, 0..1. See `problem.Evaluator`."""
+        [make_policy] = makers_of(self.interfaces, makers)
         costs = {}
-        for scenario in load_workload(workload):
+        for scenario in scenarios:
             references, capacity = scenario.references, scenario.capacity_blocks
             misses = policy_misses(make_policy(capacity), references, scenario.start, capacity)
             costs[scenario.name] = misses / len(references), scenario.baseline, scenario.bound

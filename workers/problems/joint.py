@@ -8,41 +8,41 @@ LRU with round robin of 10 ms. The miss ratio is reported beside the cost.
 
 A workload is one or two recorded runs of real programs (`traces/reads-*`, made by
 `scripts/record_processes.py --reads`): when each process arrived, its reads, and the CPU time
-before each. A read is taken block by block (4 KiB), one after the other, without reading ahead. The
-disk serves one block at a time, in the order in which they were asked for, DISK_READ_US each. A
-block takes its place in the cache when it is asked for; who wants it while it is on its way waits
-for the same read. The cache is empty at first.
+before each. `machine` says what becomes of them.
 
 Which part of a run is replayed is one rule for all: its first processes, as many as together make
 no more references than REFERENCES a workload, in equal shares of its runs. The cache holds
 CACHE_FRACTION of the distinct blocks among them. The times between arrivals are stretched or
 compressed, by one factor a run, until the busier of CPU and disk is asked for LOAD of its time up
 to the last arrival, the disk for what LRU would read if the processes ran one after the other.
+
+A generated workload has processes that arrive and compute by the models in `arrivals`, and read
+what the programs in `reads` do: MACHINES scenarios for each model of arrivals, of GENERATED
+processes each. These are so few, and the scenarios so many, because what the programs of a scenario
+happen to have in common decides how hard it is.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import chain, pairwise
+from itertools import pairwise, product
 from statistics import fmean
+from types import MappingProxyType
 
-from workers.problems import file_system_policy, process_manager_policy
-from workers.problems.cpu import (
-    RoundRobin,
-    SchedulerPolicy,
-    replay,
-    shortest_remaining_first,
-)
-from workers.problems.file_system import (
-    BLOCK_BYTES,
-    FILE_SHIFT,
-    BufferCache,
-    CachePolicy,
-    give_up,
-    lru_misses,
+from workers.problems import cpu, file_system, file_system_policy, process_manager_policy
+from workers.problems.arrivals import MODELS, cpu_times_us
+from workers.problems.cpu import RoundRobin
+from workers.problems.draws import Draws
+from workers.problems.file_system import BLOCK_BYTES, FILE_SHIFT, BufferCache, lru_misses
+from workers.problems.machine import (
+    DISK_READ_US,
+    LeastRecentlyUsed,
+    Outcome,
+    Process,
+    bound_s,
+    run,
 )
 from workers.problems.material import (
     development,
@@ -51,34 +51,18 @@ from workers.problems.material import (
     recorded_workloads,
     recording,
 )
-from workers.problems.problem import Parameter, ProblemError, Score, check_values
-from workers.problems.process_manager import BASELINE_QUANTUM_US, CpuScheduler, mean_response_s
+from workers.problems.policies import Interface, Maker, ProblemError, makers_of
+from workers.problems.problem import Parameter, Scenarios, Score, check_values
+from workers.problems.process_manager import BASELINE_QUANTUM_US, CpuScheduler
+from workers.problems.reads import Programs
 
-DISK_READ_US = 500
-"""Between a solid-state disk in the machine (about 0.1 ms) and one behind a network or a hard disk
-(1 to 10 ms)."""
 REFERENCES = 8_000
+GENERATED, MACHINES = 75, 4
 CACHE_FRACTION = 1 / 8
 LOAD = 0.8
 PROGRAMS = ("compile", "search")
 WORKLOADS = recorded_workloads(PROGRAMS)
 CACHE, SCHEDULER = "cache.", "scheduler."
-
-
-@dataclass(frozen=True)
-class Process:
-    """What one process does: a burst of CPU time before each block that it reads, and one after.
-
-    `bursts_us` is longer than `blocks` by one; a block is file << FILE_SHIFT | index.
-    """
-
-    arrival_us: int
-    bursts_us: tuple[int, ...]
-    blocks: tuple[int, ...]
-
-    @property
-    def cpu_us(self) -> int:
-        return sum(self.bursts_us)
 
 
 @dataclass(frozen=True)
@@ -93,115 +77,6 @@ class Scenario:
     capacity_blocks: int
     baseline: Outcome
     bound: float
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a replay showed: mean response time in seconds, misses / references in 0..1."""
-
-    mean_response_s: float
-    miss_ratio: float
-
-
-class LeastRecentlyUsed:
-    """Gives up the block that was not used for longest."""
-
-    def __init__(self) -> None:
-        self.resident: OrderedDict[int, None] = OrderedDict()
-
-    def hit(self, block: int) -> None:
-        self.resident.move_to_end(block)
-
-    def insert(self, block: int) -> None:
-        self.resident[block] = None
-
-    def replace(self, block: int) -> int:
-        self.resident[block] = None
-        return self.resident.popitem(last=False)[0]
-
-
-class Machine:
-    """The cache and the disk, and how far each process has come with its reads."""
-
-    def __init__(
-        self, processes: Sequence[Process], policy: CachePolicy, capacity_blocks: int
-    ) -> None:
-        self.processes = processes
-        self.policy = policy
-        self.capacity_blocks = capacity_blocks
-        self.done = [0] * len(processes)
-        self.resident: set[int] = set()
-        self.here_us: dict[int, int] = {}
-        self.disk_free_us = 0
-        self.misses = 0
-
-    def after_burst(self, process: int, now_us: int) -> tuple[int, int] | None:
-        """The process reads its next block, or ends; see `cpu.AfterBurst`."""
-        does, place = self.processes[process], self.done[process]
-        if place == len(does.blocks):
-            return None
-        self.done[process] = place + 1
-        block = does.blocks[place]
-        if block in self.resident:
-            self.policy.hit(block)
-        else:
-            self._fetch(block, now_us)
-        return max(now_us, self.here_us[block]), does.bursts_us[place + 1]
-
-    def _fetch(self, block: int, now_us: int) -> None:
-        """Queue a block at the disk, and make room for it."""
-        self.misses += 1
-        self.disk_free_us = max(now_us, self.disk_free_us) + DISK_READ_US
-        self.here_us[block] = self.disk_free_us
-        if len(self.resident) < self.capacity_blocks:
-            self.policy.insert(block)
-        else:
-            give_up(self.resident, self.policy.replace(block))
-        self.resident.add(block)
-
-
-def run(
-    processes: Sequence[Process],
-    capacity_blocks: int,
-    cache_policy: CachePolicy,
-    scheduler_policy: SchedulerPolicy,
-) -> Outcome:
-    """Replay processes under two policies. Raises ProblemError if one breaks its rules."""
-    machine = Machine(processes, cache_policy, capacity_blocks)
-    arrivals_us = [process.arrival_us for process in processes]
-    first_us = [process.bursts_us[0] for process in processes]
-    ends_us = replay(arrivals_us, first_us, scheduler_policy, machine.after_burst)
-    references = sum(len(process.blocks) for process in processes)
-    return Outcome(mean_response_s(arrivals_us, ends_us), machine.misses / references)
-
-
-def bound_s(processes: Sequence[Process]) -> float:
-    """A mean response time that no cache and no scheduler can beat, in seconds.
-
-    A block that one process alone reads must be fetched from the disk while that process waits, as
-    the cache is empty at first. The largest of three that each leave something out:
-
-    - the CPU alone: as if all reads were hits, by the schedule that is optimal then;
-    - the disk alone: as if only those blocks were read and no CPU time was needed, by the order
-      that is optimal then;
-    - no queues: as if each process had CPU and disk for itself.
-    """
-    readers = Counter(chain.from_iterable(set(process.blocks) for process in processes))
-    arrivals_us = [process.arrival_us for process in processes]
-    cpu_us = [process.cpu_us for process in processes]
-    disk_us = [
-        DISK_READ_US * sum(readers[block] == 1 for block in set(process.blocks))
-        for process in processes
-    ]
-    alone_us = map(sum, zip(arrivals_us, cpu_us, disk_us, strict=True))
-    return max(
-        mean_response_s(arrivals_us, ends_us)
-        for ends_us in (
-            shortest_remaining_first(arrivals_us, cpu_us),
-            shortest_remaining_first(arrivals_us, disk_us),
-            list(alone_us),
-        )
-    )
 
 
 def recorded_process(line: str) -> Process:
@@ -236,23 +111,47 @@ def load_workload(workload: str) -> tuple[Scenario, ...]:
     if workload not in WORKLOADS:
         raise ProblemError(f"unknown workload {workload!r}")
     runs = WORKLOADS[workload]
-    return tuple(scenario(run, REFERENCES // len(runs)) for run in runs)
+    return tuple(recorded_scenario(run, REFERENCES // len(runs)) for run in runs)
 
 
-def scenario(run_name: str, references: int) -> Scenario:
+def recorded_scenario(run_name: str, references: int) -> Scenario:
     """The scenario of the first processes of a recorded run."""
-    recorded = list(first_processes(recording(f"reads-{run_name}"), references))
-    blocks = [block for process in recorded for block in process.blocks]
+    return scenario(run_name, list(first_processes(recording(f"reads-{run_name}"), references)))
+
+
+def generated_scenarios(seed: bytes) -> Iterator[Scenario]:
+    """For each model of arrivals MACHINES, with GENERATED processes and programs of their own."""
+    for model, machine in product(MODELS, range(MACHINES)):
+        draws = Draws(seed, f"joint/{model}/{machine}")
+        arrivals_us = MODELS[model](GENERATED, draws)
+        yield scenario(f"{model}-{machine}", list(generated_processes(arrivals_us, draws)))
+
+
+def generated_processes(arrivals_us: Sequence[int], draws: Draws) -> Iterator[Process]:
+    """Processes that run programs of `reads` for as long as `arrivals` says.
+
+    Each spends as much CPU time before each block as after the last.
+    """
+    programs = Programs(draws)
+    for arrival_us, cpu_us in zip(arrivals_us, cpu_times_us(len(arrivals_us), draws), strict=True):
+        blocks = tuple(programs.run())
+        at_us = [cpu_us * part // (len(blocks) + 1) for part in range(len(blocks) + 2)]
+        bursts_us = tuple(after - before for before, after in pairwise(at_us))
+        yield Process(arrival_us, bursts_us, blocks)
+
+
+def scenario(name: str, came: Sequence[Process]) -> Scenario:
+    """The scenario of processes that came at some times: at LOAD, with a cache of its size."""
+    blocks = [block for process in came for block in process.blocks]
     capacity = round(len(set(blocks)) * CACHE_FRACTION)
-    cpu_us = sum(process.cpu_us for process in recorded)
+    cpu_us = sum(process.cpu_us for process in came)
     disk_us = DISK_READ_US * lru_misses(blocks, (), capacity)
-    factor = max(cpu_us, disk_us) / (LOAD * recorded[-1].arrival_us)
+    factor = max(cpu_us, disk_us) / (LOAD * came[-1].arrival_us)
     processes = tuple(
-        replace(process, arrival_us=round(process.arrival_us * factor)) for process in recorded
+        replace(process, arrival_us=round(process.arrival_us * factor)) for process in came
     )
     baseline = run(processes, capacity, LeastRecentlyUsed(), RoundRobin(BASELINE_QUANTUM_US))
-    name = f"{run_name}/{capacity} blocks"
-    return Scenario(name, processes, capacity, baseline, bound_s(processes))
+    return Scenario(f"{name}/{capacity} blocks", processes, capacity, baseline, bound_s(processes))
 
 
 def prefixed(prefix: str, parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:
@@ -274,6 +173,9 @@ class CacheAndScheduler:
     specializations = ("file_system", "process_manager")
     name = "cache_and_scheduler"
     cost_unit = "s"
+    interfaces: Mapping[str, Interface] = MappingProxyType(
+        {"file_system": file_system.INTERFACE, "process_manager": cpu.INTERFACE}
+    )
     parameters = (
         *prefixed(CACHE, BufferCache.parameters),
         *prefixed(SCHEDULER, CpuScheduler.parameters),
@@ -291,22 +193,24 @@ class CacheAndScheduler:
         checked = check_values(self.parameters, values)
         of_cache, of_scheduler = part(CACHE, checked), part(SCHEDULER, checked)
         return self.evaluate_policies(
-            lambda capacity_blocks: file_system_policy.Policy(capacity_blocks, of_cache),
-            lambda: process_manager_policy.Policy(of_scheduler),
-            workload,
+            {
+                "file_system": lambda capacity: file_system_policy.Policy(capacity, of_cache),
+                "process_manager": lambda: process_manager_policy.Policy(of_scheduler),
+            },
+            self.recorded(workload),
         )
 
-    def evaluate_policies(
-        self,
-        make_cache_policy: Callable[[int], CachePolicy],
-        make_scheduler_policy: Callable[[], SchedulerPolicy],
-        workload: str,
-    ) -> Score:
-        """The score of any two policies, made anew for each scenario; see `evaluate`.
+    def recorded(self, workload: str) -> tuple[Scenario, ...]:
+        """The scenarios of the workload of that name; raises ProblemError if unknown."""
+        return load_workload(workload)
 
-        Raises ProblemError for an unknown workload and for a policy that breaks the rules.
-        """
-        scenarios = load_workload(workload)
+    def generated(self, seed: bytes) -> tuple[Scenario, ...]:
+        """Scenarios of the models of `arrivals` and `reads`."""
+        return tuple(generated_scenarios(seed))
+
+    def evaluate_policies(self, makers: Mapping[str, Maker], scenarios: Scenarios) -> Score:
+        """The score of any two policies; see `evaluate` and `problem.Evaluator`."""
+        make_cache_policy, make_scheduler_policy = makers_of(self.interfaces, makers)
         outcomes = [
             run(
                 one.processes,

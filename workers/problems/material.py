@@ -6,7 +6,8 @@ import gzip
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
-from workers.problems.problem import Parameter, ParameterKind, ProblemError
+from workers.problems.policies import ProblemError
+from workers.problems.problem import Parameter, ParameterKind
 
 _RUNS = {"": "ac", "-development": "b", "-held-out": "d"}
 _PARAMETERS_BEGIN = "PARAMETERS: Mapping[str, float] = {\n"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from workers.problems.problem import Parameter, ProblemError, Score, Trainable
+from workers.problems.policies import ProblemError
+from workers.problems.problem import Parameter, Score, Trainable
 
 TRAINING = "training"
 VALIDATION = "validation"

@@ -5,17 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from coordinator.errors import CoordError
+from workers.problems.policies import Interface, Maker, ProblemError
 
 ParameterKind = Literal["linear", "log", "integer"]
-
-
-class ProblemError(CoordError):
-    """A problem was asked for what it cannot do, or a policy broke its rules."""
-
-    code = "problem_error"
+Scenarios = Sequence[Any]
+"""What policies are measured on, as the problem that made it knows it."""
 
 
 @dataclass(frozen=True)
@@ -168,9 +164,37 @@ class Trainable(Protocol):
         """Score parameter values (by name, all of them) on a workload; raises ProblemError."""
 
 
+class Evaluator(Protocol):
+    """What measures policies, whoever wrote them, and wherever they run.
+
+    Each policy is made anew for each scenario. What a policy is told and asked depends on nothing
+    but the scenarios and its answers, and every answer is checked where it is asked for.
+    """
+
+    @property
+    def interfaces(self) -> Mapping[str, Interface]:
+        """By specialization, how its policy is made and called."""
+
+    def recorded(self, workload: str) -> Scenarios:
+        """The scenarios of a workload that is named above; raises ProblemError if unknown."""
+
+    def generated(self, seed: bytes) -> Scenarios:
+        """A workload of a model's, which is in no recording: the same for the same seed.
+
+        No two of its scenarios have anything in common that a policy could carry over.
+        """
+
+    def evaluate_policies(self, makers: Mapping[str, Maker], scenarios: Scenarios) -> Score:
+        """The score of policies, by specialization what makes them.
+
+        Raises ProblemError for a maker that is missing or not wanted, and for a policy that
+        breaks the rules; whatever a policy itself raises passes through.
+        """
+
+
 @runtime_checkable
-class Problem(Trainable, Protocol):
-    """What one specialization trains on."""
+class Problem(Trainable, Evaluator, Protocol):
+    """What one specialization trains on, and what its policies are measured by."""
 
     @property
     def specialization(self) -> str:
@@ -181,7 +205,7 @@ class Problem(Trainable, Protocol):
 
 
 @runtime_checkable
-class JointProblem(Trainable, Protocol):
+class JointProblem(Trainable, Evaluator, Protocol):
     """What two specializations train on together, each with a policy of its own.
 
     The name of a parameter begins with a prefix that tells whose it is.

@@ -13,17 +13,24 @@ equal shares of its runs (fewer if a run was shorter). How close arrivals are de
 that was recorded on, so the times between them are stretched or compressed, by one factor a run,
 until the CPU is asked for LOADS of its time on average, up to the last arrival. Each load is one
 scenario. Processes arrive when they were created, whatever the replay does to those before them.
+
+A generated workload has GENERATED processes of each model in `arrivals` at each load, and others in
+each scenario.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import product
 from statistics import fmean
+from types import MappingProxyType
 
 from workers.problems import process_manager_policy
-from workers.problems.cpu import RoundRobin, SchedulerPolicy, replay, shortest_remaining_first
+from workers.problems.arrivals import MODELS, cpu_times_us
+from workers.problems.cpu import INTERFACE, RoundRobin, replay, shortest_remaining_first
+from workers.problems.draws import Draws
 from workers.problems.material import (
     development,
     filled_source,
@@ -32,9 +39,11 @@ from workers.problems.material import (
     recording,
     table_parameter,
 )
-from workers.problems.problem import ProblemError, Score, check_values
+from workers.problems.policies import Interface, Maker, ProblemError, makers_of
+from workers.problems.problem import Scenarios, Score, check_values
 
 PROCESSES = 500
+GENERATED = 1_000
 LOADS = (0.7, 0.9)
 BASELINE_QUANTUM_US = 10_000
 PROGRAMS = ("compile", "search", "tests", "mixed")
@@ -94,18 +103,31 @@ def load_workload(workload: str) -> tuple[Scenario, ...]:
 
 def scenarios(run: str, count: int) -> Iterator[Scenario]:
     """The scenarios of the first processes of a recorded run."""
-    recorded_us, cpu_us = recorded_processes(recording(f"processes-{run}"), count)
+    arrivals_us, cpu_us = recorded_processes(recording(f"processes-{run}"), count)
     for load in LOADS:
-        arrivals_us = at_load(recorded_us, cpu_us, load)
-        ends_us = replay(arrivals_us, cpu_us, RoundRobin(BASELINE_QUANTUM_US))
-        yield Scenario(
-            f"{run}/load {load}",
-            arrivals_us,
-            cpu_us,
-            mean_response_s(arrivals_us, ends_us),
-            mean_response_s(arrivals_us, shortest_remaining_first(arrivals_us, cpu_us)),
-            mean_slowdown(arrivals_us, cpu_us, ends_us),
-        )
+        yield scenario(run, arrivals_us, cpu_us, load)
+
+
+def generated_scenarios(seed: bytes) -> Iterator[Scenario]:
+    """Each model at each load, with GENERATED processes of its own."""
+    for model, load in product(MODELS, LOADS):
+        draws = Draws(seed, f"{model}/{load}")
+        cpu_us = cpu_times_us(GENERATED, draws)
+        yield scenario(model, MODELS[model](GENERATED, draws), cpu_us, load)
+
+
+def scenario(name: str, came_us: Sequence[int], cpu_us: tuple[int, ...], load: float) -> Scenario:
+    """The scenario of processes that came at some times, at a load."""
+    arrivals_us = at_load(came_us, cpu_us, load)
+    ends_us = replay(arrivals_us, cpu_us, RoundRobin(BASELINE_QUANTUM_US))
+    return Scenario(
+        f"{name}/load {load}",
+        arrivals_us,
+        cpu_us,
+        mean_response_s(arrivals_us, ends_us),
+        mean_response_s(arrivals_us, shortest_remaining_first(arrivals_us, cpu_us)),
+        mean_slowdown(arrivals_us, cpu_us, ends_us),
+    )
 
 
 _parameter = partial(table_parameter, process_manager_policy.PARAMETERS)
@@ -117,6 +139,7 @@ class CpuScheduler:
     specialization = "process_manager"
     name = "cpu_scheduler"
     cost_unit = "s"
+    interfaces: Mapping[str, Interface] = MappingProxyType({"process_manager": INTERFACE})
     parameters = (
         _parameter("levels", 1, 8, "integer"),
         _parameter("first_quantum_ms", 0.5, 100.0, "log"),
@@ -137,16 +160,24 @@ class CpuScheduler:
         unknown workload and for missing, unknown or bad values.
         """
         checked = check_values(self.parameters, values)
-        return self.evaluate_policy(lambda: process_manager_policy.Policy(checked), workload)
+        return self.evaluate_policies(
+            {"process_manager": lambda: process_manager_policy.Policy(checked)},
+            self.recorded(workload),
+        )
 
-    def evaluate_policy(self, make_policy: Callable[[], SchedulerPolicy], workload: str) -> Score:
-        """The score of any policy, made anew for each scenario; see `evaluate`.
+    def recorded(self, workload: str) -> tuple[Scenario, ...]:
+        """The scenarios of the workload of that name; raises ProblemError if unknown."""
+        return load_workload(workload)
 
-        Raises ProblemError for an unknown workload and for a policy that breaks the rules.
-        """
+    def generated(self, seed: bytes) -> tuple[Scenario, ...]:
+        """Scenarios of the models of `arrivals`, at each load."""
+        return tuple(generated_scenarios(seed))
+
+    def evaluate_policies(self, makers: Mapping[str, Maker], scenarios: Scenarios) -> Score:
+        """The score of any policy; see `evaluate` and `problem.Evaluator`."""
+        [make_policy] = makers_of(self.interfaces, makers)
         costs = {}
         slowdowns = []
-        scenarios = load_workload(workload)
         for scenario in scenarios:
             arrivals_us, cpu_us = scenario.arrivals_us, scenario.cpu_us
             ends_us = replay(arrivals_us, cpu_us, make_policy())
