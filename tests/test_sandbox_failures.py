@@ -1,0 +1,210 @@
+"""Each way in which a component fails in the sandbox: always within its limits, in one line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.sandboxes import RUNG_NAMES, failure, rung_named
+from workers.sandbox import Limits, Rung, Sandbox
+
+LIMITS = Limits(wall_s=10.0, cpu_s=5.0)
+SHORT = Limits(wall_s=1.0, cpu_s=5.0)
+OTHER_PACKAGES = """import os, sys
+sys.path.append(os.path.join(os.path.dirname(os.__file__), "site-packages"))
+"""
+BAD = """
+import json, os, signal, sys, time
+
+class Policy:
+    def ok(self): return 1
+    def exit_status_0(self): os._exit(0)
+    def exit(self): sys.exit(3)
+    def interrupt(self): raise KeyboardInterrupt
+    def overflow_of_the_stack(self):
+        sys.setrecursionlimit(10**9)
+        class Endless: pass
+        Endless.__call__ = Endless()
+        Endless()()
+    def recursion(self): return self.recursion()
+    def memory(self): return [bytearray(10**6) for _ in range(4000)]
+    def memory_at_once(self): return bytearray(4 * 10**9)
+    def loop(self):
+        while True:
+            try:
+                while True: pass
+            except BaseException: pass
+    def deaf_loop(self):
+        for number in range(1, 32):
+            try: signal.signal(number, signal.SIG_IGN)
+            except (OSError, ValueError): pass
+        self.loop()
+    def sleep(self): time.sleep(1000)
+    def stop(self): os.kill(os.getpid(), signal.SIGSTOP)
+    def chatter(self):
+        while True: print("x" * 1000)
+    def last_words(self):
+        print("I was here", flush=True)
+        os._exit(7)
+    def hang_up(self): os.closerange(0, 256)
+    def stray(self):
+        os.write(int(sys.argv[2]), b"{}\\n")
+        return 1
+    def forged(self):
+        os.write(int(sys.argv[2]), b'=1\\n')
+        time.sleep(1000)
+    def half(self):
+        os.write(int(sys.argv[2]), b"half a line")
+        time.sleep(1000)
+    def not_json(self): return object()
+    def not_a_number(self): return float("nan")
+    def large(self): return 2**63
+    def half_a_character(self): return ["\\ud800"]
+    def long(self): return "x" * 70000
+    def deep(self):
+        value = []
+        for _ in range(20): value = [value]
+        return value
+    def very_deep(self):
+        os.write(int(sys.argv[2]), b"[" * 60000 + b"\\n")
+        time.sleep(1000)
+    def raise_odd(self):
+        class Odd(Exception):
+            def __str__(self): raise SystemExit
+        raise Odd
+    def cheat_on_json(self):
+        json.JSONEncoder.encode = None
+        json.dumps = lambda value: "[0, 0, 0, 0]"
+        raise ValueError
+"""
+
+
+@pytest.fixture(params=RUNG_NAMES)
+def rung(request: pytest.FixtureRequest) -> Rung:
+    return rung_named(request.param)
+
+
+@pytest.fixture
+def run_bad(rung: Rung) -> Iterator[Callable[..., Sandbox]]:
+    """Starts the bad component within given limits."""
+    boxes = []
+
+    def run(limits: Limits = LIMITS) -> Sandbox:
+        box = Sandbox(rung, limits, BAD).__enter__()
+        boxes.append(box)
+        box.load()
+        box.make(0, [])
+        box.flush()
+        return box
+
+    yield run
+    for box in boxes:
+        box.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "detail"),
+    [
+        ("exit", "raised", "SystemExit: 3 (line 7)"),
+        ("interrupt", "raised", "KeyboardInterrupt (line 8)"),
+        ("recursion", "raised", "RecursionError: maximum recursion depth exceeded"),
+        ("stop", "raised", "PermissionError: [Errno 1]"),
+        ("raise_odd", "raised", "Odd (line"),
+        ("memory", "memory", "it used more memory than it may: MemoryError (line 15)"),
+        ("memory_at_once", "memory", "it used more memory than it may: MemoryError (line 16)"),
+        ("not_json", "bad_answer", "its answer is not JSON: TypeError: Object of type object"),
+        ("not_a_number", "bad_answer", "its answer is not JSON: ValueError: Out of range"),
+    ],
+)
+def test_after_these_it_can_be_asked_further(
+    run_bad: Callable[..., Sandbox], method: str, kind: str, detail: str
+) -> None:
+    box = run_bad()
+    failed = failure(box.ask, 0, method)
+    assert failed[0] == kind
+    assert failed[1].startswith(detail)
+    assert box.ask(0, "ok") == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "detail"),
+    [
+        ("exit_status_0", "ended", "its process ended with status 0"),
+        ("last_words", "ended", "its process ended with status 7; it printed: I was here"),
+        ("overflow_of_the_stack", "ended", "its process died of SIGSEGV"),
+        ("hang_up", "ended", "its process ended with status 120"),
+        ("chatter", "too_much_output", "it printed more than 1048576 bytes: xxx"),
+        ("stray", "bad_answer", "its answer"),
+        ("forged", "bad_answer", "its answer cannot be used: it does not belong"),
+        ("large", "bad_answer", "its answer cannot be used: it has an integer of more"),
+        ("half_a_character", "bad_answer", "its answer cannot be used: it has half a character"),
+        ("long", "bad_answer", "its answer is too long: an answer may have 65536 bytes"),
+        ("deep", "bad_answer", "its answer cannot be used: it is nested deeper than 16 levels"),
+        ("very_deep", "bad_answer", "its answer cannot be used: it does not belong"),
+        ("cheat_on_json", "bad_answer", "its answer cannot be used: it is malformed"),
+    ],
+)
+def test_after_these_it_is_dead(
+    run_bad: Callable[..., Sandbox], method: str, kind: str, detail: str
+) -> None:
+    box = run_bad()
+    failed = failure(box.ask, 0, method)
+    assert failed[0] == kind
+    if method != "stray":  # either line may come first
+        assert failed[1].startswith(detail)
+    assert failure(box.ask, 0, "ok") == failed
+
+
+@pytest.mark.parametrize("method", ["loop", "deaf_loop", "sleep", "half"])
+def test_it_is_waited_for_no_longer_than_it_may_take(
+    run_bad: Callable[..., Sandbox], method: str
+) -> None:
+    box = run_bad(SHORT)
+    began_s = time.monotonic()
+    assert failure(box.ask, 0, method) == ("timeout", "it took longer than it may")
+    assert SHORT.wall_s - box.asked_s <= 0
+    assert time.monotonic() - began_s < SHORT.wall_s + 5
+
+
+@pytest.mark.parametrize("method", ["loop", "deaf_loop"])
+def test_its_processor_time_is_limited(run_bad: Callable[..., Sandbox], method: str) -> None:
+    box = run_bad(Limits(wall_s=30.0, cpu_s=1.0))
+    assert failure(box.ask, 0, method) == ("timeout", "it used more than 1 s of CPU")
+
+
+def test_all_waiting_counts(rung: Rung) -> None:
+    with Sandbox(rung, SHORT, "import time\nclass Policy:\n    nap = time.sleep") as box:
+        box.load()
+        box.make(0, [])
+        box.tell(0, "nap", 0.6)
+        box.flush()
+        box.tell(0, "nap", 0.6)
+        assert failure(box.flush) == ("timeout", "it took longer than it may")
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "detail"),
+    [
+        (
+            "x = 1\ny = = 2\n",
+            "raised",
+            "SyntaxError: invalid syntax (<component>, line 2) (line 2)",
+        ),
+        ("x = 1\n\nraise ValueError('at once')", "raised", "ValueError: at once (line 3)"),
+        ("import os; os._exit(0)", "ended", "its process ended with status 0"),
+        ("while True: pass", "timeout", "it took longer than it may"),
+        ("import numpy", "raised", "ModuleNotFoundError: No module named 'numpy' (line 1)"),
+        (OTHER_PACKAGES + "import pip", "raised", "No module named 'pip' (line 3)"),
+        ("import coordinator", "raised", "ModuleNotFoundError: No module named 'coordinator'"),
+        ("x = '\0'", "raised", "source code string cannot contain null bytes"),
+        ("x = '\ud800'", "raised", "UnicodeEncodeError: 'utf-8' codec can't encode"),
+        ("x = " + "(" * 1000, "raised", "SyntaxError: too many nested parentheses"),
+    ],
+)
+def test_it_fails_while_it_is_loaded(rung: Rung, source: str, kind: str, detail: str) -> None:
+    with Sandbox(rung, SHORT if kind == "timeout" else LIMITS, source) as box:
+        failed = failure(box.load)
+    assert failed[0] == kind
+    assert detail in failed[1]

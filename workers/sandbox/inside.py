@@ -1,0 +1,213 @@
+"""Runs inside the sandbox, alone: ``python -I -S -B -c <this text> REQUESTS ANSWERS``.
+
+The two arguments are file descriptors. It reads its configuration and gives up for good every
+right that it was not granted. Only then does it read the component's source, and what is asked of
+it: each line is a JSON list of calls ``[target, method, arguments]``, answered by one line with the
+value of the last. Target -1 is the Harness, the others are policies. The component shares this
+process, so what comes from here is to be trusted no more than the component.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import struct
+import sys
+import types
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # to import it takes longer than all else here
+    from typing import Any, NoReturn
+
+NAME = "component"
+FILE = "<component>"
+HARNESS = -1
+CHUNK_BYTES = 65536
+LONGEST_MESSAGE = 300
+
+# Linux: include/uapi/linux/prctl.h, seccomp.h and landlock.h
+SET_PDEATHSIG, SET_SECCOMP, SET_NO_NEW_PRIVS = 1, 22, 38
+SECCOMP_MODE_FILTER = 2
+LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446
+LANDLOCK_RULE_PATH_BENEATH = 1
+SIGKILL = 9
+
+
+class FilterProgram(ctypes.Structure):
+    """struct sock_fprog"""
+
+    _fields_ = (("length", ctypes.c_ushort), ("program", ctypes.c_char_p))
+
+
+class Harness:
+    """What can be asked for besides the methods of policies, which it puts into ``targets``."""
+
+    def __init__(self, targets: dict[int, Any]) -> None:
+        self.targets = targets
+        self.names: dict[str, Any] = {}
+
+    def load(self, source: str) -> dict[str, Any]:
+        module = types.ModuleType(NAME)
+        sys.modules[NAME] = module
+        self.names = vars(module)
+        exec(compile(source, FILE, "exec", dont_inherit=True), self.names)
+        specialization = self.names.get("SPECIALIZATION")
+        return {
+            "specialization": specialization if isinstance(specialization, str) else None,
+            "tests": [name for name, value in self.names.items() if is_test(name, value)],
+            "classes": {
+                name: [method for method in dir(value) if is_method(value, method)]
+                for name, value in self.names.items()
+                if isinstance(value, type) and value.__module__ == NAME
+            },
+        }
+
+    def test(self, name: str) -> None:
+        self.names[name]()
+
+    def make(self, policy_id: int, arguments: list[Any]) -> None:
+        self.targets[policy_id] = self.names["Policy"](*arguments)
+
+    def done(self) -> None:
+        """Its answer says that all before it was done."""
+
+
+def is_test(name: str, value: object) -> bool:
+    return name.startswith("test_") and isinstance(value, types.FunctionType)
+
+
+def is_method(kind: type, name: str) -> bool:
+    return not name.startswith("_") and callable(getattr(kind, name, None))
+
+
+def serve(requests: int, answers: int, mark: str) -> NoReturn:
+    """Answer line after line, until nobody asks any more. The first says that it is ready."""
+    loads, encode = json.loads, json.JSONEncoder(allow_nan=False).encode
+    targets: dict[int, Any] = {}
+    targets[HARNESS] = Harness(targets)
+    number = 0
+    answer = "=null"
+    while True:
+        send(answers, f"{mark}{number}{answer}\n".encode())
+        line = receive(requests)
+        number += 1
+        try:
+            value = None
+            for target, method, arguments in loads(line):
+                value = getattr(targets[target], method)(*arguments)
+        except BaseException as error:
+            answer = f"!{json.dumps(described(error))}"
+        else:
+            try:
+                answer = f"={encode(value)}"
+            except BaseException as error:
+                answer = f"?{json.dumps(described(error))}"
+
+
+def send(answers: int, line: bytes) -> None:
+    while line:
+        line = line[os.write(answers, line) :]
+
+
+def receive(requests: int) -> bytes:
+    """One line; there is never more, for it is answered before the next is sent."""
+    line = os.read(requests, CHUNK_BYTES)
+    while line[-1:] != b"\n":
+        more = os.read(requests, CHUNK_BYTES)
+        if not more:
+            os._exit(0)
+        line += more
+    return line
+
+
+def described(error: BaseException) -> tuple[str, str, int, bool]:
+    """Its type, its message, the component's line (0: none), and whether memory ran out."""
+    try:
+        message = str(error)[:LONGEST_MESSAGE]
+    except BaseException:
+        message = ""
+    line = error.lineno if isinstance(error, SyntaxError) and error.filename == FILE else 0
+    step = error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code.co_filename == FILE:
+            line = step.tb_lineno
+        step = step.tb_next
+    return type(error).__name__, message, line or 0, isinstance(error, MemoryError)
+
+
+def confine(configuration: dict[str, Any]) -> None:
+    """Give up new privileges, resources, the user, files and system calls, in this order: each
+    step needs what a later one takes away. Raises OSError if one is not carried out."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    prctl(libc, SET_NO_NEW_PRIVS, 1)
+    for name, limits in configuration["rlimits"].items():
+        resource.setrlimit(getattr(resource, name), tuple(limits))
+    uid = configuration["uid"]
+    if uid is not None:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    parent = configuration["parent"]
+    if parent is not None:
+        prctl(libc, SET_PDEATHSIG, SIGKILL)  # a change of user would undo it
+        if os.getppid() != parent:
+            os._exit(0)
+    if configuration["landlock"] is not None:
+        restrict_files(libc, configuration["landlock"])
+    if configuration["seccomp"] is not None:
+        program = bytes.fromhex(configuration["seccomp"])
+        filter_program = FilterProgram(len(program) // 8, program)
+        prctl(libc, SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(filter_program))
+
+
+def restrict_files(libc: ctypes.CDLL, landlock: dict[str, Any]) -> None:
+    attributes = bytes.fromhex(landlock["attributes"])
+    size = ctypes.c_size_t(len(attributes))
+    rules = checked(libc.syscall(LANDLOCK_CREATE_RULESET, attributes, size, 0))
+    for path, rights in landlock["rules"]:
+        parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        rule = struct.pack("=Qi", rights, parent)
+        checked(libc.syscall(LANDLOCK_ADD_RULE, rules, LANDLOCK_RULE_PATH_BENEATH, rule, 0))
+        os.close(parent)
+    checked(libc.syscall(LANDLOCK_RESTRICT_SELF, rules, 0))
+    os.close(rules)
+
+
+def prctl(libc: ctypes.CDLL, option: int, *values: int) -> None:
+    padded = (*values, 0, 0, 0)[:4]
+    checked(libc.prctl(option, *map(ctypes.c_ulong, padded)))
+
+
+def checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def read_exactly(descriptor: int, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = os.read(descriptor, size - len(data))
+        if not more:
+            os._exit(0)
+        data += more
+    return data
+
+
+def main() -> NoReturn:
+    requests, answers = map(int, sys.argv[1:])
+    os.environ.clear()
+    configuration = json.loads(read_exactly(requests, int(read_exactly(requests, 8), 16)))
+    confine(configuration)
+    command = configuration["command"]
+    if command:
+        os.closerange(3, 256)
+        os.execve(command[0], command, {})
+    serve(requests, answers, configuration["mark"])
+
+
+if __name__ == "__main__":
+    main()
