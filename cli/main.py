@@ -23,6 +23,7 @@ from cli import (
     doctor,
     enroll,
     gateway,
+    lineage,
     members,
     records,
     revoke,
@@ -34,6 +35,8 @@ from cli import (
     tail,
     trainer,
     up,
+    validate,
+    validator,
 )
 from cli.output import ExitCode, complain
 from coordinator.connection import unusable
@@ -102,10 +105,12 @@ app.command("stop")(serve.stop)
 app.command("up")(up.up)
 app.command("down")(up.down)
 app.command("trainer")(trainer.trainer)
+app.command("validator")(validator.validator)
 app.command("status")(status.status)
 app.command("ais")(records.ais)
 app.command("patterns")(records.patterns)
 app.command("components")(records.components)
+app.command("lineage")(lineage.lineage)
 app.command("sessions")(sessions.sessions)
 app.command("session")(sessions.session)
 app.command("request-feature")(ask.request_feature)
@@ -127,6 +132,7 @@ app.command("send")(send.send)
 app.command("retract")(send.retract)
 app.add_typer(dead.app, name="dead")
 app.command("doctor")(doctor.doctor)
+app.command("validate")(validate.validate_command)
 
 
 def main() -> None:

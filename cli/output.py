@@ -29,6 +29,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     NO_SERVER = 3
     NO_COORDINATOR = 4
+    NOT_VALIDATED = 5
     INTERRUPTED = 130
 
     @property
@@ -42,6 +43,7 @@ _MEANINGS = {
     ExitCode.USAGE: "wrong usage, or a bad setting",
     ExitCode.NO_SERVER: "no server, or one that a fleet cannot use",
     ExitCode.NO_COORDINATOR: "no coordinator is active, or none answered",
+    ExitCode.NOT_VALIDATED: "a component could not be judged here, and is neither good nor bad",
     ExitCode.INTERRUPTED: "interrupted",
 }
 

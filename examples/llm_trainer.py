@@ -4,7 +4,7 @@
     COORD_SPECIALIZATION=security python examples/llm_trainer.py AI_writer [CAPABILITY...]
 
 It writes the features that it is assigned, one after the other; `pip install '.[llm]'` brings
-what it needs. Nobody runs what the model wrote: it is shared, and shown, as unvalidated.
+what it needs. Nothing here runs what the model wrote: a validator judges it, in a sandbox.
 """
 
 import ast
@@ -87,7 +87,7 @@ async def answer(
         declined = {"request_id": assigned["request_id"], "accept": False, "reason": reason}
         await client.send("feature_response", declined)
         return f"{asked}: declined, {reason}"
-    return f"{asked}: shared {one_line(component['name'])} (unvalidated: nobody has run it)"
+    return f"{asked}: shared {one_line(component['name'])} (not validated yet)"
 
 
 async def write(writer: Agent[object, Component], request: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +99,6 @@ async def write(writer: Agent[object, Component], request: dict[str, Any]) -> di
     return written | {
         "language": "python",
         "written_by": run.response.model_name,
-        "validated": False,
     }
 
 

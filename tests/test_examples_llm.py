@@ -38,7 +38,6 @@ SHARED: dict[str, Any] = {
     **{name: value for name, value in WRITTEN.items() if name != "code"},
     "implementation": WRITTEN["code"],
     "language": "python",
-    "validated": False,
 }
 
 Answer = Callable[[list[ModelMessage], AgentInfo], ModelResponse]
@@ -105,7 +104,7 @@ async def test_what_the_model_wrote_reaches_who_asked_for_it(
     assert component == update.component
     assert component.pop("id")
     assert component == {**SHARED, "written_by": "test"}
-    printed = f"{feature} for {other.ai_id}: shared ini_parser (unvalidated: nobody has run it)\n"
+    printed = f"{feature} for {other.ai_id}: shared ini_parser (not validated yet)\n"
     assert capsys.readouterr().out == printed
 
 
@@ -297,7 +296,7 @@ def test_it_writes_by_the_endpoint_of_its_environment(
     ((path, authorization, body),) = endpoint.asked
     assert (path, authorization) == ("/v1/chat/completions", f"Bearer {KEY}")
     assert body["model"] == "writer-1"
-    trainer.wait_until_said("shared ini_parser (unvalidated: nobody has run it)")
+    trainer.wait_until_said("shared ini_parser (not validated yet)")
 
 
 def test_it_declines_when_its_endpoint_does(
