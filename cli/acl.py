@@ -120,7 +120,9 @@ def _apply(fleet: OpenFleet, ai_id: str, out: Path | None, as_json: bool) -> Non
     else:
         advise(f"made user {user}; its URL is in {out}")
     value = f'"$(cat {out})"' if out else "URL"
-    command = f"coord trainer {ai_id} --specialization NAME"
+    is_validator = access is not None and access.role == "validator"
+    command = f"coord {'validator' if is_validator else 'trainer'} {ai_id}"
+    command += "" if is_validator else " --specialization NAME"
     advise(f"start it by: COORD_REDIS_URL={value} {command}")
     if out is None:
         advise('--out FILE puts the URL into a file instead, for COORD_REDIS_URL="$(cat FILE)"')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -21,8 +22,10 @@ from cli.options import (
 )
 from cli.output import age, cell, dig, plain, say, show, table
 from coordinator.clock import SystemClock
+from coordinator.credit import read_contributions
 from coordinator.errors import CoordError
 from coordinator.keys import RECORD_FIELD, Kind
+from coordinator.lineage import named_parents
 from coordinator.reads import (
     Item,
     Page,
@@ -32,6 +35,7 @@ from coordinator.reads import (
     read_records,
     read_work,
 )
+from coordinator.validations import SHOWN_AS
 
 METRICS_SHOWN = 2
 OnlySpecializationOption = Annotated[
@@ -56,34 +60,28 @@ def ais(
 ) -> None:
     """List the AIs that are there, and how much work each has completed.
 
+    The contribution adds up, over all problems, the best quality that its own components reached in
+    a validation, and a quarter of what others' that build on its records reached.
+
     Example: coord ais --capability storage_management
     """
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
         page = read_ais(fleet.connection, fleet.keys, limit, specialization, capability)
-        work = read_work(fleet.connection, fleet.keys, [ai["ai_id"] for ai in page.items])
-    items = [ai | done for ai, done in zip(page.items, work, strict=True)]
+        shown_ais = [ai["ai_id"] for ai in page.items]
+        work = read_work(fleet.connection, fleet.keys, shown_ais)
+        contributions = read_contributions(fleet.connection, fleet.keys, shown_ais)
+    items = [
+        ai | done | {"contribution_score": contribution}
+        for ai, done, contribution in zip(page.items, work, contributions, strict=True)
+    ]
     now_ms = SystemClock().now_ms()
 
     def render(shown: Console) -> None:
         columns = (
             *("AI", "specialization", "status", "load", "heartbeat"),
-            *("units", "collaborations", "features", "capabilities"),
+            *("units", "collaborations", "features", "contribution", "capabilities"),
         )
-        rows = [
-            (
-                ai["ai_id"],
-                ai["specialization"],
-                ai["status"],
-                ai["load"],
-                f"{age(now_ms - ai['heartbeat_ms'])} ago",
-                ai["units_completed"],
-                ai["collaborations_completed"],
-                ai["features_implemented"],
-                ", ".join(ai["capabilities"]),
-            )
-            for ai in items
-        ]
-        _print(shown, "AIs", columns, rows, page)
+        _print(shown, "AIs", columns, [_ai_row(ai, now_ms) for ai in items], page)
 
     show({"ais": items, "total": page.total}, json, render)
 
@@ -99,6 +97,8 @@ def patterns(
 ) -> None:
     """List the newest patterns. Scores are what their contributors claim. ID shows one whole.
 
+    A use is a record of another AI that names the pattern as what it was begun from.
+
     Example: coord patterns --specialization file_system --limit 5
     """
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
@@ -110,7 +110,7 @@ def patterns(
     def render(shown: Console) -> None:
         columns = (
             *("pattern", "type", "specialization", "contributor", "shared", "revision"),
-            *("claimed confidence", "claimed gap closed", "begun from"),
+            *("uses", "claimed confidence", "claimed gap closed", "begun from"),
         )
         _print(shown, "patterns", columns, map(_pattern_row, page.items), page)
 
@@ -126,9 +126,9 @@ def components(
     namespace: NamespaceOption = None,
     state_dir: StateDirOption = None,
 ) -> None:
-    """List the newest components and features. Scores are what their contributors claim.
+    """List the newest components and features. What is not called claimed, a validator measured.
 
-    ID shows one whole, with its code, which nobody has run.
+    ID shows one whole, with its code and the record of its validation.
 
     Example: coord components --json
     """
@@ -144,11 +144,12 @@ def components(
 
     def render(shown: Console) -> None:
         shared = ("name", "specialization", "contributor", "shared", "revision")
-        claimed = ("claimed test_coverage", "claimed performance")
+        judged = ("uses", "verdict", "quality", "sandbox")
+        columns = (*shared, *judged, "claimed test_coverage", "claimed performance")
         rows = [_component_row(item, item["code"], reports) for item in found.items]
-        _print(shown, "components", ("component", *shared, *claimed), rows, found)
+        _print(shown, "components", ("component", *columns), rows, found)
         rows = [_component_row(item, item["component"], reports) for item in features.items]
-        _print(shown, "features", ("feature", *shared, *claimed), rows, features)
+        _print(shown, "features", ("feature", *columns), rows, features)
 
     value = {
         "components": found.items,
@@ -169,10 +170,15 @@ def _show_whole(fleet: OpenFleet, kinds: tuple[Kind, ...], record_id: str, as_js
     kind, item = max(found, key=lambda pair: str(pair[1]["timestamp"]))
 
     def render(_: Console) -> None:
-        record = item.pop(RECORD_FIELD[kind])
-        _say_fields(item, "")
+        apart = ("validation", RECORD_FIELD[kind])
+        _say_fields({name: value for name, value in item.items() if name not in apart}, "")
+        if kind != "pattern":
+            say(f"validation: {_verdict(item)}")
+            found = item["validation"] or {}
+            told = {name: _in_words(value) for name, value in found.items() if name != "verdict"}
+            _say_fields({name: value for name, value in told.items() if value != ""}, "    ")
         say(f"{RECORD_FIELD[kind]}:")
-        _say_fields(record, "    ")
+        _say_fields(item[RECORD_FIELD[kind]], "    ")
 
     show(item, as_json, render)
 
@@ -188,8 +194,45 @@ def _say_fields(fields: Item, indent: str) -> None:
             say(f"{indent}{plain(name)}: {cell(value, sys.maxsize)}")
 
 
+def _ai_row(ai: Item, now_ms: int) -> tuple[object, ...]:
+    return (
+        ai["ai_id"],
+        ai["specialization"],
+        ai["status"],
+        ai["load"],
+        f"{age(now_ms - ai['heartbeat_ms'])} ago",
+        ai["units_completed"],
+        ai["collaborations_completed"],
+        ai["features_implemented"],
+        ai["contribution_score"],
+        ", ".join(ai["capabilities"]),
+    )
+
+
+def _verdict(item: Item) -> str:
+    """What a validator found; of what none was ever asked for, that."""
+    verdict = dig(item, "validation", "verdict") or "not_validated"
+    return plain(SHOWN_AS.get(verdict, verdict))
+
+
+def _in_words(value: object) -> object:
+    """A part of a validation's record, names and numbers as people read them."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{plain(name)} {_number(one)}" for name, one in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(plain, value))
+    return value
+
+
+def _number(value: object) -> str:
+    """Bytes to the last one, small numbers with what of them counts."""
+    is_large = isinstance(value, float) and abs(value) >= 1000
+    return f"{value:.0f}" if is_large else cell(value)
+
+
 def _pattern_row(item: Item) -> tuple[object, ...]:
     pattern = item["pattern"]
+    named = dict.fromkeys(parent_id for _, parent_id in named_parents(pattern))
     return (
         item["id"],
         pattern.get("type"),
@@ -197,9 +240,10 @@ def _pattern_row(item: Item) -> tuple[object, ...]:
         item["contributor"],
         item["timestamp"],
         item["revision"],
+        item["usage_count"],
         pattern.get("confidence"),
         dig(pattern, "data", "held_out", "gap_closed"),
-        dig(pattern, "derived_from", "contributor"),
+        dig(pattern, "derived_from", "contributor") or ", ".join(named),
     )
 
 
@@ -214,6 +258,10 @@ def _component_row(item: Item, record: Item, reports: dict[str, list[Item]]) -> 
         item["contributor"],
         item["timestamp"],
         item["revision"],
+        item["usage_count"],
+        _verdict(item),
+        item["quality_score"],
+        dig(item, "validation", "sandbox"),
         record.get("test_coverage"),
         record.get("performance_score", told),
     )

@@ -26,6 +26,7 @@ LISTENING: frozenset[SenderRole] = TAKING_PART | {"observer"}
 SHARING: frozenset[SenderRole] = TAKING_PART | {"person"}
 ASKING: frozenset[SenderRole] = LISTENING | {"person"}
 STEERING: frozenset[SenderRole] = frozenset({"operator", "person"})
+VALIDATING: frozenset[SenderRole] = frozenset({"validator"})
 GATEWAYS: frozenset[SenderRole] = frozenset({"gateway"})
 
 Handle = Callable[[Incoming, Context], list[Effect]]
@@ -143,6 +144,11 @@ def _forbidden(message: Incoming, role: SenderRole, route: Route) -> BadMessage:
         rule = "is a gateway's alone"
     elif route.senders == STEERING:
         rule = "is the operator's alone"
+    elif route.senders == VALIDATING:
+        rule = (
+            f"is a validator's alone, and {message.sender} is none: whoever runs the fleet makes "
+            f"it one by `coord enroll {message.sender} --role validator`"
+        )
     elif role == "observer":
         rule = "is not for an observer, which only listens; it can be enrolled in another role"
     else:

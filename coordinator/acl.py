@@ -23,24 +23,36 @@ from rq.worker import Worker
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
 from coordinator.connection import connection_name
+from coordinator.enrolled import read_access
 from coordinator.jobs import job_prefix
 from coordinator.keys import KINDS, Keys
+from coordinator.payloads import Role
+from coordinator.validation_jobs import VALIDATION_PREFIX
 
 _SETINFO_MIN = (7, 2)
 _NOT_CONNECTED = redis.Redis()
 """RQ's classes want a connection; only the names of keys are asked of them."""
 
 _READ_COMMANDS = (
-    *("get", "hget", "hmget", "hgetall", "zcard", "zrevrange", "zrevrank"),
+    *("get", "hget", "hmget", "hgetall", "zcard", "zcount", "zrevrange", "zrevrank"),
     *("xlen", "xrange", "xread", "xrevrange"),
 )
 _RQ_COMMANDS = (
     *("blmove", "del", "exists", "expire", "get", "lmove", "lrange", "lrem", "persist", "rpop"),
     *("hdel", "hexists", "hget", "hgetall", "hincrby", "hincrbyfloat", "hset", "set"),
-    *("sadd", "smembers", "srem", "watch", "xadd"),
+    *("sadd", "smembers", "srem", "watch", "xadd", "xrevrange"),
     *("zadd", "zrange", "zrangebyscore", "zrem", "zremrangebyscore"),
 )
 """What RQ's worker does with the keys of its own queue and of its own jobs."""
+
+
+class Work(NamedTuple):
+    """What of RQ is an AI's: the queue that it takes from, what the ids of its jobs begin with, and
+    what its worker is called."""
+
+    queue: str
+    jobs: str
+    worker: str
 
 
 class SharedUser(NamedTuple):
@@ -61,13 +73,21 @@ def new_password() -> str:
     return secrets.token_urlsafe(32)
 
 
-def rules(keys: Keys, ai: str, server_version: tuple[int, ...], database: int = 0) -> list[str]:
+def rules(
+    keys: Keys,
+    ai: str,
+    server_version: tuple[int, ...],
+    database: int = 0,
+    role: Role = "trainer",
+) -> list[str]:
     """What ACL SETUSER lets the user of ``ai`` do. Its password is not among them.
 
+    A validator works on the queue that all validators share, and has none of its own.
     No id of an AI has a ``*``, ``?``, ``[`` or ``:`` in it, so none widens a pattern, and none that
     begins like another meets the other's.
     """
-    channels = [keys.broadcast_channel, keys.channel(ai), PUBSUB_CHANNEL_TEMPLATE % keys.queue(ai)]
+    work = _work_of(keys, ai, role)
+    channels = [keys.broadcast_channel, keys.channel(ai), PUBSUB_CHANNEL_TEMPLATE % work.worker]
     commands = ["ping", "subscribe", "unsubscribe", "multi", "exec", "discard", "unwatch"]
     commands.append("client|setname")
     if server_version >= _SETINFO_MIN:  # an unknown command is an error
@@ -78,10 +98,11 @@ def rules(keys: Keys, ai: str, server_version: tuple[int, ...], database: int = 
         *("reset", "on", "resetchannels", *(f"&{channel}" for channel in channels)),
         *("-@all", *(f"+{command}" for command in commands)),
         _selector("%R~", _readable(keys, ai), _READ_COMMANDS),
+        *(_of_validators(keys, ai) if role == "validator" else []),
         _selector("%W~", [keys.ingress(ai)], ["xadd"]),
         _selector("%W~", [keys.doors], ["sadd"]),
         _selector("%RW~", [keys.artifact(ai, "*")], ["exists", "get", "set", "strlen"]),
-        _selector("%RW~", _own_rq_keys(keys, ai), _RQ_COMMANDS),
+        _selector("%RW~", _rq_keys(work), _RQ_COMMANDS),
         _selector("%W~", [REDIS_WORKER_KEYS], ["sadd", "srem"]),
         _selector("%R~", [WORKERS_SUSPENDED], ["exists"]),
     ]
@@ -98,7 +119,10 @@ def _readable(keys: Keys, ai: str) -> list[str]:
     knowledge = [
         key
         for kind in KINDS
-        for key in (keys.record(kind, "*"), keys.records(kind), keys.records(kind, "*"))
+        for key in (
+            *(keys.record(kind, "*"), keys.derived(kind, "*")),
+            *(keys.records(kind), keys.records(kind, "*")),
+        )
     ]
     return [
         *(keys.fleet, keys.log, keys.inbox(ai), keys.instance(ai, "*"), keys.artifact("", "*")),
@@ -106,14 +130,29 @@ def _readable(keys: Keys, ai: str) -> list[str]:
     ]
 
 
-def _own_rq_keys(keys: Keys, ai: str) -> list[str]:
-    queue = Queue(keys.queue(ai), connection=_NOT_CONNECTED, serializer=JSONSerializer)
-    jobs = f"{job_prefix(ai)}*"
+def _of_validators(keys: Keys, ai: str) -> list[str]:
+    """A validator looks up whether it was enrolled as one, and which of the others are gone."""
+    others = f"{Worker.redis_worker_namespace_prefix}{keys.validator('*')}"
+    return [
+        _selector("%R~", [keys.member(ai)], ["hget"]),
+        _selector("%R~", [others], ["exists"]),
+    ]
+
+
+def _work_of(keys: Keys, ai: str, role: Role) -> Work:
+    if role == "validator":
+        return Work(keys.validation_queue, VALIDATION_PREFIX, keys.validator(ai))
+    return Work(keys.queue(ai), job_prefix(ai), keys.queue(ai))
+
+
+def _rq_keys(work: Work) -> list[str]:
+    queue = Queue(work.queue, connection=_NOT_CONNECTED, serializer=JSONSerializer)
+    jobs = f"{work.jobs}*"
     registries = (StartedJobRegistry, FinishedJobRegistry, FailedJobRegistry)
     return [
         *(queue.key, f"{queue.key}:*"),
         *(registry.key_template.format(queue.name) for registry in registries),
-        f"{Worker.redis_worker_namespace_prefix}{queue.name}",
+        f"{Worker.redis_worker_namespace_prefix}{work.worker}",
         WORKERS_BY_QUEUE_KEY % queue.name,
         *(Job.key_for(jobs), Job.key_for(f":{jobs}"), Result.get_key(jobs)),
         ExecutionRegistry.key_template.format(jobs),
@@ -125,12 +164,14 @@ def _own_rq_keys(keys: Keys, ai: str) -> list[str]:
 
 
 def read_rules(connection: redis.Redis, keys: Keys, ai: str) -> list[str]:
-    """``rules`` for this server, in the form that it knows, and for this database."""
+    """``rules`` for this server, in the form that it knows, for this database, and for what ``ai``
+    was enrolled as."""
     # Valkey tells the version of the Redis that it is like.
     version = str(connection.info("server")["redis_version"])
     numbers = tuple(int(number) for number in version.split(".")[:2])
     options = connection.connection_pool.connection_kwargs
-    return rules(keys, ai, numbers, options.get("db") or 0)
+    access = read_access(connection, keys, ai)
+    return rules(keys, ai, numbers, options.get("db") or 0, access.role if access else "trainer")
 
 
 def set_user(connection: redis.Redis, keys: Keys, ai: str, password: str) -> None:

@@ -22,7 +22,7 @@ from coordinator.fleet import Fleet
 from coordinator.ingress import Entry, Ingress
 from coordinator.job_watch import JobWatch
 from coordinator.keys import Keys
-from coordinator.knowledge import shared_record
+from coordinator.knowledge import shared_records
 from coordinator.lease import Lease
 from coordinator.messages import parse_envelope
 from coordinator.questions import Questions
@@ -31,6 +31,8 @@ from coordinator.server_errors import is_of_the_data
 from coordinator.settings import Settings
 from coordinator.state import fleet_record, new_epoch, read_fleet, read_numbers, read_seen
 from coordinator.transaction import Batch, CommitFailed, Outcome, commit
+from coordinator.validation_watch import ValidationWatch
+from coordinator.validations import VALIDATED_KINDS
 
 log = logging.getLogger("coord")
 
@@ -81,6 +83,7 @@ class Coordinator:
         self._fleet = Fleet()
         self._questions = Questions()
         self._job_watch = JobWatch()
+        self._validation_watch = ValidationWatch()
         self._trouble = ""
         self._singles = 0
         self._last_step_s = 0.0
@@ -181,6 +184,7 @@ class Coordinator:
         renew = self._lease.renew_if_due
         self._fleet = read_fleet(self._redis, self._keys, self._settings, self._clock, renew)
         self._job_watch = JobWatch()
+        self._validation_watch = ValidationWatch()
         self._ingress.reset()
         self._questions.clear()
         begin = new_epoch(self._fleet, run_id, self._ids, self._keys)
@@ -255,8 +259,9 @@ class Coordinator:
         people = {entry.speaker.owner for entry in entries}
         people |= {m.envelope.target_ai or m.owner for m in parsed if isinstance(m, Incoming)}
         fleet.members.prefetch(people)
-        shared = [shared_record(m) for m in parsed if isinstance(m, Incoming)]
-        fleet.contributors.prefetch(record for record in shared if record)
+        shared = [key for m in parsed if isinstance(m, Incoming) for key in shared_records(m)]
+        fleet.contributors.prefetch(shared)
+        fleet.judged.prefetch(key for key in shared if key[0] in VALIDATED_KINDS)
 
     def _commit_batch(self, pending: list[tuple[Entry, Incoming | BadMessage]]) -> None:
         if not pending:
@@ -437,6 +442,7 @@ class Coordinator:
                 batch.add(registry.expire(ai, context))
         batch.add(self._job_watch.look(self._redis, self._fleet, self._ingress, context))
         batch.add(sessions.overdue(context))
+        batch.add(self._validation_watch.look(self._redis, context))
         trim = trims(self._redis, self._keys, self._fleet, self._settings, context.now_ms)
         batch.add([Write(command) for command in trim])
         if self._redis.hget(self._keys.fleet, "epoch") != self._fleet.epoch.encode():

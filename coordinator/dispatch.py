@@ -15,6 +15,7 @@ from coordinator import (
     registry,
     steering,
     talk,
+    verdicts,
 )
 from coordinator.access import (
     ASKING,
@@ -22,6 +23,7 @@ from coordinator.access import (
     LISTENING,
     STEERING,
     TAKING_PART,
+    VALIDATING,
     Handle,
     Read,
     Route,
@@ -37,8 +39,8 @@ from coordinator.errors import BadMessage
 from coordinator.ingress import Entry
 from coordinator.keys import Keys
 from coordinator.messages import OPERATOR, one_line, parse_envelope
-from coordinator.payloads import DeadLetter, Enroll, Retract, parse_payload
-from coordinator.reads import read_dead_letter, read_homes, read_showcase
+from coordinator.payloads import DeadLetter, Enroll, parse_payload
+from coordinator.reads import read_dead_letter, read_showcase
 from coordinator.settings import Settings
 
 
@@ -96,10 +98,6 @@ def _read_showcase(connection: redis.Redis, keys: Keys, settings: Settings, _: I
     return read_showcase(connection, keys, settings.sync_keep)
 
 
-def _read_homes(connection: redis.Redis, keys: Keys, _: Settings, message: Incoming) -> Any:
-    return read_homes(connection, keys, parse_payload(Retract, message.envelope.payload).id)
-
-
 def _read_letter(connection: redis.Redis, keys: Keys, _: Settings, message: Incoming) -> Any:
     letter_id = parse_payload(DeadLetter, message.envelope.payload).id
     return read_dead_letter(connection, keys, letter_id)
@@ -112,6 +110,12 @@ ROUTES: dict[str, Route] = {
     "pattern_share": Route(knowledge.pattern_share),
     "code_share": Route(knowledge.code_share),
     "os_component_share": Route(knowledge.os_component_share),
+    "validation_result": Route(
+        verdicts.validation_result,
+        verdicts.read_judged_ledger,
+        senders=VALIDATING,
+        strangers=True,
+    ),
     "performance_report": Route(knowledge.performance_report),
     "message": Route(talk.message),
     "feature_request": Route(features.feature_request),
@@ -132,7 +136,7 @@ ROUTES: dict[str, Route] = {
     "retry": Route(steering.retry, steering.read_failed, senders=STEERING),
     "kick": Route(steering.kick, senders=STEERING),
     "drain": Route(steering.drain, senders=STEERING),
-    "retract": Route(knowledge.retract, _read_homes, senders=STEERING),
+    "retract": Route(knowledge.retract, knowledge.read_found, senders=STEERING),
     "dead_drop": Route(dead_drop, _read_letter, senders=STEERING),
     "dead_retry": Route(dead_retry, _read_letter, senders=STEERING),
     "enroll": Route(enroll, membership.read_stored, senders=STEERING),

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from coordinator.doors import Speaker
 from coordinator.enrolment import Access
 from coordinator.keys import Kind
+from coordinator.validations import Judged, Waiting
 from coordinator.work import Session, Unit
 
 MAX_EPOCHS = 64
@@ -55,7 +56,8 @@ class Member(Numbered):
     ``has_joined`` says that it once did, so that others may write to it while it is away;
     ``checked_bytes`` is what ``total_bytes`` was when retention last looked. The units are those
     it brought to an end, and those it failed. One that ``is_draining`` is given no more work.
-    ``access`` is None for one that was never enrolled.
+    ``access`` is None for one that was never enrolled. Since ``validations_since_ms`` so many of
+    its components were queued for validation as ``validations_queued`` says.
     """
 
     begins: list[Begin] = field(default_factory=list)
@@ -65,6 +67,8 @@ class Member(Numbered):
     units_failed: int = 0
     is_draining: bool = False
     access: Access | None = None
+    validations_since_ms: int = 0
+    validations_queued: int = 0
 
     @property
     def is_known(self) -> bool:
@@ -109,6 +113,10 @@ def _no_contributors() -> Loaded[RecordKey, tuple[str, ...]]:
     return Loaded(lambda records: dict.fromkeys(records, ()))
 
 
+def _nothing_judged() -> Loaded[RecordKey, Judged]:
+    return Loaded(lambda records: dict.fromkeys(records, Judged()))
+
+
 @dataclass(slots=True)
 class Ai:
     """A live AI. ``door`` and ``instance`` are those of its hello. ``_ms`` are milliseconds since
@@ -138,8 +146,10 @@ class Ai:
 class Fleet:
     """Everything the coordinator holds of a fleet; all of it can be read from Redis again.
 
-    ``contributors`` are those of a record, the first one first. ``sessions`` are the open ones,
-    ``units`` all of theirs, ``assigned`` how many units each AI has now.
+    ``contributors`` are those of a record, the first one first, ``judged`` what is known of its
+    worth. ``waiting`` are the records whose validation is open, ``evaluators`` the version of what
+    each specialization is measured by. ``sessions`` are the open ones, ``units`` all of theirs,
+    ``assigned`` how many units each AI has now.
     """
 
     epoch: str = ""
@@ -150,6 +160,9 @@ class Fleet:
     ais: dict[str, Ai] = field(default_factory=dict)
     members: Loaded[str, Member] = field(default_factory=_new_members)
     contributors: Loaded[RecordKey, tuple[str, ...]] = field(default_factory=_no_contributors)
+    judged: Loaded[RecordKey, Judged] = field(default_factory=_nothing_judged)
+    waiting: dict[RecordKey, Waiting] = field(default_factory=dict)
+    evaluators: dict[str, str] = field(default_factory=dict)
     last_numbers: OrderedDict[Speaker, int] = field(default_factory=OrderedDict)
     seen: OrderedDict[Speaker, dict[str, None]] = field(default_factory=OrderedDict)
     sessions: dict[str, Session] = field(default_factory=dict)
@@ -191,6 +204,8 @@ class Fleet:
                 del self.members[ai]
         if len(self.contributors) > MAX_RECORDS:
             self.contributors.clear()
+        if len(self.judged) > MAX_RECORDS:
+            self.judged.clear()
 
 
 def encode_begins(begins: list[Begin]) -> str:

@@ -1,4 +1,7 @@
-"""Units as RQ jobs: put on an AI's queue and taken off it, and what RQ knows of them."""
+"""Units as RQ jobs: put on an AI's queue and taken off it, and what RQ knows of them.
+
+A job of any other kind is put on a queue, and taken off it, by ``push`` and ``remove``.
+"""
 
 from __future__ import annotations
 
@@ -60,16 +63,30 @@ def job_prefix(ai: str) -> str:
 
 def enqueue(unit: Unit, ai: str, keys: Keys, now_ms: int) -> list[Write]:
     """Put the unit's present attempt on ``ai``'s queue: RQ's own commands."""
-    queue = Queue(keys.queue(ai), connection=_NOT_CONNECTED, serializer=JSONSerializer)
+    return push(
+        keys.queue(ai),
+        job_id(ai, unit.id, unit.attempt),
+        (ENTRY_FUNCTION, unit.id, unit.attempt),
+        description=f"{unit.kind} of session {unit.session_id}",
+        limit_s=int(unit.limit_s) + GRACE_S,
+        now_ms=now_ms,
+    )
+
+
+def push(
+    queue_name: str, name: str, call: tuple[Any, ...], description: str, limit_s: int, now_ms: int
+) -> list[Write]:
+    """Put the job ``name`` on a queue. ``call`` is the function's name, then what it is given."""
+    queue = Queue(queue_name, connection=_NOT_CONNECTED, serializer=JSONSerializer)
     job = Job.create(
-        ENTRY_FUNCTION,
-        args=(unit.id, unit.attempt),
-        id=job_id(ai, unit.id, unit.attempt),
+        call[0],
+        args=call[1:],
+        id=name,
         connection=_NOT_CONNECTED,
         serializer=JSONSerializer,
         origin=queue.name,
-        description=f"{unit.kind} of session {unit.session_id}",
-        timeout=int(unit.limit_s) + GRACE_S,
+        description=description,
+        timeout=limit_s,
         result_ttl=JOB_KEPT_S,
         failure_ttl=JOB_KEPT_S,
         status=JobStatus.QUEUED,
@@ -83,13 +100,17 @@ def enqueue(unit: Unit, ai: str, keys: Keys, now_ms: int) -> list[Write]:
 
 
 def dequeue(unit: Unit, ai: str, keys: Keys) -> list[Write]:
-    """Take the unit's present attempt off ``ai``'s queue.
+    """Take the unit's present attempt off ``ai``'s queue."""
+    return remove(keys.queue(ai), job_id(ai, unit.id, unit.attempt))
+
+
+def remove(queue_name: str, name: str) -> list[Write]:
+    """Take the job ``name`` off a queue.
 
     Its hash expires instead of being deleted: a worker that still runs it writes to the hash, and
     would bring it back for ever.
     """
-    queue = Queue(keys.queue(ai), connection=_NOT_CONNECTED, serializer=JSONSerializer)
-    name = job_id(ai, unit.id, unit.attempt)
+    queue = Queue(queue_name, connection=_NOT_CONNECTED, serializer=JSONSerializer)
     return [
         Write(("LREM", queue.key, 0, name)),
         Write(("LREM", queue.intermediate_queue_key, 0, name)),

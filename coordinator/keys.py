@@ -25,16 +25,30 @@ key                                   type    holds
 <ns>:member:<ai>                      HASH    what outlives a connection: profile, access (JSON),
                                               inbox_n, inbox_bytes, inbox_begins, draining,
                                               units_completed, units_failed,
-                                              collaborations_completed, features_implemented
+                                              collaborations_completed, features_implemented,
+                                              validations_since_ms, validations_queued,
+                                              contribution_score
 <ns>:credentials:<ai>                 HASH    key id -> credential (JSON): digest of a token, expiry
 <ns>:capability:<c>                   SET     live AIs that have it
 <ns>:specialization:<s>               SET     live AIs of it
 <ns>:pattern|component|feature:<id>   HASH    record (JSON), specialization, contributor, timestamp,
                                               revision, in:<s> of each index that lists it,
-                                              contributors (JSON) if it has several
+                                              contributors (JSON) if it has several,
+                                              from:<kind>:<id> of each that it began from;
+                                              of a component and a feature: hash, validating (JSON),
+                                              validation (JSON), quality_score, credited (JSON) for
+                                              it besides its contributors
 <ns>:patterns|components|features     ZSET    id -> when it was last shared, ms
 <ns>:patterns:<s> (and so on)         ZSET    the same, of one specialization
 <ns>:benchmarks:<component>           STREAM  performance reports
+<ns>:validations                      ZSET    <kind>:<id> that waits for its verdict -> since when,
+                                              ms
+<ns>:best:components|features:<s>     ZSET    id -> quality_score of those that passed
+<ns>:evaluators                       HASH    specialization -> version it is measured by
+<ns>:derived:<kind>:<id>              ZSET    <kind>:<id> that builds on it -> 1, or 0 if it is of
+                                              the same AI
+<ns>:credit:<ai>                      HASH    own:<problem>, built:<ai>:<problem> -> what it is
+                                              credited for (JSON)
 <ns>:sessions                         ZSET    session -> when it ended, ms; inf while it is open
 <ns>:session:<id>                     HASH    session (JSON); expires once it has ended, as do
 <ns>:unit:<id>                        HASH    ... unit (JSON), attempt, output
@@ -45,7 +59,8 @@ key                                   type    holds
                                               expires
 ====================================  ======  =====================================================
 
-Channels: ``<ns>:broadcast`` and ``<ns>:to:<ai>``. RQ queues: ``<ns>.ai.<ai>``.
+Channels: ``<ns>:broadcast`` and ``<ns>:to:<ai>``. RQ queues: ``<ns>.ai.<ai>`` and
+``<ns>.validation``.
 """
 
 from __future__ import annotations
@@ -85,6 +100,9 @@ class Keys:
         self.dead = f"{namespace}:dead"
         self.leases = f"{namespace}:leases"
         self.sessions = f"{namespace}:sessions"
+        self.validations = f"{namespace}:validations"
+        self.evaluators = f"{namespace}:evaluators"
+        self.validation_queue = f"{namespace}.validation"
         self.broadcast_channel = f"{namespace}:broadcast"
 
     def ingress(self, door: str) -> str:
@@ -124,6 +142,15 @@ class Keys:
         suffix = f":{specialization}" if specialization else ""
         return f"{self.namespace}:{kind}s{suffix}"
 
+    def best(self, kind: Kind, specialization: str) -> str:
+        return f"{self.namespace}:best:{kind}s:{specialization}"
+
+    def derived(self, kind: Kind, record_id: str) -> str:
+        return f"{self.namespace}:derived:{kind}:{record_id}"
+
+    def credit(self, ai: str) -> str:
+        return f"{self.namespace}:credit:{ai}"
+
     def benchmarks(self, component_id: str) -> str:
         return f"{self.namespace}:benchmarks:{component_id}"
 
@@ -147,3 +174,7 @@ class Keys:
 
     def queue(self, ai: str) -> str:
         return f"{self.namespace}.ai.{ai}"
+
+    def validator(self, ai: str) -> str:
+        """By which RQ knows a validator; a trainer it knows by the name of its queue."""
+        return f"{self.validation_queue}.{ai}"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from coordinator import collaborations, features
+import redis
+
+from coordinator import collaborations, credit, features, lineage
 from coordinator.access import is_operator
 from coordinator.context import Context, Incoming, pass_on
 from coordinator.effects import Effect, Event, Note, Write
 from coordinator.errors import BadMessage
 from coordinator.fleet import RecordKey
-from coordinator.keys import RECORD_FIELD, Kind
+from coordinator.keys import RECORD_FIELD, Keys, Kind
 from coordinator.messages import OPERATOR, to_json
 from coordinator.payloads import (
     CodeShare,
@@ -21,7 +24,11 @@ from coordinator.payloads import (
     Retract,
     parse_payload,
 )
+from coordinator.reads import read_homes
 from coordinator.records import is_free, store
+from coordinator.settings import Settings
+from coordinator.validating import withdraw
+from coordinator.validations import VALIDATED_KINDS
 
 SHARES: dict[str, Kind] = {
     "pattern_share": "pattern",
@@ -30,12 +37,35 @@ SHARES: dict[str, Kind] = {
 }
 
 
-def shared_record(message: Incoming) -> RecordKey | None:
-    """Which record it would write to; None if that is no one's yet, or cannot be told."""
+class Found(NamedTuple):
+    """A record to take back: the specializations under which each kind of it is listed, and what
+    it is credited for."""
+
+    homes: dict[Kind, list[str]]
+    ledger: credit.Ledger
+
+
+def shared_records(message: Incoming) -> Sequence[RecordKey]:
+    """Which records it would look at: that which it would write to, unless that is no one's yet,
+    and those that it may begin from."""
     kind = SHARES.get(message.envelope.message_type)
-    record = message.envelope.payload.get(RECORD_FIELD[kind]) if kind else None
-    record_id = record.get("id") if isinstance(record, dict) else None
-    return (kind, record_id) if kind and isinstance(record_id, str) else None
+    if kind is None:
+        return ()
+    record = message.envelope.payload.get(RECORD_FIELD[kind])
+    if not isinstance(record, dict):
+        return ()
+    record_id = record.get("id")
+    own: list[RecordKey] = [(kind, record_id)] if isinstance(record_id, str) else []
+    return own + lineage.named_parents(record) if "derived_from" in record else own
+
+
+def read_found(connection: redis.Redis, keys: Keys, _: Settings, message: Incoming) -> Found:
+    """What is to be taken back."""
+    record_id = parse_payload(Retract, message.envelope.payload).id
+    homes = read_homes(connection, keys, record_id)
+    return Found(
+        homes, credit.read_ledger(connection, keys, *((kind, record_id) for kind in homes))
+    )
 
 
 def pattern_share(message: Incoming, context: Context) -> list[Effect]:
@@ -81,10 +111,10 @@ def performance_report(message: Incoming, context: Context) -> list[Effect]:
 
 
 def retract(message: Incoming, context: Context) -> list[Effect]:
-    """An operator takes a record back. ``found`` tells under what it is to be found."""
+    """An operator takes a record back, and with it what it earned."""
     record_id = parse_payload(Retract, message.envelope.payload).id
-    found: dict[Kind, list[str]] = context.found
-    if not found:
+    found: Found = context.found
+    if not found.homes:
         raise BadMessage(
             "not_found",
             f"payload.id names no pattern, component or feature: {record_id!r}; `coord patterns` "
@@ -92,15 +122,21 @@ def retract(message: Incoming, context: Context) -> list[Effect]:
             "payload.id",
         )
     keys = context.keys
-    writes = [Write(("DEL", keys.benchmarks(record_id)))]
-    for kind, specializations in found.items():
+    writes: list[Effect] = [Write(("DEL", keys.benchmarks(record_id)))]
+    writes += credit.retracted(found.ledger, keys)
+    for kind, specializations in found.homes.items():
+        if kind in VALIDATED_KINDS:
+            writes += withdraw((kind, record_id), context)
         writes.append(Write(("DEL", keys.record(kind, record_id))))
         context.fleet.contributors[kind, record_id] = ()
         for specialization in (None, *specializations):
             writes.append(Write(("ZREM", keys.records(kind, specialization), record_id)))
-    kinds = ", ".join(found)
+    kinds = ", ".join(found.homes)
     text = f"{message.sender} retracted {kinds} {record_id}"
-    return [*writes, Event("retracted", OPERATOR, text, {"id": record_id, "kinds": list(found)})]
+    return [
+        *writes,
+        Event("retracted", OPERATOR, text, {"id": record_id, "kinds": list(found.homes)}),
+    ]
 
 
 def _share(kind: Kind, model: type[Payload], message: Incoming, context: Context) -> list[Effect]:
@@ -122,8 +158,12 @@ def _share(kind: Kind, model: type[Payload], message: Incoming, context: Context
     if record.get("id") is None:
         record["id"] = context.ids.new()
     _check_contributor(kind, record["id"], message, context)
+    if "derived_from" in record:
+        lineage.check(record, f"payload.{field}")
     specialization = record.get("specialization") or _specialization_of(message, context)
     writes = store(kind, record, specialization, [message.sender], context)
+    if "derived_from" in record:
+        writes += lineage.derived(kind, record, [message.sender], context)
     text = f"{message.sender} shared {kind} {record['id']} ({specialization})"
     return [*writes, *pass_on(message), Note(text)]
 

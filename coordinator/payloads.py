@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from coordinator.errors import BadMessage
 from coordinator.messages import (
@@ -22,11 +22,15 @@ MAX_PARTICIPANTS = 16
 MAX_UNITS = 256
 
 Role = Literal["trainer", "validator", "observer", "operator"]
+VerdictWord = Literal["passed", "failed", "compiled", "not_validated"]
+"""What a validation may end with. Only ``passed`` has a score; ``compiled`` was not measured."""
 
 Word = Annotated[str, Field(pattern=WORD_PATTERN)]
 RecordId = Annotated[str, Field(pattern=RECORD_ID_PATTERN)]
 KeyId = Annotated[str, Field(pattern=KEY_ID_PATTERN)]
 Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
+Version = Annotated[str, Field(max_length=128)]
+Name = Annotated[str, Field(max_length=200)]
 Instance = Annotated[str, Field(max_length=128)]
 SessionId = Annotated[str, Field(min_length=1, max_length=64)]
 
@@ -44,6 +48,7 @@ class Hello(Payload):
     """An AI introduces itself; ``cursor`` is how far it has read, if it was here before.
 
     ``skills`` are the kinds of units that its worker runs; one without a worker has none.
+    ``evaluators`` are a validator's: what it measures a specialization by, in which version.
     """
 
     specialization: Word = "general"
@@ -52,6 +57,7 @@ class Hello(Payload):
     features_supported: list[str] = Field(default_factory=list, max_length=64)
     skills: list[Word] = Field(default_factory=list, max_length=64)
     collaboration_ready: bool = True
+    evaluators: dict[Word, Version] | None = Field(None, max_length=64)
     cursor: Cursor | None = None
 
 
@@ -117,6 +123,48 @@ class ComponentShare(Payload):
     feature_name: str | None = None
     session_id: str | None = None
     collaboration_complete: bool = False
+
+
+class Verdict(Payload):
+    """How a component's validation ended, and by what it was measured.
+
+    ``reason`` says why it did not pass. ``score`` is the part of the gap between ``costs`` of the
+    baseline and of the bound that was closed, 1 being all of it; it may be below 0. ``workload`` is
+    a fingerprint of what it was measured on, ``sandbox`` what it ran in, ``tests`` those of its own
+    tests that passed, ``not_run`` those that are no code.
+    """
+
+    verdict: VerdictWord
+    reason: str = Field("", max_length=500)
+    problem: str = Field("", max_length=100)
+    evaluator: str = Field("", max_length=128)
+    workload: str = Field("", max_length=64)
+    score: FiniteFloat | None = Field(None, le=1)
+    costs: dict[Word, FiniteFloat] = Field(default_factory=dict, max_length=8)
+    cost_unit: str = Field("", max_length=100)
+    sandbox: str = Field("", max_length=200)
+    limits: dict[Word, FiniteFloat] = Field(default_factory=dict, max_length=16)
+    timings: dict[Word, FiniteFloat] = Field(default_factory=dict, max_length=32)
+    tests: list[Name] = Field(default_factory=list, max_length=100)
+    not_run: list[Name] = Field(default_factory=list, max_length=64)
+
+    @model_validator(mode="after")
+    def _has_score_if_passed(self) -> Verdict:
+        if (self.verdict == "passed") != (self.score is not None):
+            raise ValueError(
+                f"a score belongs to the verdict passed and to no other, and is {self.score} with "
+                f"{self.verdict}"
+            )
+        return self
+
+
+class ValidationResult(Verdict):
+    """The verdict on the record of that id while it was what ``hash`` is of."""
+
+    kind: Literal["component", "feature"]
+    component_id: RecordId
+    hash: Sha256
+    attempt: int = Field(ge=1)
 
 
 class PerformanceReport(Payload):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
 import redis
@@ -51,10 +51,10 @@ def read_records(
     while read < len(ids) and (max_bytes is None or size_bytes < max_bytes):
         chunk = ids[read : read + READ_AT_ONCE]
         read += len(chunk)
-        for fields in _read_hashes(connection, [keys.record(kind, i.decode()) for i in chunk]):
+        for fields, uses in _read_stored(connection, keys, kind, chunk):
             if b"record" in fields:
                 size_bytes += len(fields[b"record"])
-                items.append(record_item(kind, fields))
+                items.append(record_item(kind, fields, uses))
     if specialization is not None:
         items = [item for item in items if item["specialization"] == specialization]
     more = start + read < total
@@ -77,9 +77,24 @@ def rank_after(connection: redis.Redis, index: str, cursor: str | None) -> int:
 
 def read_record(connection: redis.Redis, keys: Keys, kind: Kind, record_id: str) -> Page:
     """The record of that id alone, if there is one."""
-    (fields,) = _read_hashes(connection, [keys.record(kind, record_id)])
-    items = [record_item(kind, fields)] if b"record" in fields else []
+    ((fields, uses),) = _read_stored(connection, keys, kind, [record_id.encode()])
+    items = [record_item(kind, fields, uses)] if b"record" in fields else []
     return Page(items, None, len(items))
+
+
+def _read_stored(
+    connection: redis.Redis, keys: Keys, kind: Kind, ids: list[bytes]
+) -> list[tuple[dict[bytes, bytes], int]]:
+    """The hash of each record, and how many records of other AIs began from it."""
+    with connection.pipeline(transaction=False) as pipe:
+        for record_id in ids:
+            pipe.hgetall(keys.record(kind, record_id.decode()))
+            pipe.zcount(keys.derived(kind, record_id.decode()), 1, 1)
+        replies = _sound(pipe.execute(raise_on_error=False))
+    return [
+        (fields if isinstance(fields, dict) else {}, uses if isinstance(uses, int) else 0)
+        for fields, uses in zip(replies[::2], replies[1::2], strict=True)
+    ]
 
 
 def _read_hashes(connection: redis.Redis, hash_keys: list[str]) -> list[dict[bytes, bytes]]:
@@ -87,30 +102,66 @@ def _read_hashes(connection: redis.Redis, hash_keys: list[str]) -> list[dict[byt
     with connection.pipeline(transaction=False) as pipe:
         for key in hash_keys:
             pipe.hgetall(key)
-        replies = pipe.execute(raise_on_error=False)
-    for reply in replies:
-        if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
-            raise reply
+        replies = _sound(pipe.execute(raise_on_error=False))
     return [reply if isinstance(reply, dict) else {} for reply in replies]
 
 
-def record_item(kind: Kind, fields: dict[bytes, bytes]) -> Item:
-    """A stored record as clients see it. What nobody has validated has no quality_score."""
+def _sound(replies: list[Any]) -> list[Any]:
+    """Raises the first error that does not just say that something is of another type."""
+    for reply in replies:
+        if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
+            raise reply
+    return replies
+
+
+def record_item(kind: Kind, fields: Mapping[bytes, bytes], uses: int) -> Item:
+    """A stored record as clients see it, from which ``uses`` records of others began. What has not
+    passed a validation has no quality_score."""
     record = json.loads(fields[b"record"])
+    verdict = verdict_of(fields)
     item: Item = {
         "id": record["id"],
         "specialization": fields[b"specialization"].decode(),
         "contributor": fields[b"contributor"].decode(),
         "timestamp": fields[b"timestamp"].decode(),
         "revision": int(fields[b"revision"]),
-        "usage_count": int(fields.get(b"usage_count", 0)),
+        "usage_count": usage_count(kind, verdict, uses),
     }
     item[RECORD_FIELD[kind]] = record
-    if kind == "component":
-        item["quality_score"] = None
+    if kind == "pattern":
+        return item
+    quality = fields.get(b"quality_score")
+    item |= {
+        "quality_score": None if quality is None else float(quality),
+        "integration_tested": verdict == "passed",
+        "validation": _validation_of(fields),
+    }
     if kind == "feature":
-        item |= {"integration_tested": False, "performance_benchmarks": {}}
+        item["performance_benchmarks"] = {}
     return item
+
+
+def verdict_of(fields: Mapping[bytes, bytes]) -> str | None:
+    """At what a record stands: its verdict, ``waiting`` until there is one, None if nobody is asked
+    for one."""
+    validation = _validation_of(fields)
+    return str(validation["verdict"]) if validation else None
+
+
+def usage_count(kind: Kind, verdict: str | None, uses: int) -> int:
+    """How often others began from a record. From a component or feature nobody can be said to have
+    begun before it passed: its uses count while it stands at that."""
+    return uses if kind == "pattern" or verdict == "passed" else 0
+
+
+def _validation_of(fields: Mapping[bytes, bytes]) -> Item | None:
+    """What was found of a record, which holds until there is another verdict on it."""
+    if b"validation" in fields:
+        return cast(Item, json.loads(fields[b"validation"]))
+    if b"validating" not in fields:
+        return None
+    since_ms = json.loads(fields[b"validating"])["queued_ms"]
+    return {"verdict": "waiting", "reason": "", "since": iso(since_ms)}
 
 
 def read_benchmarks(
@@ -142,14 +193,16 @@ def read_counts(connection: redis.Redis, keys: Keys) -> Item:
         pipe.zcard(keys.leases)
         for kind in KINDS:
             pipe.zcard(keys.records(kind))
+        pipe.zcard(keys.validations)
         pipe.hgetall(keys.totals)
-        ais, patterns, components, features, totals = pipe.execute()
+        ais, patterns, components, features, validations, totals = pipe.execute()
     by_type = {name.decode(): int(count) for name, count in totals.items()}
     return {
         "ais": ais,
         "patterns": patterns,
         "components": components,
         "features": features,
+        "open_validations": validations,
         "messages": sum(by_type.values()),
         "messages_by_type": dict(sorted(by_type.items())),
     }

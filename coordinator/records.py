@@ -10,6 +10,8 @@ from coordinator.context import Context
 from coordinator.effects import Effect, Write
 from coordinator.keys import Kind
 from coordinator.messages import to_json
+from coordinator.validating import submit
+from coordinator.validations import VALIDATED_KINDS
 
 
 def is_free(kind: Kind, record_id: str, contributors: Sequence[str], context: Context) -> bool:
@@ -26,17 +28,21 @@ def store(
     contributors: Sequence[str],
     context: Context,
 ) -> list[Effect]:
-    """Store ``record`` under its id. The first contributor is kept, later shares count as
-    revisions; of several contributors all are named."""
+    """Store ``record`` under its id, and have it validated. The first contributor is kept, later
+    shares count as revisions; of several contributors all are named."""
     keys = context.keys
     record_id = record["id"]
     key = keys.record(kind, record_id)
     known = context.fleet.contributors
+    sharer = contributors[0]
     contributors = tuple(dict.fromkeys((*known[kind, record_id], *contributors)))
     known[kind, record_id] = contributors
     latest = ["record", to_json(record), "specialization", specialization]
     if len(contributors) > 1:
         latest += ["contributors", to_json(contributors)]
+    submitted: list[Effect] = []
+    if kind in VALIDATED_KINDS:
+        submitted = submit((kind, record_id), record, specialization, sharer, context)
     return [
         Write(("HSET", key, *latest, f"in:{specialization}", 1)),
         Write(("HSETNX", key, "contributor", contributors[0])),
@@ -44,4 +50,5 @@ def store(
         Write(("HINCRBY", key, "revision", 1)),
         Write(("ZADD", keys.records(kind), context.now_ms, record_id)),
         Write(("ZADD", keys.records(kind, specialization), context.now_ms, record_id)),
+        *submitted,
     ]

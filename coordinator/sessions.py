@@ -10,7 +10,7 @@ from typing import Any
 
 import redis
 
-from coordinator import jobs, units
+from coordinator import jobs, lineage, units
 from coordinator.clock import iso
 from coordinator.context import Context
 from coordinator.effects import Broadcast, Deliver, Effect, Event, Write
@@ -458,6 +458,7 @@ def _share(
         "contributors": contributors,
     }
     stored = store("feature", component, specialization, contributors, context)
+    stored += lineage.derived("feature", component, contributors, context)
     if session.is_feature:
         payload |= {"original_requestor": session.initiator, "feature_name": session.feature}
         message = _encode(maker, payload, session.initiator, context)

@@ -165,6 +165,19 @@ class Settings(BaseSettings):
         64 * 1024 * 1024, ge=1, le=MAX_BYTES, description="Most bytes of artifacts of one AI."
     )
 
+    validations_per_hour: int = Field(
+        60, ge=1, le=100_000, description="Most components of one AI that are validated in an hour."
+    )
+    validations_open_max: int = Field(
+        1000, ge=1, le=100_000, description="Most components that wait for their validation."
+    )
+    validation_seed: SecretStr | None = Field(
+        None,
+        min_length=64,
+        description="What validators make their own workload of, 32 bytes in hexadecimal or more;"
+        " without it the file `validation.seed` in the state directory.",
+    )
+
     def to_environment(self) -> dict[str, str]:
         """These settings as the variables that hand them on to a child process.
 

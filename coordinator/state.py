@@ -34,6 +34,7 @@ from coordinator.server_errors import is_of_the_data
 from coordinator.settings import Settings
 from coordinator.streams import is_missing, last_generated
 from coordinator.transaction import stream_fields
+from coordinator.validation_state import read_evaluators, read_judged, read_waiting
 from coordinator.work import ASSIGNED_STATES, Session, Unit
 
 log = logging.getLogger("coord")
@@ -45,6 +46,7 @@ READ_AT_ONCE = 500
 MEMBER_FIELDS = (
     *("inbox_n", "inbox_bytes", "inbox_begins", "profile"),
     *("units_completed", "units_failed", "draining", "access"),
+    *("validations_since_ms", "validations_queued"),
 )
 
 
@@ -66,6 +68,9 @@ def read_fleet(
     live = cast("list[tuple[bytes, float]]", connection.zrange(keys.leases, 0, -1, withscores=True))
     fleet.members = Loaded(lambda ais: read_members(connection, keys, ais))
     fleet.contributors = Loaded(lambda records: read_contributors(connection, keys, records))
+    fleet.judged = Loaded(lambda records: read_judged(connection, keys, records))
+    fleet.waiting = read_waiting(connection, keys)
+    fleet.evaluators = read_evaluators(connection, keys)
     for some in _in_chunks(live, renew):
         ais = _read_ais(connection, keys, some)
         fleet.ais |= ais
@@ -258,7 +263,7 @@ def read_members(connection: redis.Redis, keys: Keys, ais: Iterable[str]) -> dic
         for reply in (member, info):
             if isinstance(reply, Exception) and not is_missing(reply):
                 raise reply
-        n, total_bytes, begins, profile, completed, failed, draining, access = member
+        n, total_bytes, begins, profile, completed, failed, draining, access, since, queued = member
         generated = 0 if not isinstance(info, dict) else stream_number(info["last-generated-id"])
         members[ai] = Member(
             n=max(int(n or 0), generated),
@@ -269,6 +274,8 @@ def read_members(connection: redis.Redis, keys: Keys, ais: Iterable[str]) -> dic
             units_failed=int(failed or 0),
             is_draining=draining is not None,
             access=_read_access(ai, access),
+            validations_since_ms=int(since or 0),
+            validations_queued=int(queued or 0),
         )
     return members
 

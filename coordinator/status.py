@@ -43,6 +43,7 @@ def read_status(
         "shared_patterns": counts["patterns"],
         "shared_components": counts["components"],
         "collective_features": counts["features"],
+        "open_validations": counts["open_validations"],
         "active_collaborations": work["sessions"]["pending"] + work["sessions"]["active"],
         "open_feature_requests": work["sessions"]["features"],
         "units": work["units"],
@@ -64,7 +65,7 @@ def _read_rq(connection: redis.Redis, keys: Keys, now_ms: int) -> Item:
     workers = _read_workers(connection, keys, sorted(worker_keys), now_ms)
     named = {_last_part(key) for key in queue_keys}
     named |= {queue for worker in workers for queue in worker["queues"]}
-    ours = sorted(name for name in named if name.startswith(keys.queue("")))
+    ours = sorted(name for name in named if _is_ours(name, keys))
     return {"queues": _read_queues(connection, ours), "workers": workers}
 
 
@@ -94,7 +95,7 @@ def _read_workers(
         queues, state, job, heartbeat = (
             (value or b"").decode("utf-8", "replace") for value in reply
         )
-        if queues.startswith(keys.queue("")) and heartbeat:
+        if _is_ours(queues, keys) and heartbeat:
             heartbeat_ms = int(utcparse(heartbeat).timestamp() * 1000)
             workers.append(
                 {
@@ -107,6 +108,10 @@ def _read_workers(
                 }
             )
     return workers
+
+
+def _is_ours(queue: str, keys: Keys) -> bool:
+    return queue == keys.validation_queue or queue.startswith(keys.queue(""))
 
 
 def _last_part(key: bytes) -> str:

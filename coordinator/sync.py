@@ -14,6 +14,8 @@ from coordinator.specializations import fits
 MAX_BYTES_PER_KIND = 64 * 1024
 MAX_LISTED_AIS = 1000
 MAX_OPPORTUNITIES = 5
+NOT_SYNCED = frozenset({"id", "specialization", "validation"})
+"""Of a record: by what it is found here, and what is asked for where it matters."""
 
 
 def training_sync(message: Incoming, seen: Cursor | None, context: Context) -> str:
@@ -57,10 +59,10 @@ def _bounded(items: list[Item]) -> dict[str, Item]:
     fitting: dict[str, Item] = {}
     left_bytes = MAX_BYTES_PER_KIND
     for item in items:
-        size_bytes = len(to_json(item).encode())
+        shown = {k: v for k, v in item.items() if k not in NOT_SYNCED}
+        size_bytes = len(to_json(shown).encode())
         if size_bytes <= left_bytes:
             left_bytes -= size_bytes
-            shown = {k: v for k, v in item.items() if k not in ("id", "specialization")}
             fitting[item["id"]] = shown
     return fitting
 

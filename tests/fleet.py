@@ -178,6 +178,17 @@ class FleetUnderTest:
         self.say(unit["attempts"][-1]["ai"], "work_result", {**attempt, **payload})
         self.run()
 
+    def judge(
+        self, validator: str, record_id: str, kind: Any = "component", **verdict: Any
+    ) -> None:
+        """Have a work-horse of ``validator`` bring back a verdict on the record as it is."""
+        record = self.record(kind, record_id)
+        attempt = json.loads(record.get("validating", "{}")).get("attempt", 1)
+        result = {"kind": kind, "component_id": record_id, "hash": record.get("hash", "0" * 64)}
+        result |= {"attempt": attempt, "verdict": "failed", **verdict}
+        self.say(validator, "validation_result", result, instance=f"{validator}.1/{record_id}")
+        self.run()
+
     def pass_time(self, seconds: float) -> None:
         """Let time go by, and the coordinator do what that brings."""
         self.clock.advance(seconds)
@@ -288,6 +299,11 @@ class FleetUnderTest:
     def state(self) -> dict[str, Any]:
         """Every key of the server and all it holds, with whether it expires; without the lease."""
         return dump(self.redis, without={self.keys.leader})
+
+
+def python(record_id: str, code: str = "x = 1", **own: Any) -> dict[str, Any]:
+    """A component that can be validated."""
+    return {"id": record_id, "language": "python", "code": code, **own}
 
 
 def digest_of(key_id: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from coordinator.access import STEERING
+from coordinator.access import STEERING, VALIDATING
 from coordinator.dispatch import ROUTES
 from coordinator.enrolment import Access
 from tests.fleet import FleetUnderTest, changed
@@ -40,7 +40,11 @@ def came(fleet: FleetUnderTest) -> list[str]:
 def test_what_each_role_may_say() -> None:
     listening = {name for name, route in ROUTES.items() if "observer" in route.senders}
     assert listening == {"hello", "heartbeat", "goodbye", "query"}
-    for route in ROUTES.values():
+    verdicts = {name for name, route in ROUTES.items() if route.senders == VALIDATING}
+    assert verdicts == {"validation_result"}
+    for name, route in ROUTES.items():
+        if name in verdicts:
+            continue
         assert ("trainer" in route.senders) == ("validator" in route.senders)
         assert (
             route.senders >= STEERING or "operator" in route.senders or "gateway" in route.senders

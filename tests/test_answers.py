@@ -14,6 +14,16 @@ from coordinator.clock import iso
 from coordinator.specializations import capabilities_of
 from tests.fleet import BEGINNING_MS, FleetUnderTest, Pushes, changed
 
+NOT_VALIDATED = {
+    "quality_score": None,
+    "integration_tested": False,
+    "validation": {
+        "verdict": "not_validated",
+        "reason": "it has no source text in `code` or `implementation`",
+        "timestamp": iso(BEGINNING_MS),
+    },
+}
+
 
 @pytest.fixture
 def fleet(redis: Redis) -> FleetUnderTest:
@@ -86,6 +96,7 @@ def test_an_answer_is_pushed_and_kept_nowhere(fleet: FleetUnderTest, pushes: Pus
                     "patterns": 0,
                     "components": 0,
                     "features": 0,
+                    "open_validations": 0,
                     "messages": 4,
                     "messages_by_type": {"hello": 3, "query": 1},
                 }
@@ -160,13 +171,13 @@ def test_pages_of_ais(fleet: FleetUnderTest, pushes: Pushes) -> None:
     ("what", "kind", "own"),
     [
         ("patterns", "pattern_share", {"pattern": {"id": "r0"}}),
-        ("components", "code_share", {"code": {"id": "r0"}, "quality_score": None}),
+        ("components", "code_share", {"code": {"id": "r0"}, **NOT_VALIDATED}),
         (
             "features",
             "os_component_share",
             {
                 "component": {"id": "r0"},
-                "integration_tested": False,
+                **NOT_VALIDATED,
                 "performance_benchmarks": {},
             },
         ),

@@ -108,16 +108,20 @@ LOW = (
     {"clock", "errors", "processes", "server_errors", "tasks", "waiting"},
     {"messages", "private_files", "secret_files", "specializations"},
     {"embedded", "keys", "payloads", "settings", "work"},
-    {"connection", "credentials", "doors", "enrolment"},
+    {"connection", "credentials", "doors", "enrolment", "validations"},
 )
 """Names and models, and the way to a server."""
 
 LIBRARY = (
-    {"feed", "identity", "life", "login", "operator", "outages", "replies"},
+    {
+        *("feed", "gateway_url", "identity", "life", "login", "operator"),
+        *("outages", "pace", "replies", "subscription", "tls", "unconfirmed"),
+    },
     {"mailbox", "outbox", "tcp_link"},
-    {"door"},
-    {"reader"},
-    {"redis_door", "tcp_door"},
+    {"current_link", "tcp_handshake", "tcp_reader", "transport"},
+    {"reader", "tcp_dialer", "tcp_outbox"},
+    {"redis_transport", "tcp_artifacts"},
+    {"tcp_transport"},
     {"client"},
     {"blocking"},
     {"__init__"},
@@ -130,12 +134,21 @@ SERVICE = (
         *("audit", "context", "enrolled", "history", "ingress"),
         *("letters", "matching", "questions", "retention", "session_reads"),
     },
-    {"access", "duties", "plans", "records", "server_check", "status", "sync", "transaction"},
+    {
+        *("access", "duties", "plans", "server_check", "status", "sync", "transaction"),
+        "validation_state",
+    },
     {"jobs"},
-    {"acl", "state", "units"},
-    {"sessions"},
+    {"validation_jobs"},
+    {"acl", "state", "units", "validating"},
+    {"lineage", "records"},
+    {"credit"},
+    {"sessions", "verdicts"},
     {"collaborations", "features", "registry"},
-    {"answers", "artifacts", "job_watch", "knowledge", "membership", "steering", "talk"},
+    {
+        *("answers", "artifacts", "job_watch", "knowledge", "membership", "steering", "talk"),
+        "validation_watch",
+    },
     {"dispatch"},
     {"coordinator"},
 )

@@ -36,6 +36,11 @@ def test_the_literal_keys() -> None:
         "components": keys.records("component"),
         "features of": keys.records("feature", "audio"),
         "benchmarks": keys.benchmarks("c"),
+        "validations": keys.validations,
+        "best": keys.best("feature", "audio"),
+        "evaluators": keys.evaluators,
+        "derived": keys.derived("pattern", "p"),
+        "credit": keys.credit("AI_1"),
         "sessions": keys.sessions,
         "session": keys.session("s"),
         "unit": keys.unit("s-1"),
@@ -44,6 +49,7 @@ def test_the_literal_keys() -> None:
         "artifacts": keys.artifacts("AI_1"),
         "channel": keys.channel("AI_1"),
         "queue": keys.queue("AI_1"),
+        "validation_queue": keys.validation_queue,
     } == {
         "leader": "coord:leader",
         "standby": "coord:standby",
@@ -73,6 +79,11 @@ def test_the_literal_keys() -> None:
         "components": "coord:components",
         "features of": "coord:features:audio",
         "benchmarks": "coord:benchmarks:c",
+        "validations": "coord:validations",
+        "best": "coord:best:features:audio",
+        "evaluators": "coord:evaluators",
+        "derived": "coord:derived:pattern:p",
+        "credit": "coord:credit:AI_1",
         "sessions": "coord:sessions",
         "session": "coord:session:s",
         "unit": "coord:unit:s-1",
@@ -81,6 +92,7 @@ def test_the_literal_keys() -> None:
         "artifacts": "coord:artifacts:AI_1",
         "channel": "coord:to:AI_1",
         "queue": "coord.ai.AI_1",
+        "validation_queue": "coord.validation",
     }
 
 

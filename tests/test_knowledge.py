@@ -9,6 +9,8 @@ import pytest
 from redis import Redis
 
 from coordinator.clock import iso
+from coordinator.messages import to_json
+from coordinator.validations import record_hash
 from tests.fleet import BEGINNING_MS, FleetUnderTest, Pushes, changed
 
 SHARES = [
@@ -24,6 +26,20 @@ def fleet(redis: Redis) -> FleetUnderTest:
     fleet.join("a", specialization="audio")
     fleet.join("b", specialization="graphics")
     return fleet
+
+
+def unproved(
+    kind: str, record: dict[str, Any], specialization: str, later_ms: int = 0
+) -> dict[str, str]:
+    """What is stored of the worth of a record without any source text."""
+    if kind == "pattern":
+        return {}
+    verdict = {
+        "verdict": "not_validated",
+        "reason": "it has no source text in `code` or `implementation`",
+        "timestamp": iso(BEGINNING_MS + later_ms),
+    }
+    return {"hash": record_hash(record, specialization), "validation": to_json(verdict)}
 
 
 @pytest.mark.parametrize(("kind", "message_type", "field"), SHARES)
@@ -52,6 +68,7 @@ def test_a_share_is_stored_and_told_to_the_others(
         "contributor": "a",
         "timestamp": iso(BEGINNING_MS),
         "revision": "1",
+        **unproved(kind, record, "audio"),
     }
     assert after[f"coord:{kind}s"][0] == {"r 1/ü": BEGINNING_MS}
     assert after[f"coord:{kind}s:audio"][0] == {"r 1/ü": BEGINNING_MS}
@@ -78,13 +95,15 @@ def test_the_first_contributor_is_kept_and_revisions_are_counted(
     fleet.say("a", message_type, {field: {"id": "r", "own": 3, "specialization": "audio"}})
     fleet.run()
     stored = fleet.record(kind, "r")
-    assert json.loads(stored.pop("record")) == {"id": "r", "own": 3, "specialization": "audio"}
+    record = {"id": "r", "own": 3, "specialization": "audio"}
+    assert json.loads(stored.pop("record")) == record
     assert stored == {
         "specialization": "audio",
         "in:audio": "1",
         "contributor": "a",
         "timestamp": iso(BEGINNING_MS),
         "revision": "3",
+        **unproved(kind, record, "audio", later_ms=2000),
     }
     assert fleet.redis.zrange(f"coord:{kind}s", 0, -1, withscores=True) == [
         (b"r", BEGINNING_MS + 2000)

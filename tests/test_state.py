@@ -17,12 +17,12 @@ from coordinator.fleet import (
     encode_begins,
     resume_after,
 )
-from tests.fleet import SLOW_LEASE_S, FleetUnderTest
+from tests.fleet import SLOW_LEASE_S, FleetUnderTest, python
 
 
 @pytest.fixture
 def fleet(redis: Redis) -> FleetUnderTest:
-    """A fleet with a past: joined, left, shared, targeted, refused, retracted, asked."""
+    """A fleet with a past: joined, left, shared, judged, targeted, refused, retracted, asked."""
     fleet = FleetUnderTest(redis)
     fleet.join("a", "b", "c", specialization="audio", own={"x": [1]})
     fleet.clock.advance(1)
@@ -37,6 +37,13 @@ def fleet(redis: Redis) -> FleetUnderTest:
     fleet.run()
     fleet.say("a", "code_share", {"code": {"id": "late"}}, "c")
     fleet.run()
+    fleet.enroll("v", role="validator")
+    fleet.join("v", evaluators={"audio": "audio-1"})
+    for component in ("judged", "waiting"):
+        fleet.say("a", "code_share", {"code": python(component)})
+    fleet.run()
+    fleet.judge("v", "judged", verdict="passed", score=0.5, evaluator="audio-1")
+    fleet.pass_time(3)
     return fleet
 
 
@@ -46,17 +53,21 @@ def memory(fleet: FleetUnderTest) -> dict[str, Any]:
     ais = copy.deepcopy(held.ais)
     for ai in ais.values():
         ai.lease_ends_s = 0
-    members = {who: copy.deepcopy(held.members[who]) for who in ("a", "b", "c", "operator")}
+    members = {who: copy.deepcopy(held.members[who]) for who in ("a", "b", "c", "v", "operator")}
     for member in members.values():
         member.checked_bytes = 0
     records: list[RecordKey] = [("pattern", "p0"), ("pattern", "p1"), ("component", "late")]
     contributors = {record: held.contributors[record] for record in records}
+    components: list[RecordKey] = [("component", name) for name in ("late", "judged", "waiting")]
     copied = {"ais": ais, "members": members, "contributors": contributors, "last_numbers": None}
+    copied["judged"] = {component: held.judged[component] for component in components}
     return {name: copy.copy(value) for name, value in vars(held).items()} | copied
 
 
 def test_a_reload_gives_what_was_in_memory(fleet: FleetUnderTest) -> None:
     before, state = memory(fleet), fleet.state()
+    assert list(before["waiting"]) == [("component", "waiting")]
+    assert before["evaluators"] == {"audio": "audio-1"}
     fleet.replace_coordinator("coordinator-2")
     assert memory(fleet) == before
     assert fleet.state() == state
@@ -66,15 +77,15 @@ def test_a_reload_gives_every_live_ai_a_new_lease(fleet: FleetUnderTest) -> None
     fleet.clock.advance(14)
     fleet.replace_coordinator("coordinator-2")
     ends = {ai.id: ai.lease_ends_s for ai in fleet.coordinator._fleet.ais.values()}
-    assert ends == dict.fromkeys(("a", "b"), fleet.clock.elapsed_s() + 15)
+    assert ends == dict.fromkeys(("a", "b", "v"), fleet.clock.elapsed_s() + 15)
 
 
 def test_an_ai_is_restored_although_its_registry_record_expired(fleet: FleetUnderTest) -> None:
     before = memory(fleet)
-    fleet.redis.delete("coord:ai:a", "coord:ai:b")
+    fleet.redis.delete("coord:ai:a", "coord:ai:b", "coord:ai:v")
     fleet.replace_coordinator("coordinator-2")
     ais = fleet.coordinator._fleet.ais
-    assert sorted(ais) == ["a", "b"]
+    assert sorted(ais) == ["a", "b", "v"]
     assert ais["a"].profile == before["ais"]["a"].profile
     assert (ais["a"].status, ais["a"].load) == ("ready", 0.0)
 

@@ -72,14 +72,15 @@ def test_what_is_known_in_its_shapes(fleet: FleetUnderTest) -> None:
         "revision": 1,
         "usage_count": 0,
     }
+    not_validated = {"quality_score": None, "integration_tested": False}
     assert fleet.sync("b")["global_knowledge_base"] == {
         "shared_patterns": {"p000": {**said, "pattern": {"id": "p000"}}},
-        "shared_components": {"c000": {**said, "code": {"id": "c000"}, "quality_score": None}},
+        "shared_components": {"c000": {**said, "code": {"id": "c000"}, **not_validated}},
         "collective_features": {
             "f000": {
                 **said,
                 "component": {"id": "f000"},
-                "integration_tested": False,
+                **not_validated,
                 "performance_benchmarks": {},
             }
         },
