@@ -18,7 +18,7 @@ from coordinator.keys import Keys
 from coordinator.processes import tied_to_parent
 from coordinator.settings import Settings
 from coordinator.work import Session, Unit
-from workers.launch import trainer_command, trainer_environment
+from workers.launch import trainer_command, worker_environment
 from workers.skills.skill import Output, UnitContext
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -87,7 +87,7 @@ class BenchFleet:
         self, ai: str, specialization: str = "general", wait: bool = True
     ) -> subprocess.Popen[bytes]:
         settings = self.settings.model_copy(update={"specialization": specialization})
-        environment = trainer_environment(self.url, settings)
+        environment = worker_environment(self.url, settings)
         process = self.start(trainer_command(ai, settings.namespace), **environment)
         if wait:
             self.wait(lambda: self.redis.zscore(KEYS.leases, ai) is not None, f"{ai} to join")

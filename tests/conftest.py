@@ -34,6 +34,9 @@ from tests.skills_for_tests import install
 from tests.trainers import LEASE_S, Start, started_trainers
 from tests.units import Gates
 
+NAMED = 20
+"""So many tests that were skipped for one reason are named, more are counted by function."""
+
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(
@@ -193,3 +196,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"tests per server: {shown}")
     if REDIS_SERVER is None:
         terminalreporter.write_line("redis: not installed, 0 tests", yellow=True, bold=True)
+    _name_skipped_attacks(terminalreporter)
+
+
+def _name_skipped_attacks(terminalreporter: pytest.TerminalReporter) -> None:
+    """Count and name what this machine could not run of the sandbox's tests."""
+    skipped: dict[str, list[str]] = {}
+    for report in terminalreporter.getreports("skipped"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+        reason = reason.removeprefix("Skipped: ")
+        if reason.startswith("sandbox:"):
+            skipped.setdefault(reason, []).append(report.nodeid.rpartition("::")[2])
+    for reason, names in skipped.items():
+        kinds = Counter(name.partition("[")[0] for name in names)
+        shown = names if len(names) <= NAMED else [f"{kind} {n}" for kind, n in kinds.items()]
+        line = f"{reason}: {len(names)} not run: {', '.join(shown)}"
+        terminalreporter.write_line(line, yellow=True, bold=True)
+    count = sum(map(len, skipped.values()))
+    terminalreporter.write_line(f"tests of the sandbox that could not be run here: {count}")
