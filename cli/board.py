@@ -23,6 +23,7 @@ from coordinator.work import OPEN_STATES
 
 SESSIONS_SHOWN = 8
 BAR_WIDTH = 24
+TOLD = ("joined", "left", "refused", "validated")
 TOO_LATE = "session_full"
 """The refusal of one who said yes when others had: no news."""
 
@@ -135,7 +136,7 @@ class Board:
         kind, ai = line.data["event"], line.data["ai"]
         if kind in ("joined", "left"):
             self._seen[ai].state = "is there" if kind == "joined" else "has left"
-        if kind in ("joined", "left", "refused") and dig(line.data, "data", "code") != TOO_LATE:
+        if kind in TOLD and dig(line.data, "data", "code") != TOO_LATE:
             self.say(plain(line.data["text"], 160))
 
     def _take_message(self, line: Line) -> None:
@@ -161,9 +162,9 @@ class Board:
                 self._best[problem] = (gap, ai)
                 text += ", the highest so far"
         origin = plain(dig(pattern, "derived_from", "contributor") or "", 64)
-        if origin and not seen.began_from:
-            text += f" (began from a pattern of {origin})"
-        seen.began_from = seen.began_from or origin
+        if origin not in ("", ai) and not seen.began_from:
+            text += f" (began from what {origin} shared)"
+            seen.began_from = origin
         self.say(text)
 
     def _foot(self) -> Text:

@@ -20,28 +20,30 @@ from cli.board import Board
 from cli.children import Child
 from cli.children import start as start_child
 from cli.children import stop as stop_children
+from cli.enrolling import enroll_validator, trainer_ids, validator_ids
 from cli.evaluation import measure
 from cli.launch import child_environment, serve_command
-from cli.options import JsonOption, load_settings
+from cli.options import JsonOption, OpenFleet, load_settings
 from cli.output import ExitCode, complain, console, percent, plain, say, say_json
 from cli.scratch import scratch_directory
 from cli.session_text import kind_of, outcome_of, workers_of
 from cli.signals import Interrupted, Signals
+from cli.verdicts import best_row, counts_row, sum_up
 from coordinator import embedded
 from coordinator.connection import connect, redact
 from coordinator.errors import CoordError
 from coordinator.history import Follower
-from coordinator.keys import Keys
+from coordinator.keys import Keys, Kind
 from coordinator.reads import Item, read_counts, read_records
 from coordinator.session_reads import read_sessions
 from coordinator.settings import Settings
 from coordinator.specializations import CAPABILITIES
 from coordinator.waiting import POLL_S
-from workers.launch import trainer_command, trainer_environment
+from workers.launch import trainer_command, validator_command, worker_environment
 from workers.problems import find_problem
 
 READY_LIMIT_S = 30.0
-GRACE_S = 6.0
+GRACE_S = 10.0
 BLOCK_MS = 200
 SESSIONS_MAX = 200
 TOGETHER_SHOWN = 12
@@ -68,9 +70,9 @@ def demo(
 ) -> None:
     """Show a whole fleet at work: a server, a coordinator and trainers, all real processes.
 
-    They learn from recorded traces, share what they learn and work on it together; at the end the
-    best of it is evaluated again. Everything is in a temporary directory of its own; nothing is
-    left behind.
+    They learn from recorded traces, share what they learn and work on it together; a validator runs
+    the components in a sandbox and measures them. At the end the best patterns are evaluated again.
+    Everything is in a temporary directory of its own; nothing is left behind.
 
     Example: coord demo --trainers 12 --seconds 60
     """
@@ -118,10 +120,10 @@ class Demo:
         self._settings = settings
         self._keys = Keys(settings.namespace)
         self._signals = signals
-        self._trainers = {f"AI_Node_{i + 1}": word for i, word in enumerate(_cycled(count))}
+        self._trainers = dict(zip(trainer_ids(count), _cycled(count), strict=True))
         self._board = Board(console(), self._trainers, silent=silent)
         self._coordinator: list[Child] = []  # one, once it is started
-        self._running: list[Child] = []  # the trainers that are started
+        self._running: list[Child] = []  # the AIs that are started
 
     def run(self, seconds: float) -> Item:
         """Everything from the start of the server to its end; what was counted and shared."""
@@ -143,11 +145,7 @@ class Demo:
             self._board.say("coordinator is active")
             follower = Follower(connection, self._keys)
             follower.begin_at(0)
-            for ai, word in self._trainers.items():
-                own = trainer_environment(url, self._settings_of(word))
-                command = trainer_command(ai, self._settings.namespace)
-                self._running.append(self._start(ai, command, own, url))
-            self._board.say(f"{len(self._trainers)} trainers are starting")
+            self._start_ais(connection, url)
             self._follow(connection, follower, seconds)
             sessions = read_sessions(connection, self._keys, SESSIONS_MAX).items
             self._board.say("time is up: the trainers leave")
@@ -156,16 +154,33 @@ class Demo:
             for line in follower.read(0):
                 self._board.take(line)
             counts = read_counts(connection, self._keys)
-            page = read_records(connection, self._keys, "pattern", counts["patterns"])
+            components = self._read(connection, "component", counts["components"])
+            components += self._read(connection, "feature", counts["features"])
             return {
                 "trainer_ids": list(self._trainers),
                 "patterns_shared": counts["patterns"],
                 "components_shared": counts["components"] + counts["features"],
                 "messages_routed": counts["messages"],
                 "messages_by_type": counts["messages_by_type"],
-                "patterns": page.items,
+                "patterns": self._read(connection, "pattern", counts["patterns"]),
+                **sum_up(components),
                 "sessions": [{name: item[name] for name in SESSION_FIELDS} for item in sessions],
             }
+
+    def _start_ais(self, connection: redis.Redis, url: str) -> None:
+        """The trainers, and a validator."""
+        namespace = self._settings.namespace
+        for ai, word in self._trainers.items():
+            own = worker_environment(url, self._settings_of(word))
+            self._running.append(self._start(ai, trainer_command(ai, namespace), own, url))
+        for ai in validator_ids(1):
+            enroll_validator(OpenFleet(connection, redact(url), self._keys), ai)
+            own = worker_environment(url, self._settings)
+            self._running.append(self._start(ai, validator_command(ai, namespace), own, url))
+        self._board.say(f"{len(self._trainers)} trainers and a validator are starting")
+
+    def _read(self, connection: redis.Redis, kind: Kind, count: int) -> list[Item]:
+        return read_records(connection, self._keys, kind, count).items
 
     def _follow(self, connection: redis.Redis, follower: Follower, seconds: float) -> None:
         self._board.ends_in(seconds)
@@ -224,7 +239,8 @@ def print_summary(shown: Console, summary: dict[str, Any]) -> None:
         ("messages routed", f"{summary['messages_routed']} ({types})"),
         *((ai, _trainer_text(summary["trainers"].get(ai))) for ai in summary["trainer_ids"]),
         *together_rows(summary["sessions"]),
-        *_best_rows(summary["best"]),
+        counts_row(summary["verdicts"]),
+        *_best_rows(summary["best"], summary["validated"]),
     ]
     grid = Table.grid(padding=(0, 2))
     for name, text in rows:
@@ -249,11 +265,15 @@ def together_rows(sessions: list[Item]) -> list[tuple[str, str]]:
     return rows
 
 
-def _best_rows(best: dict[str, Item]) -> list[tuple[str, str]]:
+def _best_rows(best: dict[str, Item], validated: dict[str, Item]) -> list[tuple[str, str]]:
     """Of each problem by itself: the gaps of two problems cannot be compared."""
-    if not best:
-        return [("best policy", "none was shared in this time: give it more --seconds")]
-    return [row for found in best.values() for row in _best_of(found)]
+    rows = []
+    for found in best.values():
+        rows += [*_best_of(found), best_row(found["problem"], validated.get(found["problem"]))]
+    measured = {found["problem"] for found in best.values()}
+    others = [best_row(name, found) for name, found in validated.items() if name not in measured]
+    nothing = [("best policy", "none was shared in this time: give it more --seconds")]
+    return [*rows, *others] or nothing
 
 
 def _best_of(best: Item) -> list[tuple[str, str]]:
@@ -280,7 +300,7 @@ def _trainer_text(found: dict[str, Any] | None) -> str:
     if built_on:
         first = built_on[0]
         text += f"{len(built_on)} of them begun from others' patterns, the first from"
-        text += f" {first.get('pattern_id')} of {first.get('contributor')}"
+        text += f" {first.get('id')} of {first.get('contributor')}"
         measured = first.get("measured_gap_closed")
         if isinstance(measured, int | float):
             text += f" (measured again: {percent(measured)} of the gap)"

@@ -31,6 +31,7 @@ from cli.output import ExitCode, plain, show
 from coordinator import embedded
 from coordinator.acl import default_is_open, shared_users
 from coordinator.connection import connect, named_url, redact, resolve_url
+from coordinator.enrolled import read_access
 from coordinator.errors import CoordError, NoServer, ServerUnusable
 from coordinator.gateway import GatewaySettings
 from coordinator.keys import Keys
@@ -38,6 +39,9 @@ from coordinator.private_files import is_there
 from coordinator.server_check import check_server
 from coordinator.settings import Settings
 from coordinator.status import read_holder
+from workers.sandbox import Limits, NoCompiler, NoRung, compile_cpp, find_rung
+from workers.validator import is_validator
+from workers.validator_agent import CAPABILITY
 
 PYTHON_MIN = (3, 11)
 BINARY_LIMIT_S = 10
@@ -165,6 +169,28 @@ def check_machine(settings: Settings) -> Iterator[Check]:
     if endpoint is not None:
         where = f"runs as process {endpoint.pid} at {redact(endpoint.url)}"
         yield Check("embedded server", "ok", where)
+    yield from check_sandbox()
+
+
+def check_sandbox() -> Iterator[Check]:
+    """What a validator on this machine would run components in, and compile them by."""
+    try:
+        rung = find_rung()
+    except NoRung as error:
+        detail = f"{error.detail}; until then no component runs here, and all stay not validated"
+        yield Check("sandbox", "warning", detail)
+        return
+    yield Check("sandbox", "ok", f"components run in {rung.describe()}")
+    try:
+        found = compile_cpp(rung, Limits(), "int main() { return 0; }")
+    except NoCompiler as error:
+        yield Check("compiler", "warning", f"{error.detail}: C++ stays not validated")
+        return
+    if found.ok:
+        yield Check("compiler", "ok", f"C++ is compiled by {found.compiler}")
+    else:
+        detail = f"{found.compiler} does not compile the least program: {found.diagnostics}"
+        yield Check("compiler", "warning", detail)
 
 
 def _check_state_dir(settings: Settings) -> Check:
@@ -280,6 +306,7 @@ def _check_state(connection: redis_py.Redis, keys: Keys) -> Iterator[Check]:
     else:
         detail = "none is active, so messages only pile up: run `coord serve`"
         yield Check("coordinator", "wrong", detail)
+    yield check_validators(connection, keys)
     yield _check_clock(connection)
     dead = connection.xlen(keys.dead)
     if dead:
@@ -287,6 +314,20 @@ def _check_state(connection: redis_py.Redis, keys: Keys) -> Iterator[Check]:
         yield Check("dead letters", "warning", detail)
     else:
         yield Check("dead letters", "ok", "none")
+
+
+def check_validators(connection: redis_py.Redis, keys: Keys) -> Check:
+    """Who is there to measure what is shared: of those that say so, who was enrolled for it."""
+    present: Any = connection.smembers(keys.capability(CAPABILITY))
+    names = sorted(name.decode() for name in present)
+    found = [name for name in names if is_validator(read_access(connection, keys, name))]
+    if found:
+        return Check("validators", "ok", f"what is shared is measured by {', '.join(found)}")
+    detail = (
+        "none is here, so that components wait for their verdict: `coord up` starts one, or"
+        " `coord enroll Validator_1 --role validator` and `coord validator Validator_1`"
+    )
+    return Check("validators", "warning", detail)
 
 
 def _check_clock(connection: redis_py.Redis) -> Check:

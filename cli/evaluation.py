@@ -21,7 +21,7 @@ def measure(patterns: list[Item]) -> dict[str, Any]:
     by_contributor: defaultdict[str, list[Item]] = defaultdict(list)
     for item in sorted(patterns, key=lambda item: str(item["timestamp"])):
         by_contributor[item["contributor"]].append(item)
-    trainers = {ai: _trainer(items) for ai, items in sorted(by_contributor.items())}
+    trainers = {ai: _trainer(ai, items) for ai, items in sorted(by_contributor.items())}
     best: dict[str, Item] = {}
     for ai, trainer in trainers.items():
         found = trainer["best"]
@@ -36,9 +36,13 @@ def _trained(found: Item | None) -> float:
     return float(found["trained_gap_closed"]) if found else float("-inf")
 
 
-def _trainer(items: list[Item]) -> dict[str, Any]:
+def _trainer(ai: str, items: list[Item]) -> dict[str, Any]:
     origins = [(item["id"], dig(item, "pattern", "derived_from")) for item in items]
-    built_on = [origin | {"for": name} for name, origin in origins if isinstance(origin, dict)]
+    built_on = [
+        origin | {"for": name}
+        for name, origin in origins
+        if isinstance(origin, dict) and origin.get("contributor") != ai
+    ]
     best = max(items, key=claimed_gap)
     return {"patterns": len(items), "built_on": built_on, "best": _again(best)}
 

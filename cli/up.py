@@ -14,10 +14,12 @@ from pydantic import BaseModel
 from cli.children import Child
 from cli.children import start as start_child
 from cli.children import stop as stop_children
+from cli.enrolling import enroll_validator, trainer_ids, validator_ids
 from cli.launch import child_environment, serve_command
 from cli.options import (
     SPECIALIZATIONS,
     NamespaceOption,
+    OpenFleet,
     RedisOption,
     StateDirOption,
     explained,
@@ -34,7 +36,7 @@ from coordinator.private_files import locked, private_directory, read_record, wr
 from coordinator.server_check import check_server
 from coordinator.settings import Settings
 from coordinator.waiting import POLL_S
-from workers.launch import trainer_command, trainer_environment
+from workers.launch import trainer_command, validator_command, worker_environment
 
 READY_LIMIT_S = 60.0
 GRACE_S = 15.0
@@ -43,6 +45,10 @@ COORDINATOR = "coordinator"
 EMBEDDED = "the embedded server"
 
 TrainersOption = Annotated[int, typer.Option("--trainers", "-t", min=0, max=256, help="How many.")]
+ValidatorsOption = Annotated[
+    int,
+    typer.Option("--validators", min=0, max=64, help="How many measure what the trainers share."),
+]
 FleetSpecializationOption = Annotated[
     str,
     typer.Option(
@@ -67,24 +73,25 @@ class Record(BaseModel, frozen=True, extra="forbid"):
 
 def up(
     trainers: TrainersOption = 4,
+    validators: ValidatorsOption = 1,
     specialization: FleetSpecializationOption = "file_system",
     redis: RedisOption = None,
     namespace: NamespaceOption = None,
     state_dir: StateDirOption = None,
 ) -> None:
-    """Start a fleet that stays: server (unless one is named), coordinator and trainers.
+    """Start a fleet that stays: server (unless one is named), coordinator, trainers, validators.
 
-    What runs already is left as it is. Logs are in the state directory; `coord down` ends it all.
+    What runs already is left as it is. Validators are enrolled as such if they are not yet. Logs
+    are in the state directory; `coord down` ends it all.
 
-    Example: coord up --trainers 4 --specialization file_system
+    Example: coord up --trainers 4 --validators 1 --specialization file_system
     """
     settings = load_settings(redis, namespace, state_dir, specialization=specialization)
     warn_of_near_miss(specialization)
     try:
         with Signals() as signals, _locked(settings.state_dir, signals):
             url, record = _prepare(settings)
-            record = _start_missing(settings, url, record, trainers, signals)
-            _wait_until_there(settings, url, record, signals)
+            record = _start_all(settings, url, record, trainers, validators, signals)
     except Interrupted:
         complain("interrupted; `coord down` ends what has been started")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -93,7 +100,7 @@ def up(
 
 
 def down(state_dir: StateDirOption = None) -> None:
-    """End what `coord up` started: trainers, coordinator, and the embedded server if it was that.
+    """End what `coord up` started, and the embedded server if it was that.
 
     Example: coord down
     """
@@ -120,9 +127,9 @@ def _end(state_dir: Path, signals: Signals) -> list[str]:
     if record is None:
         return []
     ended = [child.name for child in record.living]
-    trainers = [child for child in record.children if child.name != COORDINATOR]
+    ais = [child for child in record.children if child.name != COORDINATOR]
     coordinators = [child for child in record.children if child.name == COORDINATOR]
-    for leaving in (trainers, coordinators):  # who leaves tells the coordinator, so it ends last
+    for leaving in (ais, coordinators):  # who leaves tells the coordinator, so it ends last
         stop_children(leaving, GRACE_S, lambda: signals.hurry)
     if record.has_server and embedded.stop(state_dir):
         ended.append("the embedded server")
@@ -159,23 +166,39 @@ def _embedded(state_dir: Path, record: Record, recorded: Record | None) -> tuple
     return embedded.start(state_dir).url, record
 
 
+def _start_all(
+    settings: Settings, url: str, record: Record, trainers: int, validators: int, signals: Signals
+) -> Record:
+    """Coordinator and trainers; and validators, once a coordinator is there to enroll them."""
+    namespace = settings.namespace
+    learning = {ai: trainer_command(ai, namespace) for ai in trainer_ids(trainers)}
+    judging = {ai: validator_command(ai, namespace) for ai in validator_ids(validators)}
+    first = {COORDINATOR: serve_command(), **learning}
+    record = _start_missing(settings, url, record, first, signals)
+    with connect(url) as connection, explained(url):
+        fleet = OpenFleet(connection, redact(url), Keys(namespace))
+        _wait_until_there(fleet, record, set(), signals)
+        for ai in judging:
+            enroll_validator(fleet, ai)
+        record = _start_missing(settings, url, record, judging, signals)
+        names = {child.name for child in record.children}
+        _wait_until_there(fleet, record, names - {COORDINATOR}, signals)
+    return record
+
+
 def _start_missing(
-    settings: Settings, url: str, record: Record, trainers: int, signals: Signals
+    settings: Settings, url: str, record: Record, commands: dict[str, list[str]], signals: Signals
 ) -> Record:
     """Start what does not run yet."""
-    environment = child_environment(settings, named_url(settings))
-    wanted = {COORDINATOR: (serve_command(), environment)}
-    for i in range(trainers):
-        ai = f"AI_Node_{i + 1}"
-        own = trainer_environment(url, settings)
-        wanted[ai] = (trainer_command(ai, settings.namespace), environment | own)
+    everybodys = child_environment(settings, named_url(settings))
     running = {child.name: child for child in record.children}
-    for name, (command, its_environment) in wanted.items():
+    for name, command in commands.items():
         if name in running:
             say(f"{name} runs already (process {running[name].pid})")
             continue
         signals.check()
-        record = _start(settings.state_dir, record, name, command, its_environment)
+        own = {} if name == COORDINATOR else worker_environment(url, settings)
+        record = _start(settings.state_dir, record, name, command, everybodys | own)
         say(f"{name} started (process {record.children[-1].pid})")
     return record
 
@@ -195,25 +218,22 @@ def _start(
     return with_child(start_child(name, command, environment, log_path, record=put_on_record))
 
 
-def _wait_until_there(settings: Settings, url: str, record: Record, signals: Signals) -> None:
-    """Until a coordinator is active and every trainer has joined; CoordError if one ends."""
-    keys = Keys(settings.namespace)
-    names = {child.name for child in record.children} - {COORDINATOR}
+def _wait_until_there(fleet: OpenFleet, record: Record, ais: set[str], signals: Signals) -> None:
+    """Until a coordinator is active and ``ais`` have joined; CoordError if a process ends."""
     ends_s = time.monotonic() + READY_LIMIT_S
-    with connect(url) as connection, explained(url):
-        while True:
-            signals.check()
-            joined = cast("list[bytes]", connection.zrange(keys.leases, 0, -1))
-            missing = names - {ai.decode() for ai in joined}
-            if not missing and connection.exists(keys.leader):
-                return
-            for child in record.children:
-                if not child.lives:
-                    _tell_end(child)
-            if time.monotonic() > ends_s:
-                late = ", ".join(sorted(missing)) or "a coordinator"
-                raise CoordError(f"waited {READY_LIMIT_S:g} s in vain for {late}: see its log")
-            time.sleep(POLL_S)
+    while True:
+        signals.check()
+        joined = cast("list[bytes]", fleet.connection.zrange(fleet.keys.leases, 0, -1))
+        missing = ais - {ai.decode() for ai in joined}
+        if not missing and fleet.connection.exists(fleet.keys.leader):
+            return
+        for child in record.children:
+            if not child.lives:
+                _tell_end(child)
+        if time.monotonic() > ends_s:
+            late = ", ".join(sorted(missing)) or "a coordinator"
+            raise CoordError(f"waited {READY_LIMIT_S:g} s in vain for {late}: see its log")
+        time.sleep(POLL_S)
 
 
 def _tell_end(child: Child) -> None:

@@ -31,11 +31,11 @@ from tests.servers import REPOSITORY, TestServer, python_environment, wait_for
 KEYS = Keys()
 HOSTILE = "x\x1b[2J\n12:00:00  log 9  hub -> all\x9b31m\u202e\r\x00"
 COMMANDS = [
-    *("demo", "serve", "stop", "up", "down", "trainer", "status", "ais", "patterns"),
+    *("demo", "serve", "stop", "up", "down", "trainer", "validator", "status", "ais"),
     *("components", "sessions", "session", "request-feature", "collaborate", "cancel", "retry"),
     *("kick", "drain", "enroll", "rotate", "revoke", "members", "audit", "gateway", "dev-cert"),
-    "acl",
-    *("tail", "send", "retract", "doctor", "dead list", "dead retry", "dead drop"),
+    *("acl", "lineage", "patterns"),
+    *("tail", "send", "retract", "doctor", "validate", "dead list", "dead retry", "dead drop"),
 ]
 
 

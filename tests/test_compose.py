@@ -51,6 +51,8 @@ def interpolated(value: Any) -> Any:
 
 SERVICES: dict[str, Service] = interpolated(yaml.safe_load(COMPOSE.read_text()))["services"]
 TRAINERS = {name: service for name, service in SERVICES.items() if name.startswith("trainer_")}
+SANDBOXING = {"validator": ["seccomp", "apparmor", "systempaths"]}
+"""What of its engine's confinement a service has to be without, to confine others by itself."""
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "coord:local"}
 
 
@@ -84,7 +86,8 @@ def test_a_service_is_contained_watched_and_restarted(name: str) -> None:
     assert service["restart"] == "unless-stopped"
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
-    assert service["security_opt"] == ["no-new-privileges:true"]
+    unconfined = [f"{what}=unconfined" for what in SANDBOXING.get(name, [])]
+    assert service["security_opt"] == ["no-new-privileges:true", *unconfined]
     assert service["mem_limit"]
     assert service["stop_grace_period"]
     assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
@@ -102,14 +105,14 @@ def test_there_is_one_trainer_of_each_specialization() -> None:
     specializations = [s["environment"]["COORD_SPECIALIZATION"] for s in TRAINERS.values()]
     assert specializations == list(CAPABILITIES)
     assert list(TRAINERS) == [f"trainer_{name}" for name in CAPABILITIES]
-    assert SERVICES.keys() - TRAINERS.keys() == {"redis", "coordinator"}
+    assert SERVICES.keys() - TRAINERS.keys() == {"redis", "coordinator", "validator"}
 
 
 def test_services_wait_for_those_that_they_need() -> None:
     healthy = {"condition": "service_healthy"}
     assert SERVICES["coordinator"]["depends_on"] == {"redis": healthy}
-    for trainer in TRAINERS.values():
-        assert trainer["depends_on"] == {"coordinator": healthy}
+    for ai in [*TRAINERS.values(), SERVICES["validator"]]:
+        assert ai["depends_on"] == {"coordinator": healthy}
 
 
 def test_volumes_are_declared_and_what_keeps_a_secret_has_one() -> None:
@@ -120,6 +123,8 @@ def test_volumes_are_declared_and_what_keeps_a_secret_has_one() -> None:
     )
     state_dir = SERVICES["coordinator"]["environment"]["COORD_STATE_DIR"]
     assert used["coordinator"] == [f"state:{state_dir}"]
+    assert used["validator"] == [f"validation:{state_dir}"]
+    assert SERVICES["validator"]["environment"]["COORD_STATE_DIR"] == state_dir
     assert arguments_of("RUN")[-1].endswith(f"--mode 0700 {state_dir}")
 
 
@@ -147,7 +152,7 @@ def test_the_gateway_that_is_commented_out_fits_in(tmp_path: Path) -> None:
 def test_one_service_builds_the_image_and_the_others_only_use_it() -> None:
     policies = {name: (s.get("build"), s["pull_policy"]) for name, s in OURS.items()}
     assert policies.pop("coordinator") == (".", "build")
-    assert policies.keys() == TRAINERS.keys()
+    assert policies.keys() == TRAINERS.keys() | {"validator"}
     assert set(policies.values()) == {(None, "never")}
 
 
@@ -213,7 +218,7 @@ def test_the_shell_accepts_every_command() -> None:
         assert command is not None
         command.make_context(name, rest, parent=context)
         seen.add(name)
-    assert seen == {"serve", "status", "trainer", "ais"}
+    assert seen == {"serve", "status", "trainer", "validator", "ais"}
 
 
 @pytest.mark.parametrize("specialization", CAPABILITIES)
@@ -242,7 +247,7 @@ class Containers:
     def start(self, name: str) -> subprocess.Popen[bytes]:
         service = SERVICES[name]
         command = [*service.get("entrypoint", []), *service.get("command", [])]
-        if name == "coordinator":
+        if service in OURS.values() and "entrypoint" not in service:
             command = ["coord", *command]
         place = f"<<CONF\nport 0\nunixsocket {self._socket}\n"
         command = [part.replace("<<CONF\n", place) for part in command]
@@ -308,7 +313,12 @@ def test_the_fleet_runs_and_its_health_checks_tell_the_truth() -> None:
         wait_for(lambda: containers.is_healthy("coordinator"))
         trainer = containers.start("trainer_audio")
         wait_for(lambda: containers.is_healthy("trainer_audio"))
-        for name, process in {"trainer_audio": trainer, "coordinator": coordinator}.items():
+        assert not containers.is_healthy("validator")
+        assert containers.coord("enroll", "Validator_1", "--role", "validator").returncode == 0
+        validator = containers.start("validator")
+        wait_for(lambda: containers.is_healthy("validator"))
+        started = {"trainer_audio": trainer, "validator": validator, "coordinator": coordinator}
+        for name, process in started.items():
             process.terminate()
             assert process.wait(20) == 0
             assert not containers.is_healthy(name)

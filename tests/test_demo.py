@@ -13,6 +13,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -23,6 +24,8 @@ from cli.demo import TOGETHER_SHOWN, score_text, together_rows
 from cli.evaluation import measure
 from cli.output import ExitCode
 from cli.scratch import scratch_directory
+from cli.verdicts import best_row, counts_row, sum_up
+from coordinator.history import Line
 from tests.servers import python_environment, wait_for
 from workers.problems import find_problem
 
@@ -98,7 +101,7 @@ def demo() -> Iterator[Callable[..., Demo]]:
 
 
 def test_a_demo_ends_with_what_it_measured(demo: Callable[..., Demo]) -> None:
-    one = demo("--seconds", "12", "--trainers", "2", "--json")
+    one = demo("--seconds", "15", "--trainers", "2", "--json")
     code, out, err = one.end()
     assert (code, err) == (ExitCode.OK, "")
     assert one.nothing_is_left()
@@ -106,7 +109,7 @@ def test_a_demo_ends_with_what_it_measured(demo: Callable[..., Demo]) -> None:
     found = json.loads(out)
     assert found["patterns_shared"] == sum(t["patterns"] for t in found["trainers"].values()) > 0
     assert found["components_shared"] > 0
-    assert found["messages_by_type"]["hello"] == found["messages_by_type"]["goodbye"] == 2
+    assert found["messages_by_type"]["hello"] == found["messages_by_type"]["goodbye"] == 3
     assert set(found["best"]) == {"file_system", "process_manager"}
     for specialization, best in found["best"].items():
         problem = find_problem(specialization)
@@ -118,6 +121,8 @@ def test_a_demo_ends_with_what_it_measured(demo: Callable[..., Demo]) -> None:
         assert score["bound"] < score["achieved"]
         assert 0 < best["trained_gap_closed"] < 1
     assert all(session["participants"] for session in found["sessions"])
+    assert sum(found["verdicts"].values()) == found["components_shared"]
+    assert all(best["validator"] == "Validator_1" for best in found["validated"].values())
 
 
 def test_a_demo_tells_what_happens_line_by_line(demo: Callable[..., Demo]) -> None:
@@ -261,6 +266,39 @@ def test_each_problem_has_a_best_of_its_own() -> None:
     )
 
 
+def judged(record_id: str, word: str, score: float | None = None, **more: object) -> dict[str, Any]:
+    """A component as it is read, with a verdict on it."""
+    verdict = {"verdict": word, "problem": "hill", "validator": "V_1", "sandbox": "a box", **more}
+    validation = verdict if word else None
+    item = {"id": record_id, "contributor": "AI_1", "quality_score": score}
+    return item | {"validation": validation, "claimed": 1.0}
+
+
+def test_only_what_passed_is_among_the_best_that_were_validated() -> None:
+    items = [
+        judged("a", "passed", 0.25),
+        judged("b", "passed", 0.5),
+        judged("c", "passed", 0.75, problem="other"),
+        judged("d", "failed"),
+        judged("e", "waiting"),
+        judged("f", "compiled"),
+        judged("g", ""),
+    ]
+    found = sum_up(items)
+    assert found["verdicts"] == {"passed": 3, "failed": 1, "waiting": 1, "compiled": 1}
+    best = {problem: best["component_id"] for problem, best in found["validated"].items()}
+    assert best == {"hill": "b", "other": "c"}
+    assert counts_row(found["verdicts"])[1] == (
+        "3 passed, 1 failed, 1 waiting, 1 compiled, not measured"
+    )
+    told = best_row("hill", found["validated"]["hill"])
+    assert told[0] == "validated hill"
+    assert told[1].startswith("b of AI_1: ")
+    assert "50.0% of the gap closed" in told[1]
+    assert told[1].endswith("V_1 alone, in a box")
+    assert "no component" in best_row("hill", None)[1]
+
+
 def test_a_score_is_told_in_the_unit_of_its_cost() -> None:
     score = {"gap_closed": 0.5, "achieved": 0.75, "baseline": 1.0, "bound": 0.5}
     assert score_text(score, "miss ratio") == (
@@ -309,6 +347,15 @@ def test_sessions_are_told_line_by_line() -> None:
         "session s1 cross_specialization of AI_1, AI_2: 3/4 units",
         "session s1 cross_specialization of AI_1, AI_2 completed: twice as fast\\x1b[2J",
     ]
+
+
+def test_verdicts_are_told_as_they_come() -> None:
+    text = "V_1 validated component c of AI_1: passed, 50.0% of the gap closed"
+    data = {"event": "validated", "ai": "AI_1", "text": text, "data": {"verdict": "passed"}}
+    shown = Console(record=True, width=200, file=io.StringIO())
+    with Board(shown, {"AI_1": "file_system"}, silent=False) as board:
+        board.take(Line("event", "events", 1, 1, 0, "e.1", data))
+    assert shown.export_text()[10:].strip() == text
 
 
 def test_on_a_terminal_sessions_have_bars() -> None:

@@ -152,6 +152,25 @@ def test_one_without_an_id_always_gets_the_same_one(nameless: dict[str, Any]) ->
     assert one[0]["pattern"]["id"].startswith("AI_1.pattern.")
 
 
+@pytest.mark.parametrize(
+    ("derived_from", "shared"),
+    [
+        ("p", "AI_1.p"),
+        ("another's", "another's"),
+        ({"pattern_id": "p", "contributor": "p"}, {"pattern_id": "AI_1.p", "contributor": "p"}),
+        (["p", {"component_id": "c"}, "q"], ["AI_1.p", {"component_id": "AI_1.c"}, "q"]),
+        (None, None),
+        (7, 7),
+    ],
+)
+def test_what_a_record_was_derived_from_is_told_by_the_ids_that_are_shared(
+    derived_from: Any, shared: Any
+) -> None:
+    component = {"id": "c", "derived_from": derived_from}
+    result = {"patterns_learned": [{"id": "p"}, "no dict"], "components_built": [component]}
+    assert lines(result)[1] == {"code": {"id": "AI_1.c", "derived_from": shared}}
+
+
 @pytest.mark.parametrize("gain", [None, "0.5", True, float("nan"), float("inf"), 10**400, [1]])
 def test_a_gain_that_is_no_finite_number_is_not_reported(gain: Any) -> None:
     assert lines({"components_built": [{"id": "c"}], "performance_gain": gain}) == [

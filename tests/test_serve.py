@@ -238,12 +238,16 @@ def test_up_twice_doubles_nothing_and_down_ends_all(state_dir: Path) -> None:
         assert first.exit_code == ExitCode.OK, first.stderr
         record = json.loads((state_dir / "fleet.json").read_text())
         pids = [child["pid"] for child in record["children"]]
-        assert len(pids) == 2
+        assert len(pids) == 3
         again = coord("up", "--trainers", "1", *at)
         assert again.exit_code == ExitCode.OK, again.stderr
-        assert again.stdout.count("runs already") == 2
+        assert again.stdout.count("runs already") == 3
         assert json.loads((state_dir / "fleet.json").read_text()) == record
-        assert json.loads(coord("status", "--json", *at).stdout)["ai_list"] == ["AI_Node_1"]
+        there = json.loads(coord("status", "--json", *at).stdout)["ai_list"]
+        assert there == ["AI_Node_1", "Validator_1"]
+        (member,) = json.loads(coord("members", "--json", *at).stdout)["members"]
+        assert (member["ai_id"], member["role"]) == ("Validator_1", "validator")
+        assert member["message_types"] == ["validation_result"]
         refused = coord("up", "--namespace", "other", *at)
         assert refused.exit_code == ExitCode.FAILED
         assert "runs in" in refused.stderr
@@ -259,6 +263,7 @@ def test_up_twice_doubles_nothing_and_down_ends_all(state_dir: Path) -> None:
         ended = coord("down", *at)
     assert ended.exit_code == ExitCode.OK
     assert "AI_Node_1" in ended.stdout
+    assert "Validator_1" in ended.stdout
     assert all(start_time(pid) is None for pid in pids)
     assert embedded.find(state_dir) is None
     assert "no fleet was running" in coord("down", *at).stdout
@@ -288,7 +293,7 @@ def test_the_operators_password_is_shown_nowhere(state_dir: Path) -> None:
     assert commands == []
     assert [path.name for path in files] == ["operator.secret"]
     assert secret.decode() not in said
-    assert "AI_Node_1 has the operator's login" in said
+    assert "AI_Node_1, Validator_1 have the operator's login" in said
 
 
 def test_down_leaves_a_server_that_up_did_not_start(state_dir: Path) -> None:
@@ -296,7 +301,7 @@ def test_down_leaves_a_server_that_up_did_not_start(state_dir: Path) -> None:
     before = embedded.start(state_dir)
     assert "no fleet was running" in coord("down", *at).stdout
     try:
-        up = coord("up", "--trainers", "0", *at)
+        up = coord("up", "--trainers", "0", "--validators", "0", *at)
         assert up.exit_code == ExitCode.OK, up.stderr
     finally:
         ended = coord("down", *at).stdout
@@ -310,7 +315,10 @@ def test_down_leaves_the_embedded_server_when_up_named_another(
     at = ("--state-dir", str(state_dir))
     before = embedded.start(state_dir)
     try:
-        assert coord("up", "--trainers", "0", "--redis", real_url, *at).exit_code == ExitCode.OK
+        assert (
+            coord("up", "--trainers", "0", "--validators", "0", "--redis", real_url, *at).exit_code
+            == ExitCode.OK
+        )
     finally:
         assert coord("down", *at).stdout == "ended: coordinator; data and logs are kept\n"
     assert embedded.find(state_dir) == before
@@ -319,7 +327,7 @@ def test_down_leaves_the_embedded_server_when_up_named_another(
 def test_the_server_of_a_fleet_that_up_started_is_started_again(state_dir: Path) -> None:
     at = ("--state-dir", str(state_dir))
     try:
-        assert coord("up", "--trainers", "0", *at).exit_code == ExitCode.OK
+        assert coord("up", "--trainers", "0", "--validators", "0", *at).exit_code == ExitCode.OK
         before = embedded.find(state_dir)
         assert before is not None
         os.kill(before.pid, signal.SIGKILL)

@@ -13,7 +13,7 @@ import pytest
 
 from coordinator.reads import Item
 from coordinator.work import Unit
-from tests.test_trainer import Hill
+from tests.test_trainer import Hill, Untested
 from workers import problems
 from workers.problems import ProblemError, Score, find_problem
 from workers.problems.overall import HELD_OUT, TRAINING, Overall
@@ -35,7 +35,7 @@ class Vale(Hill):
     name = "vale"
 
 
-class Range:
+class Range(Untested):
     """The joint problem of both: hills count double."""
 
     specializations = ("hills", "vales")
@@ -86,7 +86,10 @@ class FakeKnowledge:
     """Knows the ``data`` of patterns, the newest first."""
 
     def __init__(self, data: list[Any]) -> None:
-        self._items: list[Item] = [{"id": "p", "pattern": {"id": "p", "data": d}} for d in data]
+        self._items: list[Item] = [
+            {"id": f"p{n}", "contributor": "AI_2", "pattern": {"id": f"p{n}", "data": d}}
+            for n, d in enumerate(data)
+        ]
 
     def patterns(self, specialization: str | None = None, limit: int = 100) -> list[Item]:
         return self._items[:limit]
@@ -141,6 +144,13 @@ def pattern(values: Any, **more: Any) -> dict[str, Any]:
     return {"problem": "hill", "parameters": values, **more}
 
 
+def begun_from(number: int, gap_closed: float) -> dict[str, Any]:
+    """What is told of a start from pattern ``number`` of those that are known."""
+    name = f"p{number}"
+    named = {"id": name, "pattern_id": name, "contributor": "AI_2"}
+    return {**named, "measured_gap_closed": gap_closed}
+
+
 def gap(values: Mapping[str, float], workload: str = TRAINING, problem: Any = None) -> float:
     return Overall(problem or Hill()).evaluate(values, workload).gap_closed
 
@@ -155,6 +165,7 @@ def test_a_design_says_what_is_to_be_built_and_where_to_begin() -> None:
         "interface": {},
         "parameters": {"x": 0.1, "y": 0.1},
         "gap_closed": gap({"x": 0.1, "y": 0.1}),
+        "derived_from": None,
     }
     interface = run("propose_design", {"feature": "process_scheduler"})["interface"]
     methods = [call.partition("(")[0] for call in interface["Policy"]]
@@ -163,6 +174,7 @@ def test_a_design_says_what_is_to_be_built_and_where_to_begin() -> None:
     ]
 
 
+LIAR = pattern({"x": 0.0, "y": 0.0}, gap_closed=1.0, held_out={"gap_closed": 1.0})
 UNUSABLE: list[Any] = [
     None,
     [],
@@ -181,6 +193,37 @@ def test_the_start_is_the_best_of_what_was_shared_measured_here() -> None:
     shared = [pattern(GOOD, **claim) for claim in claims]
     design = run("propose_design", known=[liar, *UNUSABLE, *shared])
     assert (design["parameters"], design["gap_closed"]) == (GOOD, gap(GOOD))
+    assert design["derived_from"] == begun_from(1 + len(UNUSABLE) + 2, gap(GOOD))
+
+
+@pytest.mark.parametrize("kind", ["propose_design", "bring_component", "begin_search"])
+def test_a_pattern_that_claims_1_and_is_worth_0_is_no_start(kind: str) -> None:
+    workspace = FakeWorkspace()
+    made = run(kind, {"specialization": "hills"}, known=[LIAR], workspace=workspace)
+    chosen = workspace.get("start") or made
+    assert chosen["parameters"] == defaults(Hill.parameters)
+    assert chosen["derived_from"] is None
+    assert made["gap_closed"] == gap(defaults(Hill.parameters)) > gap(LIAR["parameters"])
+
+
+def test_a_feature_is_not_begun_from_what_only_claims_to_be_good() -> None:
+    inputs = {"evaluations": 1}
+    component = run("develop_feature", inputs, known=[LIAR])["component"]
+    assert component["parameters"] == defaults(Hill.parameters)
+    assert "derived_from" not in component
+    component = run("develop_feature", inputs, known=[LIAR, pattern(GOOD)])["component"]
+    assert component["parameters"] == GOOD
+    assert component["derived_from"] == begun_from(1, gap(GOOD))
+
+
+def test_a_design_that_claims_1_and_is_worth_0_is_not_begun_from() -> None:
+    design = LIAR | {"specialization": "hills", "derived_from": "liar"}
+    component = run("implement_design", {"evaluations": 1}, design)["component"]
+    assert component["parameters"] == defaults(Hill.parameters)
+    assert "derived_from" not in component
+    design = {"specialization": "hills", "parameters": GOOD, "derived_from": "good"}
+    component = run("implement_design", {"evaluations": 1}, design)["component"]
+    assert (component["parameters"], component["derived_from"]) == (GOOD, "good")
 
 
 def test_of_many_that_were_shared_the_highest_claims_are_tried() -> None:
@@ -204,8 +247,9 @@ def test_the_source_of_a_component_runs_and_is_as_good_as_was_measured() -> None
     component = types.ModuleType("component")
     exec(made["component"]["implementation"], vars(component))  # made here a moment ago
     scheduler = CpuScheduler()
+    makers = {scheduler.specialization: component.Policy}
     again = [
-        scheduler.evaluate_policy(component.Policy, workload).gap_closed
+        scheduler.evaluate_policies(makers, scheduler.recorded(workload)).gap_closed
         for workload in scheduler.held_out_workloads
     ]
     measured = made["summary"]["gap_closed"]
@@ -273,15 +317,30 @@ def bring(specialization: str, values: dict[str, float]) -> Output:
 
 def test_what_was_joined_is_no_worse_in_training_than_what_was_brought() -> None:
     hills, vales = bring("hills", GOOD), bring("vales", {"x": 0.6, "y": 0.9})
-    assert hills == {"specialization": "hills", "parameters": GOOD, "gap_closed": gap(GOOD)}
+    assert hills == {
+        "specialization": "hills",
+        "parameters": GOOD,
+        "gap_closed": gap(GOOD),
+        "derived_from": begun_from(0, gap(GOOD)),
+    }
     tuned = run("tune_jointly", {"evaluations": 20}, vales, hills)
     start = {"h.x": 0.7, "h.y": 0.7, "v.x": 0.6, "v.y": 0.9}
     assert tuned["before"] == {"parameters": start}
     component = tuned["component"]
     assert component["specializations"] == ["hills", "vales"]
+    assert component["derived_from"] == [vales["derived_from"], hills["derived_from"]]
     assert gap(component["parameters"], problem=Range()) >= gap(start, problem=Range())
     summary = run("measure_component", {}, tuned)["summary"]
     assert summary["before"] == gap(start, HELD_OUT, Range())
+
+
+def test_what_was_brought_with_a_claim_of_1_and_is_worth_0_is_left_alone() -> None:
+    liar = {"specialization": "hills", **LIAR, "derived_from": "liar"}
+    tuned = run("tune_jointly", {"evaluations": 1}, liar, bring("vales", GOOD))
+    start = {"h.x": 0.1, "h.y": 0.1, "v.x": 0.7, "v.y": 0.7}
+    assert tuned["before"] == {"parameters": start}
+    assert tuned["component"]["parameters"] == start
+    assert [one["pattern_id"] for one in tuned["component"]["derived_from"]] == ["p0"]
 
 
 # -- a search that is split ------------------------------------------------------------------------
@@ -308,6 +367,27 @@ def test_the_same_search_by_one_or_many_finds_the_same(parts: int, rounds: int) 
     assert made["component"]["parameters"] == alone["component"]["parameters"]
     assert made["summary"]["evaluations"] == 36
     assert gap(made["component"]["parameters"]) > gap(defaults(Hill.parameters))
+
+
+def test_a_search_is_not_begun_where_only_a_claim_says_so() -> None:
+    start = {"parameters": LIAR["parameters"], "gap_closed": 1.0, "derived_from": "liar"}
+    workspace = FakeWorkspace(start=start)
+    inputs = {"specialization": "hills", "seed": 7, "parts": 1, "part": 0}
+    run("search_share", inputs, workspace=workspace)
+    begun = list(defaults(Hill.parameters).values())
+    assert workspace.get("round-0.0")[0] == (begun, gap(defaults(Hill.parameters)))
+    component = run("conclude_search", inputs, workspace=workspace)["component"]
+    assert gap(component["parameters"]) >= gap(defaults(Hill.parameters))
+    assert "derived_from" not in component
+
+
+def test_what_a_search_was_begun_from_is_told() -> None:
+    workspace = FakeWorkspace()
+    inputs = {"specialization": "hills", "seed": 7, "parts": 1, "part": 0}
+    run("begin_search", inputs, workspace=workspace, known=[pattern(GOOD)])
+    run("search_share", inputs, workspace=workspace)
+    component = run("conclude_search", inputs, workspace=workspace)["component"]
+    assert component["derived_from"] == begun_from(0, gap(GOOD))
 
 
 def test_a_target_that_is_reached_stops_the_search() -> None:
@@ -449,8 +529,9 @@ def test_a_search_needs_a_start(start: Any) -> None:
 
 RUNS_CODE = {"exec", "eval", "compile", "__import__", "import_module", "run_path", "run_module"}
 LOADS_CODE = {"pickle", "marshal", "shelve", "runpy", "importlib.util", "imp", "code"}
-OF_THE_OWNER = {"own_training.py": {"import_module"}}
-"""What the owner of a trainer names in its settings is imported: nobody else's word decides it."""
+OF_THE_OWNER = {"own_training.py": {"import_module"}, "inside.py": {"compile", "exec"}}
+"""What the owner of a trainer names in its settings is imported: nobody else's word decides it.
+What others share is run by what runs inside the sandbox, and by nothing else."""
 
 
 @pytest.mark.parametrize("path", sorted(WORKERS.rglob("*.py")), ids=lambda path: path.name)

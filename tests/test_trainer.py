@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from coordinator import lineage
 from workers.lines import encode_line, read_line
+from workers.problems import Interface, Maker, Scenarios
 from workers.problems.problem import Parameter, Problem, Score, check_values
 from workers.training import MAX_CANDIDATES, Trainer, seed_of
 
 
-class Hill:
+class Untested:
+    """The part of a problem that training does without: it measures parameters, and no policies."""
+
+    interfaces: Mapping[str, Interface] = {}
+
+    def recorded(self, workload: str) -> Scenarios:
+        raise AssertionError("no policy is measured here")
+
+    def generated(self, seed: bytes) -> Scenarios:
+        raise AssertionError("no policy is measured here")
+
+    def evaluate_policies(self, makers: Mapping[str, Maker], scenarios: Scenarios) -> Score:
+        raise AssertionError("no policy is measured here")
+
+
+class Hill(Untested):
     """A problem with one peak at ``x = y = 0.8``; each workload counts its evaluations."""
 
     specialization = "hills"
@@ -88,7 +106,8 @@ def test_every_number_in_what_is_learned_was_measured(hill: Hill) -> None:
     assert pattern["data"]["evaluations"] == 8
     assert pattern["derived_from"] is None
     assert pattern["specialization"] == code["specialization"] == "hills"
-    assert (code["derived_from"], code["language"]) == (pattern["id"], "python")
+    assert code["derived_from"] == {"pattern_id": pattern["id"]}
+    assert code["language"] == "python"
     space: dict[str, Any] = {}
     exec(code["code"], space)
     assert space["VALUES"] == values
@@ -129,6 +148,7 @@ def test_the_best_shared_pattern_is_measured_and_started_from(hill: Hill) -> Non
     assert one.offer(shared("fair", 0.5, 0.5), "AI_4")
     found = learned(one)
     assert found["pattern"]["derived_from"] == {
+        "id": "good",
         "pattern_id": "good",
         "contributor": "AI_3",
         "measured_gap_closed": Hill().evaluate({"x": 0.79, "y": 0.79}, "north").gap_closed,
@@ -150,11 +170,41 @@ def test_a_pattern_that_claims_1_and_is_worth_0_is_not_started_from(hill: Hill) 
 
 def test_ones_own_best_is_started_from_when_nobody_has_a_better_one(hill: Hill) -> None:
     one = trainer(hill)
-    assert one.offer(shared("good", 0.7, 0.7), "AI_3")
-    learned(one)
-    one.train()
-    again = one.train()
-    assert again is None or again["pattern"]["derived_from"] is None
+    found = [learned(one)]
+    found += [again for again in (one.train() for _ in range(12)) if again]
+    north = [what["pattern"] for what in found if what["pattern"]["data"]["workload"] == "north"]
+    assert len(north) > 1
+    assert north[0]["derived_from"] is None
+    for earlier, later in itertools.pairwise(north):
+        assert later["derived_from"] == {
+            "id": earlier["id"],
+            "pattern_id": earlier["id"],
+            "contributor": "AI_1",
+            "measured_gap_closed": earlier["data"]["gap_closed"],
+        }
+
+
+def test_a_start_from_a_component_names_the_component(hill: Hill) -> None:
+    one = trainer(hill)
+    assert one.offer(shared("same", 0.79, 0.79), "AI_3", "component")
+    assert one.offer(shared("same", 0.5, 0.5), "AI_4")
+    assert learned(one)["pattern"]["derived_from"] == {
+        "id": "same",
+        "component_id": "same",
+        "contributor": "AI_3",
+        "measured_gap_closed": Hill().evaluate({"x": 0.79, "y": 0.79}, "north").gap_closed,
+    }
+
+
+@pytest.mark.parametrize("kind", ["pattern", "component"])
+def test_what_is_told_of_a_start_names_its_parent_to_the_coordinator(hill: Hill, kind: Any) -> None:
+    one = trainer(hill)
+    assert one.offer(shared("good", 0.79, 0.79), "AI_3", kind)
+    found = learned(one)
+    for field in ("pattern", "code"):
+        lineage.check(found[field], f"payload.{field}")
+    assert (kind, "good") in lineage.named_parents(found["pattern"])
+    assert lineage.named_parents(found["code"]) == [("pattern", found["pattern"]["id"])]
 
 
 def test_only_the_worst_is_on_offer_and_the_defaults_are_better(hill: Hill) -> None:

@@ -17,7 +17,7 @@ from coordinator.processes import start_time, tied_to_parent
 from coordinator.settings import Settings
 from tests.clients import RealFleet
 from tests.servers import python_environment, wait_for
-from workers.launch import trainer_command, trainer_environment
+from workers.launch import trainer_command, validator_command, worker_environment
 
 LEASE_S = 2.0
 
@@ -25,21 +25,27 @@ LEASE_S = 2.0
 class Trainer:
     """One `rq worker` process tree on the server at ``url``, and the processes in it."""
 
+    agent_module = "workers.agent"
+
     def __init__(self, url: str, ai: str, log: Path, specialization: str = "general"):
         settings = Settings(lease_s=LEASE_S, specialization=specialization)
         self.log = log
         with log.open("wb") as stream:
             self.process = subprocess.Popen(
-                tied_to_parent(trainer_command(ai, "coord")),
-                env=python_environment(**trainer_environment(url, settings)),
+                tied_to_parent(self.command(ai, "coord")),
+                env=python_environment(**worker_environment(url, settings)),
                 stdout=stream,
                 stderr=stream,
                 start_new_session=True,
             )
 
+    @staticmethod
+    def command(ai: str, namespace: str) -> list[str]:
+        return trainer_command(ai, namespace)
+
     @property
     def agent(self) -> int:
-        return wait_for(lambda: child_of(self.process.pid, "workers.agent"), what="an agent")
+        return wait_for(lambda: child_of(self.process.pid, self.agent_module), what="an agent")
 
     @property
     def processes(self) -> tuple[int, int]:
@@ -57,6 +63,16 @@ class Trainer:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(10)
+
+
+class Validator(Trainer):
+    """The same of a validator."""
+
+    agent_module = "workers.validator_agent"
+
+    @staticmethod
+    def command(ai: str, namespace: str) -> list[str]:
+        return validator_command(ai, namespace)
 
 
 def child_of(parent: int, module: str) -> int | None:
@@ -81,13 +97,15 @@ Start = Callable[..., Trainer]
 
 
 @contextmanager
-def started_trainers(directory: Path, url_for: Callable[[str], str]) -> Iterator[Start]:
+def started_trainers(
+    directory: Path, url_for: Callable[[str], str], kind: type[Trainer] = Trainer
+) -> Iterator[Start]:
     """Gives a function that starts one (its AI, its specialization); all end with the block."""
     started: list[Trainer] = []
 
     def start(ai: str, specialization: str = "general") -> Trainer:
-        log = directory / f"log-{len(started)}"
-        started.append(Trainer(url_for(ai), ai, log, specialization))
+        log = directory / f"log-{kind.__name__}-{len(started)}"
+        started.append(kind(url_for(ai), ai, log, specialization))
         return started[-1]
 
     yield start
@@ -104,10 +122,11 @@ def patterns_of(fleet: RealFleet, ai: str) -> int:
     return sum(m["sender_id"] == ai and m["message_type"] == "pattern_share" for m in fleet.log())
 
 
-def put_job(fleet: RealFleet, ai: str, data: Any, **fields: Any) -> Job:
+def put_job(fleet: RealFleet, ai: str, data: Any, queue_name: str = "", **fields: Any) -> Job:
     """A job written by hand (``data`` as JSON, or as the bytes that it is), as somebody would who
-    may write to Redis."""
-    queue = Queue(fleet.keys.queue(ai), connection=fleet.redis, serializer=JSONSerializer)
+    may write to Redis; on the AI's queue, if none is named."""
+    name = queue_name or fleet.keys.queue(ai)
+    queue = Queue(name, connection=fleet.redis, serializer=JSONSerializer)
     job = Job.create("os.getpid", connection=fleet.redis, serializer=JSONSerializer)
     job.origin = queue.name
     job.save()

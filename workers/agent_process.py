@@ -1,4 +1,4 @@
-"""The agent of a trainer, as the worker that started it sees it."""
+"""The agent of a worker, as the worker that started it sees it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ STOP_LIMIT_S = 10.0
 
 
 class AgentProcess:
-    """The agent of a trainer: started from the worker's main thread, and dead when it is."""
+    """The process that runs ``module`` for an AI: started from the worker's main thread, and dead
+    when it is."""
 
-    def __init__(self, ai_id: str, environment: dict[str, str]) -> None:
-        command = [sys.executable, "-m", "workers.agent", ai_id]
+    def __init__(self, module: str, ai_id: str, environment: dict[str, str]) -> None:
+        command = [sys.executable, "-m", module, ai_id]
         self._process = subprocess.Popen(
             tied_to_parent(command),
             stdin=subprocess.PIPE,

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar, cast
 
 import redis
 from rq import get_current_job
 
-from coordinator.clock import Clock, RandomIds, SystemClock, iso
-from coordinator.doors import add_entry
+from coordinator.clock import Clock, SystemClock
 from coordinator.errors import BadMessage
 from coordinator.jobs import GRACE_S
 from coordinator.keys import Keys
-from coordinator.messages import encode_body, encode_message, one_line
+from coordinator.messages import one_line
 from coordinator.outages import sit_out
 from coordinator.payloads import WorkResult, parse_payload
 from coordinator.work import Unit
@@ -25,6 +22,7 @@ from workers.job import Host, TrainerJob
 from workers.shared import StoredArtifacts, StoredKnowledge, StoredWorkspace
 from workers.skills.registry import find_skill
 from workers.skills.skill import Output, SkillError, UnitContext
+from workers.telling import Teller, TookTooLong, time_limit
 
 log = logging.getLogger("rq.worker")
 
@@ -37,10 +35,6 @@ MARGIN_S = 10.0
 
 T = TypeVar("T")
 Payload = dict[str, Any]
-
-
-class TookTooLong(BaseException):
-    """A unit's limit is over. No skill that catches every Exception holds it up."""
 
 
 def run_unit(unit_id: str, attempt: int) -> Payload:
@@ -99,17 +93,12 @@ def run_attempt(
 
 
 class Report:
-    """What one attempt tells the coordinator: messages numbered from 1, of an instance of their
-    own, since their order against those of the AI's agent means nothing."""
+    """What one attempt tells the coordinator."""
 
     def __init__(self, unit: Unit, connection: redis.Redis, host: Host, clock: Clock) -> None:
         self._unit = unit
-        self._redis = connection
-        self._host = host
-        self._keys = Keys(host.settings.namespace)
         self._clock = clock
-        self._instance = f"{host.instance}/{unit.id}/{unit.attempt}"
-        self._n = 0
+        self._teller = Teller(f"{unit.id}/{unit.attempt}", connection, host, clock)
         self._next_progress_s = 0.0
 
     def progress(self, progress: float) -> None:
@@ -120,9 +109,7 @@ class Report:
             return
         told = {"progress": min(1.0, max(0.0, float(progress)))}
         try:
-            body = self._encode("work_result", self._payload("running") | told)
-            self._n += 1
-            self._add(body)
+            self._teller.tell(self._teller.encode("work_result", self._payload("running") | told))
         except redis.RedisError as error:
             log.debug("unit %s: its progress was not told: %s", self._unit.id, error)
         took_s = self._clock.elapsed_s() - began_s
@@ -130,9 +117,7 @@ class Report:
 
     def tell_artifact(self, reference: Payload, until_s: float) -> None:
         """Tell what lies in the AI's space since now, trying until ``until_s``."""
-        body = self._encode("payload", reference)
-        self._n += 1
-        sit_out(lambda: self._add(body), until_s, self._clock)
+        self._teller.tell(self._teller.encode("payload", reference), until_s)
 
     def end(
         self, output: Output, workspace: dict[str, Any], reason: str, until_s: float
@@ -144,14 +129,13 @@ class Report:
             payload = self._payload("completed") | {"output": output, "workspace": workspace}
         try:
             parse_payload(WorkResult, payload)
-            body = self._encode("work_result", payload)
+            body = self._teller.encode("work_result", payload)
         except (BadMessage, RecursionError) as error:
             reason = one_line(f"its result cannot be sent: {error}", LONGEST_REASON)
             payload = self._payload("failed") | {"reason": reason}
-            body = self._encode("work_result", payload)
-        self._n += 1
+            body = self._teller.encode("work_result", payload)
         try:
-            sit_out(lambda: self._add(body), until_s, self._clock)
+            self._teller.tell(body, until_s)
         except redis.RedisError as error:
             log.warning("unit %s: its result could not be sent: %s", self._unit.id, error)
         return payload
@@ -165,31 +149,11 @@ class Report:
             "outcome": outcome,
         }
 
-    def _encode(self, message_type: str, payload: Payload) -> bytes:
-        """The message as it travels. BadMessage when it is no JSON, or too large."""
-        now = iso(self._clock.now_ms())
-        sender = self._host.ai_id
-        body = encode_body(encode_message(RandomIds().new(), sender, message_type, now, payload))
-        most_bytes = self._host.settings.message_max_bytes
-        if len(body) > most_bytes:
-            raise BadMessage(
-                "too_large",
-                f"its message has {len(body)} bytes; at most {most_bytes} are allowed; put what is "
-                "large into an artifact, and its reference into the output",
-            )
-        return body
-
-    def _add(self, body: bytes) -> None:
-        """Under the number ``n``: however often it gets there, it counts once."""
-        with self._redis.pipeline(transaction=False) as pipe:
-            add_entry(pipe, self._keys, self._host.ai_id, body, self._instance, self._n)
-            pipe.execute()
-
 
 def _outcome(unit: Unit, run: Callable[[], Output]) -> tuple[Output, str]:
     """The output of ``run``, or the reason why there is none, in one line."""
     try:
-        with _time_limit(unit.limit_s):
+        with time_limit(unit.limit_s):
             return run(), ""
     except TookTooLong:
         reason = f"took longer than {unit.limit_s:g} s"
@@ -198,24 +162,6 @@ def _outcome(unit: Unit, run: Callable[[], Output]) -> tuple[Output, str]:
         reason = one_line(f"{type(error).__name__}: {error}", LONGEST_REASON)
     log.info("unit %s (%s) failed: %s", unit.id, unit.kind, reason)
     return {}, reason
-
-
-@contextmanager
-def _time_limit(limit_s: float) -> Iterator[None]:
-    """TookTooLong after so long. The alarm that was set before (RQ's own) goes off as it would."""
-
-    def end(*_: object) -> None:
-        raise TookTooLong
-
-    handler = signal.signal(signal.SIGALRM, end)
-    left_s, _ = signal.setitimer(signal.ITIMER_REAL, limit_s)
-    try:
-        yield
-    finally:
-        spent_s = limit_s - signal.setitimer(signal.ITIMER_REAL, 0)[0]
-        signal.signal(signal.SIGALRM, handler)
-        if left_s:
-            signal.setitimer(signal.ITIMER_REAL, max(left_s - spent_s, 0.001))
 
 
 def _read_unit(connection: redis.Redis, keys: Keys, unit_id: str, attempt: int) -> Unit | None:

@@ -1,10 +1,10 @@
-"""The jobs a trainer takes: those that run a unit, and nothing else."""
+"""The jobs that a worker takes: those of its one function, and nothing else."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import redis
 from rq import Queue
@@ -16,6 +16,7 @@ from coordinator.jobs import ENTRY_FUNCTION
 from coordinator.messages import one_line
 from coordinator.server_errors import is_outage
 from coordinator.settings import Settings
+from coordinator.validation_jobs import VALIDATION_FUNCTION
 
 log = logging.getLogger("rq.worker")
 
@@ -31,16 +32,25 @@ REPEATS = ("retries_left", "number_of_retries", "repeats_left")
 
 
 class Host(NamedTuple):
-    """Whose job it is: the trainer's id, its settings, and the instance of its agent."""
+    """Whose job it is: the AI's id, its settings, and the instance of its agent."""
 
     ai_id: str
     settings: Settings
     instance: str
 
 
-class TrainerJob(Job):
+class FleetJob(Job):
     """A job that is judged before anything it names is imported: whoever can write a job's hash
-    must not choose what runs. ``host`` is set by the worker that takes it."""
+    must not choose what runs. ``host`` is set by the worker that takes it.
+
+    Each kind of worker has a kind of job: its ``function``, and what that ``takes``, by type and in
+    words.
+    """
+
+    function: ClassVar[str]
+    takes: ClassVar[list[type]]
+    takes_in_words: ClassVar[str]
+    role: ClassVar[str]
 
     host: Host
     _fault = ""
@@ -58,11 +68,11 @@ class TrainerJob(Job):
         except Exception as error:  # RQ checks nothing: whatever it stumbled over
             self._fault = one_line(f"its record cannot be read: {error}")
         if hooks:
-            self._fault = f"it has {hooks[0]}, which no job of a trainer has"
+            self._fault = f"it has {hooks[0]}, which no job of a {self.role} has"
 
     @property
     def refusal(self) -> str:
-        """Why it must not be run, in one line; "" for a job that runs a unit."""
+        """Why it must not be run, in one line; "" for a job of that function."""
         if self._fault:
             return self._fault
         try:
@@ -70,10 +80,10 @@ class TrainerJob(Job):
             keywords = self.kwargs
         except DeserializationError:
             return "its data are not JSON of the form [function, null, [arguments], {}]"
-        if name != ENTRY_FUNCTION:
-            return one_line(f"{name} is not a function that trainers run")
-        if instance is not None or keywords != {} or not _is_call(arguments):
-            return f"{name} takes the id of a unit and the number of an attempt, and nothing else"
+        if name != self.function:
+            return one_line(f"{name} is not a function that {self.role}s run")
+        if instance is not None or keywords != {} or not self._are_its(arguments):
+            return f"{name} takes {self.takes_in_words}, and nothing else"
         return ""
 
     @property
@@ -82,9 +92,31 @@ class TrainerJob(Job):
             raise DeserializationError(self.refusal)
         return super().func
 
+    def _are_its(self, arguments: Any) -> bool:
+        """Whether they are of exactly the types that it takes, for JSON."""
+        return isinstance(arguments, list) and [type(value) for value in arguments] == self.takes
 
-class TrainerQueue(Queue):
-    """The queue of one trainer, which alone takes from it."""
+
+class TrainerJob(FleetJob):
+    """One attempt at a unit."""
+
+    function = ENTRY_FUNCTION
+    takes: ClassVar[list[type]] = [str, int]
+    takes_in_words = "the id of a unit and the number of an attempt"
+    role = "trainer"
+
+
+class ValidatorJob(FleetJob):
+    """One attempt at validating a component as it was when its hash was taken."""
+
+    function = VALIDATION_FUNCTION
+    takes: ClassVar[list[type]] = [str, str, str, int]
+    takes_in_words = "a kind of record, its id, its hash and the number of an attempt"
+    role = "validator"
+
+
+class FleetQueue(Queue):
+    """A queue from which what is no job is dropped, and whose outages are as RQ knows them."""
 
     @classmethod
     def dequeue_any(
@@ -95,15 +127,11 @@ class TrainerQueue(Queue):
         *arguments: Any,
         **options: Any,
     ) -> tuple[Job, Queue] | None:
-        """Take the next job; first the one that was taken and never begun, if there is one.
-
-        RQ puts a job aside until its work-horse runs. When the answer gets lost with the
-        connection, nobody knows of it: it would lie there for ten minutes, and then be failed.
-        """
+        """Take the next job."""
         (queue,) = queues
         while True:
             try:
-                connection.lmove(queue.intermediate_queue_key, queue.key, "RIGHT", "LEFT")
+                cls.take_up(queue, connection)
                 return super().dequeue_any([queue], timeout, connection, *arguments, **options)
             except DequeueTimeout:
                 raise
@@ -115,7 +143,24 @@ class TrainerQueue(Queue):
                     raise
                 log.warning("Queue %s: what is no job is dropped: %s", queue.name, error)
 
+    @classmethod
+    def take_up(cls, queue: Queue, connection: redis.Redis) -> None:
+        """What is done before a job is taken."""
 
-def _is_call(arguments: Any) -> bool:
-    """Whether they are a unit's id and an attempt's number: exactly their types, for JSON."""
-    return isinstance(arguments, list) and [type(value) for value in arguments] == [str, int]
+
+class TrainerQueue(FleetQueue):
+    """The queue of one trainer, which alone takes from it."""
+
+    @classmethod
+    def take_up(cls, queue: Queue, connection: redis.Redis) -> None:
+        """Put the job that was taken and never begun in front, if there is one.
+
+        RQ puts a job aside until its work-horse runs. When the answer gets lost with the
+        connection, nobody knows of it: it would lie there for ten minutes, and then be failed.
+        """
+        connection.lmove(queue.intermediate_queue_key, queue.key, "RIGHT", "LEFT")
+
+
+class ValidatorQueue(FleetQueue):
+    """The queue that all validators take from. What lies aside there may be another's: a job that
+    nobody has any more is put on the queue again by the coordinator."""

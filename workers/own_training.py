@@ -4,7 +4,8 @@ The class needs ``async def run_comprehensive_demo(self) -> dict`` with any of `
 ``components_built`` (lists of objects, or how many there are) and ``performance_gain`` (a number).
 It is run again and again; it may sleep in between. What is in those lists, or in lists
 ``patterns`` and ``components`` of the object, is shared: one JSON line each on standard output, as
-``workers.training`` writes them.
+``workers.training`` writes them. Each may say what it was ``derived_from``: an id in those lists,
+or that of another AI's record.
 
 With ``--check`` it only looks whether there is such a class, says in one line why not, and exits
 with REFUSED_EXIT then. That is done in a process of its own, which finds modules as training will,
@@ -23,10 +24,11 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Set
 from typing import Any, TextIO
 
 from coordinator.errors import CoordError
+from coordinator.lineage import NAMED
 from coordinator.messages import one_line
 from coordinator.settings import Settings
 from workers.lines import REFUSED_EXIT, write_line
@@ -78,18 +80,39 @@ def learned(
     """The lines to share: one for each pattern and component; the gain is reported of each
     component. What cannot be sent is left out."""
     gain = result.get("performance_gain")
+    made = list(_made(trainer, result))
+    own = {str(r["id"]) for *_, r in made if isinstance(r, dict) and r.get("id")}
+    for kind, name, record in made:
+        fault = _fault(record, most_bytes)
+        if fault:
+            log.warning("%s: one of %s is not shared: %s", ai_id, name, fault)
+            continue
+        shared = record | {"id": _id_of(ai_id, kind, record)}
+        if "derived_from" in record:
+            shared["derived_from"] = _origin(ai_id, record["derived_from"], own)
+        line = {kind: shared}
+        if kind == "code" and _is_number(gain):
+            line["performance"] = {"performance_gain": gain}
+        yield line
+
+
+def _made(trainer: Any, result: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """What is in the lists: its kind, the list's name, and it, whatever that is."""
     for kind, names in LISTS.items():
         for name in names:
             found = result.get(name, getattr(trainer, name, None))
             for record in found if isinstance(found, list) else ():
-                fault = _fault(record, most_bytes)
-                if fault:
-                    log.warning("%s: one of %s is not shared: %s", ai_id, name, fault)
-                    continue
-                line = {kind: record | {"id": _id_of(ai_id, kind, record)}}
-                if kind == "code" and _is_number(gain):
-                    line["performance"] = {"performance_gain": gain}
-                yield line
+                yield kind, name, record
+
+
+def _origin(ai_id: str, named: Any, own: Set[str]) -> Any:
+    """A ``derived_from`` in which the class's ``own`` ids are those under which it shares."""
+    if isinstance(named, list):
+        return [_origin(ai_id, one, own) for one in named]
+    if isinstance(named, dict):
+        origins = {name: _origin(ai_id, named[name], own) for name in NAMED if name in named}
+        return named | origins
+    return f"{ai_id}.{named}" if isinstance(named, str) and named in own else named
 
 
 def _fault(record: Any, most_bytes: int) -> str:

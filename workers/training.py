@@ -1,8 +1,10 @@
 """The training process of a trainer: it searches, and tells what it found.
 
-On standard input come shared patterns, one JSON object ``{"pattern": {...}, "contributor": ai}`` a
-line; standard output carries what was learned, one ``{"pattern": {...}, "code": {...},
-"performance": {...}}`` a line. It ends when its input does.
+On standard input comes what could be started from, one JSON object ``{"pattern": {...},
+"contributor": ai, "kind": "pattern"}`` a line; what stems from a component has the kind
+``component``, and that one's id and parameters in ``pattern``. Standard output carries what was
+learned, one ``{"pattern": {...}, "code": {...}, "performance": {...}}`` a line. It ends when its
+input does.
 """
 
 from __future__ import annotations
@@ -33,20 +35,33 @@ NICENESS = 10
 
 @dataclass(frozen=True)
 class Candidate:
-    """Parameters that somebody shared. What they are worth is measured before they are used."""
+    """Parameters that somebody shared, as a pattern or with a component. What they are worth is
+    measured before they are used."""
 
-    pattern_id: str
+    kind: str
+    id: str
     contributor: str
     values: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a search starts from, measured on its workload; ``source`` is None for one's own."""
+    """Where a search starts from, measured on its workload; ``source`` is None for the defaults."""
 
     values: dict[str, float]
     source: Candidate | None
     gap_closed: float
+
+    def told(self) -> dict[str, Any] | None:
+        """It, as what is found from there says under ``derived_from``."""
+        if self.source is None:
+            return None
+        return {
+            "id": self.source.id,
+            f"{self.source.kind}_id": self.source.id,
+            "contributor": self.source.contributor,
+            "measured_gap_closed": self.gap_closed,
+        }
 
 
 class Trainer:
@@ -58,26 +73,30 @@ class Trainer:
     """
 
     def __init__(self, ai_id: str, problem: Problem, seed: int, run: str) -> None:
+        self._ai_id = ai_id
         self._name = f"{problem.name}.{ai_id}.{run}"
         self._problem = problem
         self._seed = seed
         self._round = 0
-        self._best: dict[str, Found] = {}
-        self._candidates: dict[str, Candidate] = {}
+        self._best: dict[str, Start] = {}
+        self._candidates: dict[tuple[str, str], Candidate] = {}
 
-    def offer(self, pattern: dict[str, Any], contributor: str) -> bool:
-        """Remember a shared pattern as a start to try; False when it is none of this problem's."""
+    def offer(self, pattern: dict[str, Any], contributor: str, kind: str = "pattern") -> bool:
+        """Remember what was shared as a start to try; False when it is none of this problem's.
+
+        With the ``kind`` component, ``pattern`` has that one's id and parameters.
+        """
         data = pattern.get("data")
         if not isinstance(data, dict) or data.get("problem") != self._problem.name:
             return False
         try:
             values = check_values(self._problem.parameters, data.get("parameters", {}))
         except (ProblemError, TypeError, AttributeError) as error:
-            log.info("a pattern of %s cannot be used: %s", contributor, error)
+            log.info("a %s of %s cannot be used: %s", kind, contributor, error)
             return False
-        pattern_id = str(pattern.get("id"))
-        self._candidates.pop(pattern_id, None)
-        self._candidates[pattern_id] = Candidate(pattern_id, contributor, values)
+        key = kind, str(pattern.get("id"))
+        self._candidates.pop(key, None)
+        self._candidates[key] = Candidate(*key, contributor, values)
         while len(self._candidates) > MAX_CANDIDATES:
             del self._candidates[next(iter(self._candidates))]
         return True
@@ -97,35 +116,32 @@ class Trainer:
             start=start.values,
         )
         known = self._best.get(workload)
-        if known and found.score.gap_closed <= known.score.gap_closed:
+        if known and found.score.gap_closed <= known.gap_closed:
             return None
-        self._best[workload] = found
+        name = f"{self._name}.{self._round}"
+        own = Candidate("pattern", name, self._ai_id, found.values)
+        self._best[workload] = Start(found.values, own, found.score.gap_closed)
         held_out = self._problem.held_out_workloads[turn]
-        return self._describe(found, workload, held_out, start)
+        return self._describe(name, found, workload, held_out, start)
 
     def _choose_start(self, workload: str) -> Start:
-        own = self._best.get(workload)
-        values = own.values if own else defaults(self._problem.parameters)
-        score = own.score if own else self._problem.evaluate(values, workload)
-        best = Start(values, None, score.gap_closed)
+        """The best of all that is known, as measured here: nobody's word is taken for anything."""
+        best = self._best.get(workload)
+        if best is None:
+            values = defaults(self._problem.parameters)
+            best = Start(values, None, self._problem.evaluate(values, workload).gap_closed)
         for candidate in self._candidates.values():
             gap_closed = self._problem.evaluate(candidate.values, workload).gap_closed
             if gap_closed > best.gap_closed:
                 best = Start(candidate.values, candidate, gap_closed)
         return best
 
-    def _describe(self, found: Found, workload: str, held_out: str, start: Start) -> dict[str, Any]:
+    def _describe(
+        self, name: str, found: Found, workload: str, held_out: str, start: Start
+    ) -> dict[str, Any]:
         """The pattern and the component to share. Every number in them was measured here."""
         problem = self._problem
-        name = f"{self._name}.{self._round}"
         judged = problem.evaluate(found.values, held_out)
-        derived_from = None
-        if start.source:
-            derived_from = {
-                "pattern_id": start.source.pattern_id,
-                "contributor": start.source.contributor,
-                "measured_gap_closed": start.gap_closed,
-            }
         pattern = {
             "id": name,
             "type": "policy_parameters",
@@ -139,7 +155,7 @@ class Trainer:
                 "evaluations": found.evaluations,
                 "held_out": {"workload": held_out, **_summary(judged)},
             },
-            "derived_from": derived_from,
+            "derived_from": start.told(),
         }
         code = {
             "id": f"{name}.policy",
@@ -148,7 +164,7 @@ class Trainer:
             "specialization": problem.specialization,
             "code": problem.component_source(found.values),
             "dependencies": [],
-            "derived_from": name,
+            "derived_from": {"pattern_id": name},
         }
         return {"pattern": pattern, "code": code, "performance": _summary(judged)}
 
@@ -194,7 +210,7 @@ def main() -> None:
     threading.Thread(target=_read_offers, args=(offers,), daemon=True).start()
     while True:
         for offer in _waiting(offers):
-            trainer.offer(offer["pattern"], offer["contributor"])
+            trainer.offer(offer["pattern"], offer["contributor"], offer.get("kind", "pattern"))
         learned = trainer.train()
         if learned is not None:
             write_line(sys.stdout, learned)

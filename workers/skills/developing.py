@@ -11,6 +11,7 @@ from workers.problems.overall import TRAINING, Overall
 from workers.search import search
 from workers.skills.policies import (
     best_known,
+    best_start,
     better_of,
     component_of,
     interface_of,
@@ -31,21 +32,23 @@ class ProposeDesign:
 
     def run(self, unit: Unit, context: UnitContext) -> Output:
         problem = problem_for(unit.inputs, context.specialization)
-        values, gap_closed = best_known(problem, context.knowledge)
+        start = best_known(problem, context.knowledge)
         return {
             "specialization": problem.specialization,
             "ranges": [
                 {"name": p.name, "low": p.low, "high": p.high, "kind": p.kind}
                 for p in problem.parameters
             ],
-            "interface": interface_of(problem.component_source(values)),
-            "parameters": values,
-            "gap_closed": gap_closed,
+            "interface": interface_of(problem.component_source(start.values)),
+            "parameters": start.values,
+            "gap_closed": start.gap_closed,
+            "derived_from": start.derived_from,
         }
 
 
 class ImplementDesign:
-    """Searches the design's parameters from its start, and builds the component."""
+    """Searches the design's parameters from its start, if that is any good, and builds the
+    component."""
 
     capabilities = ()
 
@@ -53,8 +56,11 @@ class ImplementDesign:
         design = single_output(context)
         designed = str(design.get("specialization") or context.specialization)
         problem = problem_for(unit.inputs, designed)
-        values = tune(problem, values_of(design, problem), unit, context)
-        component = component_of(problem, values, unit.inputs.get("feature"))
+        offered = (values_of(design, problem), design.get("derived_from"))
+        start = best_start(problem, [offered])
+        values = tune(problem, start.values, unit, context)
+        name = unit.inputs.get("feature")
+        component = component_of(problem, values, name, start.derived_from)
         return {"component": component | {"interface": design.get("interface")}}
 
 
@@ -84,9 +90,10 @@ class DevelopFeature:
 
     def run(self, unit: Unit, context: UnitContext) -> Output:
         problem = problem_for(unit.inputs, context.specialization)
-        start, _ = best_known(problem, context.knowledge)
-        values = tune(problem, start, unit, context)
-        component = component_of(problem, values, unit.inputs.get("feature"))
+        start = best_known(problem, context.knowledge)
+        values = tune(problem, start.values, unit, context)
+        name = unit.inputs.get("feature")
+        component = component_of(problem, values, name, start.derived_from)
         summary = measure(problem, values)
         return {"component": component | {"measured": summary}, "summary": summary}
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 from coordinator.work import Unit
-from workers.problems import find_joint_problem
+from workers.problems import JointProblem, find_joint_problem
+from workers.problems.problem import defaults
 from workers.skills.developing import tune
-from workers.skills.policies import best_known, component_of, problem_for, values_of
+from workers.skills.policies import best_known, best_start, component_of, problem_for, values_of
 from workers.skills.skill import Output, SkillError, UnitContext
 
 
@@ -18,16 +21,20 @@ class BringComponent:
 
     def run(self, unit: Unit, context: UnitContext) -> Output:
         problem = problem_for(unit.inputs, context.specialization)
-        values, gap_closed = best_known(problem, context.knowledge)
+        start = best_known(problem, context.knowledge)
         return {
             "specialization": problem.specialization,
-            "parameters": values,
-            "gap_closed": gap_closed,
+            "parameters": start.values,
+            "gap_closed": start.gap_closed,
+            "derived_from": start.derived_from,
         }
 
 
 class TuneJointly:
-    """Joins what two specializations brought, and tunes all of it in one replay of both."""
+    """Joins what two specializations brought, and tunes all of it in one replay of both.
+
+    What one of them brought is left where its defaults do better: it is measured, not believed.
+    """
 
     capabilities = ()
 
@@ -36,10 +43,22 @@ class TuneJointly:
         problem = find_joint_problem(*brought) if len(brought) == 2 else None
         if problem is None:
             raise SkillError(f"no problem is known that {sorted(brought)} have a part in together")
-        start = problem.joined({name: _values(part) for name, part in brought.items()})
-        values = tune(problem, start, unit, context)
-        return {"component": component_of(problem, values), "before": {"parameters": start}}
+        start = best_start(problem, _joined(problem, brought))
+        values = tune(problem, start.values, unit, context)
+        component = component_of(problem, values, derived_from=start.derived_from)
+        return {"component": component, "before": {"parameters": start.values}}
 
 
-def _values(part: dict[str, Any]) -> dict[str, float]:
-    return values_of(part, problem_for(part, ""))
+def _joined(
+    problem: JointProblem, brought: dict[str, dict[str, Any]]
+) -> Iterator[tuple[dict[str, float], list[Any]]]:
+    """All that can be made of what each brought, or its defaults; and what that is derived from."""
+    for parts in product(*map(_choices, brought.values())):
+        values = problem.joined({name: own for name, (own, _) in zip(brought, parts, strict=True)})
+        yield values, [derived_from for _, derived_from in parts if derived_from]
+
+
+def _choices(part: dict[str, Any]) -> list[tuple[dict[str, float], Any]]:
+    problem = problem_for(part, "")
+    brought = (values_of(part, problem), part.get("derived_from"))
+    return [brought, (defaults(problem.parameters), None)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, NamedTuple
 
 from coordinator.reads import Item
 from coordinator.specializations import FEATURES
@@ -20,6 +21,17 @@ from workers.problems.problem import check_values, defaults
 from workers.skills.skill import Knowledge, SkillError
 
 STARTS_TRIED = 5
+
+
+class Start(NamedTuple):
+    """Where a search starts, and the gap that this closes in training, as measured here.
+
+    ``derived_from`` names what it stems from, as shared records say it; None for the defaults.
+    """
+
+    values: dict[str, float]
+    gap_closed: float
+    derived_from: Any = None
 
 
 def problem_for(requirements: Mapping[str, Any], own_specialization: str) -> Problem:
@@ -47,32 +59,44 @@ def problem_of(component: Mapping[str, Any]) -> Problem | JointProblem:
     return problem
 
 
-def best_known(problem: Problem, knowledge: Knowledge) -> tuple[dict[str, float], float]:
-    """The best of the defaults and of what the fleet shared, each measured here: the values, and
-    the gap they close in training."""
+def best_known(problem: Problem, knowledge: Knowledge) -> Start:
+    """The best of the defaults and of what the fleet shared, each measured here."""
+    shared = islice(_shared(problem, knowledge.patterns(problem.specialization)), STARTS_TRIED)
+    start = best_start(problem, shared)
+    told = start.derived_from
+    return start._replace(derived_from=told and told | {"measured_gap_closed": start.gap_closed})
+
+
+def best_start(
+    problem: Problem | JointProblem, offered: Iterable[tuple[dict[str, float], Any]]
+) -> Start:
+    """The best of the defaults and of what others offer, each measured here, whatever they say of
+    it: pairs of values and what they are derived from."""
     overall = Overall(problem)
-    candidates = [defaults(problem.parameters)]
-    for values in _shared_values(problem, knowledge.patterns(problem.specialization)):
-        if len(candidates) <= STARTS_TRIED:
-            candidates.append(values)
-    measured = [(overall.evaluate(values, TRAINING).gap_closed, values) for values in candidates]
-    gap_closed, values = max(measured, key=lambda pair: pair[0])
-    return values, gap_closed
+    candidates = [(defaults(problem.parameters), None), *offered]
+    measured = [
+        Start(values, overall.evaluate(values, TRAINING).gap_closed, derived_from)
+        for values, derived_from in candidates
+    ]
+    return max(measured, key=lambda start: start.gap_closed)
 
 
-def _shared_values(problem: Problem, items: list[Item]) -> Iterator[dict[str, float]]:
-    """Parameter values in shared patterns of ``problem``, the highest claims first: what a claim
-    is good for is which to look at."""
-    shared = [item["pattern"].get("data") for item in items]
-    own = [d for d in shared if isinstance(d, dict) and d.get("problem") == problem.name]
+def _shared(problem: Problem, items: list[Item]) -> Iterator[tuple[dict[str, float], Any]]:
+    """Parameter values in shared patterns of ``problem``, and which that are, the highest claims
+    first: what a claim is good for is which to look at."""
 
-    def claim(data: dict[str, Any]) -> float:
-        gap = data.get("gap_closed")
+    def claim(item: Item) -> float:
+        gap = item["pattern"]["data"].get("gap_closed")
         return gap if isinstance(gap, int | float) else float("-inf")
 
-    for data in sorted(own, key=claim, reverse=True):
+    def is_of_it(data: object) -> bool:
+        return isinstance(data, dict) and data.get("problem") == problem.name
+
+    own = [item for item in items if is_of_it(item["pattern"].get("data"))]
+    for item in sorted(own, key=claim, reverse=True):
+        named = {"id": item["id"], "pattern_id": item["id"], "contributor": item["contributor"]}
         try:
-            yield check_values(problem.parameters, data["parameters"])
+            yield check_values(problem.parameters, item["pattern"]["data"]["parameters"]), named
         except (ProblemError, TypeError, KeyError, AttributeError):
             continue
 
@@ -88,7 +112,10 @@ def better_of(
 
 
 def component_of(
-    problem: Problem | JointProblem, values: Mapping[str, float], name: object = None
+    problem: Problem | JointProblem,
+    values: Mapping[str, float],
+    name: object = None,
+    derived_from: Any = None,
 ) -> dict[str, Any]:
     """A component to share: the policy, or both, with these values as a module each."""
     component: dict[str, Any] = {
@@ -97,6 +124,8 @@ def component_of(
         "language": "python",
         "parameters": dict(values),
     }
+    if derived_from:
+        component["derived_from"] = derived_from
     if isinstance(problem, JointProblem):
         sources = problem.component_sources(values)
         return component | {"specializations": list(sources), "implementation": sources}

@@ -11,7 +11,9 @@ from workers.problems import Problem, ProblemError
 from workers.problems.overall import TRAINING, Overall
 from workers.problems.problem import from_unit
 from workers.skills.policies import (
+    Start,
     best_known,
+    best_start,
     better_of,
     component_of,
     measure,
@@ -33,9 +35,10 @@ class BeginSearch:
 
     def run(self, unit: Unit, context: UnitContext) -> Output:
         problem = problem_for(unit.inputs, context.specialization)
-        values, gap_closed = best_known(problem, context.knowledge)
-        context.workspace.put(START_KEY, {"parameters": values})
-        return {"gap_closed": gap_closed}
+        start = best_known(problem, context.knowledge)
+        told = {"parameters": start.values, "derived_from": start.derived_from}
+        context.workspace.put(START_KEY, told)
+        return {"gap_closed": start.gap_closed}
 
 
 class SearchShare:
@@ -50,7 +53,8 @@ class SearchShare:
             rounds = _rounds(context.workspace, parts)
             if _is_reached(problem, rounds, unit.inputs.get("target")):
                 return {"evaluated": 0}
-            start = _start(problem, context.workspace)
+            # After the first round the points that were recorded tell where the search began.
+            start = None if rounds else _start(problem, context.workspace).values
             share = evaluate_share(Overall(problem), TRAINING, seed, start, rounds, part, parts)
         context.workspace.put(_share_key(len(rounds), part), share)
         return {"evaluated": len(share)}
@@ -68,15 +72,19 @@ class ConcludeSearch:
             best = best_of(Overall(problem), rounds)
             found, _ = _best_that_holds(problem, rounds)
         start = _start(problem, context.workspace)
-        values = better_of(problem, start, found)
-        summary = measure(problem, values, start)
+        values = better_of(problem, start.values, found)
+        summary = measure(problem, values, start.values)
         summary |= {"rounds": len(rounds), "evaluations": best.evaluations}
-        component = component_of(problem, values) | {"measured": summary}
+        component = component_of(problem, values, derived_from=start.derived_from)
+        component["measured"] = summary
         return {"component": component, "summary": summary}
 
 
-def _start(problem: Problem, workspace: Workspace) -> dict[str, float]:
-    return values_of(workspace.get(START_KEY, {}), problem)
+def _start(problem: Problem, workspace: Workspace) -> Start:
+    """Where the search begins: what one participant chose for all, if it beats the defaults."""
+    chosen = workspace.get(START_KEY, {})
+    values = values_of(chosen, problem)
+    return best_start(problem, [(values, chosen.get("derived_from"))])
 
 
 @contextmanager

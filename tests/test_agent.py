@@ -1,0 +1,123 @@
+"""The agent of a trainer: what it has its training start from, and what it says of verdicts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Literal, cast
+
+import pytest
+
+from coordinator import Message, Settings
+from tests.clients import in_loop
+from workers.agent import Agent
+from workers.partner import Partner
+
+PARAMETERS = {"x": 0.5}
+
+
+class FakeTraining:
+    """A training process whose input is kept."""
+
+    returncode = 0
+
+    def __init__(self) -> None:
+        self.stdin = self
+        self.lines: list[dict[str, Any]] = []
+
+    def write(self, line: bytes) -> None:
+        self.lines.append(json.loads(line))
+
+    async def drain(self) -> None:
+        pass
+
+
+class FakeClient:
+    """A client that receives what a test says, and then nothing more."""
+
+    def __init__(self, received: list[Message]) -> None:
+        self._received = received
+
+    async def messages(self) -> AsyncIterator[Message]:
+        for message in self._received:
+            yield message
+
+
+class FakePartner:
+    done: dict[str, int] = {}  # noqa: RUF012
+
+    async def take(self, message: Message) -> None:
+        pass
+
+
+async def given(*received: Message) -> list[dict[str, Any]]:
+    """What a trainer that receives this tells its training."""
+    agent = Agent("AI_1", "unix:///nowhere", Settings())
+    training = FakeTraining()
+    agent._client = cast(Any, FakeClient(list(received)))
+    agent._training = cast(Any, training)
+    await agent._listen(cast(Partner, FakePartner()))
+    return training.lines
+
+
+def message(
+    message_type: str,
+    payload: dict[str, Any],
+    sender: str = "AI_2",
+    stream: Literal["log", "inbox"] = "log",
+) -> Message:
+    return Message("m", sender, message_type, "t", payload, None, stream, 1)
+
+
+def feature(sender: str = "AI_2") -> Message:
+    component = {"id": "c", "problem": "hill", "parameters": PARAMETERS}
+    return message("os_component_share", {"component": component}, sender)
+
+
+def verdict(word: str, stream: Literal["log", "inbox"] = "log", **more: Any) -> Message:
+    payload = {"kind": "feature", "component_id": "c", "verdict": word, "reason": "", **more}
+    return message("validation_result", payload, "V_1", stream)
+
+
+@in_loop
+async def test_a_pattern_is_tried_at_once() -> None:
+    pattern = {"id": "p", "data": {}}
+    lines = await given(message("pattern_share", {"pattern": pattern}))
+    assert lines == [{"pattern": pattern, "contributor": "AI_2", "kind": "pattern"}]
+
+
+@in_loop
+async def test_parameters_of_a_component_are_tried_once_it_has_passed() -> None:
+    assert await given(feature()) == []
+    assert await given(feature(), verdict("failed", score=None)) == []
+    (line,) = await given(feature(), verdict("passed", score=0.5))
+    data = {"problem": "hill", "parameters": PARAMETERS}
+    offered = {"pattern": {"id": "c", "data": data}, "contributor": "AI_2", "kind": "component"}
+    assert line == offered
+
+
+@in_loop
+async def test_one_s_own_are_not_tried_again() -> None:
+    assert await given(feature("AI_1"), verdict("passed", score=0.5)) == []
+
+
+@pytest.mark.parametrize(
+    ("received", "said"),
+    [
+        (verdict("failed", "inbox", reason="two\nlines"), "component c: failed: two\\nlines"),
+        (
+            verdict("passed", "inbox", score=0.25, regression=True, previous_score=0.5),
+            "component c: passed, 25.0% of the gap closed; it was 50.0% before",
+        ),
+        (verdict("passed", "inbox", score=0.25, regression=False, previous_score=None), ""),
+        (verdict("not_validated", "inbox", reason="no sandbox"), ""),
+        (verdict("failed", reason="of another"), ""),
+    ],
+    ids=["failed", "regression", "passed", "not validated", "another's"],
+)
+def test_what_is_wrong_with_ones_own_is_said(
+    received: Message, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_loop(lambda: given(received))()  # type: ignore[arg-type]
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == ([f"AI_1: {said}"] if said else [])
