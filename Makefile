@@ -17,7 +17,7 @@ $(VENV)/ready: pyproject.toml requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(VENV)/ready ## see four trainers find each other, learn and share (about 30 s)
+demo: $(VENV)/ready ## see four trainers find each other, learn and share, and a validator measure it (about 30 s)
 	@$(BIN)/coord demo
 
 test: $(VENV)/ready ## the whole suite: fakeredis, the embedded Valkey, Redis where installed
@@ -35,7 +35,7 @@ types: $(VENV)/ready ## does the type checker agree?
 	$(BIN)/mypy
 
 docs: $(VENV)/ready ## of the tests, those of the documents: do links lead somewhere, and examples run?
-	$(BIN)/pytest tests/test_docs.py
+	$(BIN)/pytest tests/test_docs.py tests/test_validation_docs.py
 
 chaos: $(VENV)/ready ## the long fault runs
 	$(BIN)/pytest tests/chaos
@@ -51,6 +51,8 @@ bench: $(VENV)/ready ## the benchmarks; they print the tables of docs/benchmarks
 	$(BIN)/python -m bench.split_search
 	$(BIN)/python -m bench.units
 	$(BIN)/python -m bench.collaborate
+	$(BIN)/python -m bench.validation
+	$(BIN)/python -m bench.generated
 
 lock: $(VENV)/ready ## choose the newest versions of all dependencies anew
 	$(BIN)/pip install --quiet uv

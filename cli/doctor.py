@@ -37,11 +37,11 @@ from coordinator.gateway import GatewaySettings
 from coordinator.keys import Keys
 from coordinator.private_files import is_there
 from coordinator.server_check import check_server
+from coordinator.server_directory import OPERATOR_USER, socket_fits
 from coordinator.settings import Settings
+from coordinator.specializations import VALIDATION
 from coordinator.status import read_holder
 from workers.sandbox import Limits, NoCompiler, NoRung, compile_cpp, find_rung
-from workers.validator import is_validator
-from workers.validator_agent import CAPABILITY
 
 PYTHON_MIN = (3, 11)
 BINARY_LIMIT_S = 10
@@ -160,7 +160,7 @@ def check_machine(settings: Settings) -> Iterator[Check]:
         yield Check("state directory", "wrong", error.detail)
         return
     yield _check_state_dir(settings)
-    if not embedded.socket_fits(state_dir):
+    if not socket_fits(state_dir):
         detail = (
             f"the path is too long for a Unix socket, so it is put under {tempfile.gettempdir()},"
             " which a clean-up may empty: name a shorter one by COORD_STATE_DIR"
@@ -283,7 +283,7 @@ def check_users(
         )
         yield Check(name, "warning", detail)
     for user, ais in shared:
-        if is_embedded and user == embedded.OPERATOR_USER:
+        if is_embedded and user == OPERATOR_USER:
             detail = (
                 f"{', '.join(ais)} {'has' if len(ais) == 1 else 'have'} the operator's login, as"
                 " trainers that you start yourself do: they are trusted as you are"
@@ -318,9 +318,10 @@ def _check_state(connection: redis_py.Redis, keys: Keys) -> Iterator[Check]:
 
 def check_validators(connection: redis_py.Redis, keys: Keys) -> Check:
     """Who is there to measure what is shared: of those that say so, who was enrolled for it."""
-    present: Any = connection.smembers(keys.capability(CAPABILITY))
+    present: Any = connection.smembers(keys.capability(VALIDATION))
     names = sorted(name.decode() for name in present)
-    found = [name for name in names if is_validator(read_access(connection, keys, name))]
+    enrolled = ((name, read_access(connection, keys, name)) for name in names)
+    found = [name for name, access in enrolled if access is not None and access.is_validator]
     if found:
         return Check("validators", "ok", f"what is shared is measured by {', '.join(found)}")
     detail = (

@@ -59,7 +59,7 @@ SpecializationOption = Annotated[
         "--specialization", "-s", metavar="NAME", help=f"What it will be good at. {SPECIALIZATIONS}"
     ),
 ]
-OnlySpecializationOption = Annotated[
+AllowedSpecializationsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--only-specialization",
@@ -131,7 +131,7 @@ def enroll(
     ai_id: AiArgument,
     specialization: SpecializationOption = "general",
     role: RoleOption = "trainer",
-    only_specialization: OnlySpecializationOption = None,
+    only_specialization: AllowedSpecializationsOption = None,
     only_type: OnlyTypeOption = None,
     expires: ExpiresOption = None,
     token_file: TokenFileOption = None,
@@ -168,7 +168,7 @@ def enroll(
     with open_fleet(settings) as fleet:
         _hand_out(fleet, "enroll", payload, secret, out, shown, json)
         if not json:
-            _say_how_to_start(fleet, ai_id, specialization, out)
+            _say_how_to_start(fleet, ai_id, role, specialization, out)
 
 
 def rotate(
@@ -269,8 +269,17 @@ def _check_types(message_types: list[str], role: Role) -> None:
             )
 
 
-def _say_how_to_start(fleet: OpenFleet, ai_id: str, specialization: str, out: Path | None) -> None:
+def _say_how_to_start(
+    fleet: OpenFleet, ai_id: str, role: Role, specialization: str, out: Path | None
+) -> None:
     """A token never stands in a command line: `ps` shows those."""
+    if role == "validator":
+        advise(f"start it: coord validator {ai_id}")
+        advise(
+            "it works on Redis, and needs no token there; where it should not have your login, give"
+            f" it a user of its own first: coord acl {ai_id} --apply"
+        )
+        return
     path = out or f"{ai_id}.token"
     variables = f"COORD_TOKEN_FILE={path} python your_trainer.py"
     gateways = read_gateways(fleet.connection, fleet.keys, SystemClock().now_ms())

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cli.fitting import FittedTable
 from coordinator.messages import one_line
 
 WIDE = 400
-"""Columns of what is not a terminal: nothing is cut there for want of room."""
+"""Columns of what is not a terminal: nothing is cut there for want of room, unless the environment
+variable COLUMNS says how wide it is."""
 CELL_MAX = 60
 
 
@@ -76,6 +79,33 @@ def clock_time(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000).strftime("%H:%M:%S")
 
 
+def moment(timestamp: str) -> str:
+    """A stored moment, ISO 8601, in local time to the second; as it is if it is none."""
+    parsed = _parsed(timestamp)
+    return timestamp if parsed is None else parsed.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def age_of(timestamp: str, now_ms: int) -> str:
+    """How long ago a stored moment, ISO 8601, is; the moment as it is if it is none."""
+    parsed = _parsed(timestamp)
+    return timestamp if parsed is None else short_age(now_ms - parsed.timestamp() * 1000)
+
+
+def _parsed(timestamp: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(timestamp)
+    except ValueError:
+        return None
+
+
+def short_age(ms: float) -> str:
+    """A duration in whole units, for a column of its own: 45s, 13m, 5h, 3d."""
+    for unit, unit_s, limit_s in (("s", 1, 120), ("m", 60, 7200), ("h", 3600, 172_800)):
+        if ms < limit_s * 1000:
+            return f"{max(0, int(ms / 1000)) // unit_s}{unit}"
+    return f"{int(ms / 86_400_000)}d"
+
+
 def age(ms: float) -> str:
     """A duration in the unit that suits it."""
     if ms < 1000:
@@ -96,36 +126,50 @@ def size(size_bytes: float) -> str:
     return f"{size_bytes:.1f} GiB"
 
 
+def counted(count: int, what: str) -> str:
+    """1 pattern, 2 patterns."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def percent(share: float) -> str:
     return f"{share:.1%}"
 
 
-def console() -> Console:
-    """Standard output; no colours unless it is a terminal that wants them."""
-    shown = Console(markup=False, emoji=False, highlight=False, soft_wrap=False)
-    if not shown.is_terminal:
-        shown = Console(
-            markup=False, emoji=False, highlight=False, width=WIDE, no_color=True, color_system=None
-        )
-    return shown
+def console(piped_width: int = WIDE) -> Console:
+    """Standard output; no colours unless it is a terminal that wants them. What is no terminal is
+    ``piped_width`` wide, or as COLUMNS says."""
+    plainly: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
+    shown = Console(**plainly)
+    if shown.is_terminal:
+        return shown
+    told = os.environ.get("COLUMNS", "")
+    width = int(told) if re.fullmatch("[1-9][0-9]{0,4}", told) else piped_width
+    return _Piped(**plainly, width=width, no_color=True, color_system=None)
+
+
+class _Piped(Console):
+    """Prints no blanks at the ends of lines, where programs read them."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        with self.capture() as printed:
+            super().print(*objects, **options)
+        self.file.write(re.sub(" +$", "", printed.get(), flags=re.MULTILINE))
+        self.file.flush()
 
 
 def table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], limit: int = CELL_MAX
-) -> Table:
-    """A table whose cells are cut to ``limit``."""
-    shown = Table(
-        title=Text(plain(title), style="bold"),
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        show_edge=False,
-    )
-    for column in columns:
-        shown.add_column(Text(column), overflow="fold")
-    for row in rows:
-        shown.add_row(*(Text(cell(value, limit)) for value in row))
-    return shown
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    limit: int = CELL_MAX,
+    spare: Sequence[str] = (),
+) -> FittedTable:
+    """A table whose cells are cut to ``limit``; ``spare`` columns only if there is room for all of
+    what is in them, the first of them first. A row may end early."""
+    cells = [
+        [cell(value, limit) for value in row] + [""] * (len(columns) - len(row)) for row in rows
+    ]
+    return FittedTable(plain(title), columns, cells, spare)
 
 
 def facts(rows: Iterable[tuple[str, object]]) -> Table:

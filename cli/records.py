@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -20,7 +20,7 @@ from cli.options import (
     load_settings,
     open_fleet,
 )
-from cli.output import age, cell, dig, plain, say, show, table
+from cli.output import age_of, cell, dig, plain, say, short_age, show, table
 from coordinator.clock import SystemClock
 from coordinator.credit import read_contributions
 from coordinator.errors import CoordError
@@ -33,11 +33,12 @@ from coordinator.reads import (
     read_benchmarks,
     read_record,
     read_records,
-    read_work,
+    read_work_done,
 )
-from coordinator.validations import SHOWN_AS
+from coordinator.validation.models import shown_word
 
-METRICS_SHOWN = 2
+CLAIMS = ("confidence", "test_coverage", "performance_score")
+"""What a contributor says of a record's worth, in the record itself."""
 OnlySpecializationOption = Annotated[
     str | None, typer.Option("--specialization", "-s", metavar="NAME", help="Only of this one.")
 ]
@@ -68,7 +69,7 @@ def ais(
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
         page = read_ais(fleet.connection, fleet.keys, limit, specialization, capability)
         shown_ais = [ai["ai_id"] for ai in page.items]
-        work = read_work(fleet.connection, fleet.keys, shown_ais)
+        work = read_work_done(fleet.connection, fleet.keys, shown_ais)
         contributions = read_contributions(fleet.connection, fleet.keys, shown_ais)
     items = [
         ai | done | {"contribution_score": contribution}
@@ -77,11 +78,10 @@ def ais(
     now_ms = SystemClock().now_ms()
 
     def render(shown: Console) -> None:
-        columns = (
-            *("AI", "specialization", "status", "load", "heartbeat"),
-            *("units", "collaborations", "features", "contribution", "capabilities"),
-        )
-        _print(shown, "AIs", columns, [_ai_row(ai, now_ms) for ai in items], page)
+        done = ("units", "collaborations", "features")
+        columns = ("AI", "specialization", "status", "load", "heard", "contribution", *done)
+        rows = [_ai_row(ai, now_ms) for ai in items]
+        _print(shown, "AIs", (*columns, "capabilities"), rows, page, (*done, "capabilities"))
 
     show({"ais": items, "total": page.total}, json, render)
 
@@ -108,11 +108,11 @@ def patterns(
         page = read_records(fleet.connection, fleet.keys, "pattern", limit, specialization)
 
     def render(shown: Console) -> None:
-        columns = (
-            *("pattern", "type", "specialization", "contributor", "shared", "revision"),
-            *("uses", "claimed confidence", "claimed gap closed", "begun from"),
-        )
-        _print(shown, "patterns", columns, map(_pattern_row, page.items), page)
+        spare = ("begun from", "claimed confidence", "type", "specialization")
+        columns = ("pattern", "made by", "uses", "age", "claimed gap closed", *spare)
+        now_ms = SystemClock().now_ms()
+        rows = [_pattern_row(item, now_ms) for item in page.items]
+        _print(shown, "patterns", columns, rows, page, spare)
 
     show({"patterns": page.items, "total": page.total}, json, render)
 
@@ -126,9 +126,9 @@ def components(
     namespace: NamespaceOption = None,
     state_dir: StateDirOption = None,
 ) -> None:
-    """List the newest components and features. What is not called claimed, a validator measured.
+    """List the newest components and features. The quality is what a validator measured.
 
-    ID shows one whole, with its code and the record of its validation.
+    ID shows one whole: its code, the record of its validation, and what its contributor claims.
 
     Example: coord components --json
     """
@@ -139,17 +139,15 @@ def components(
         read = (fleet.connection, fleet.keys)
         found = read_records(*read, "component", limit, specialization)
         features = read_records(*read, "feature", limit, specialization)
-        ids = [item["id"] for item in found.items + features.items]
-        reports = read_benchmarks(*read, ids, limit=1)
 
     def render(shown: Console) -> None:
-        shared = ("name", "specialization", "contributor", "shared", "revision")
-        judged = ("uses", "verdict", "quality", "sandbox")
-        columns = (*shared, *judged, "claimed test_coverage", "claimed performance")
-        rows = [_component_row(item, item["code"], reports) for item in found.items]
-        _print(shown, "components", ("component", *columns), rows, found)
-        rows = [_component_row(item, item["component"], reports) for item in features.items]
-        _print(shown, "features", ("feature", *columns), rows, features)
+        now_ms = SystemClock().now_ms()
+        kinds: tuple[tuple[Kind, Page], ...] = (("component", found), ("feature", features))
+        for kind, page in kinds:
+            spare = ("name", "specialization")
+            columns = (kind, "made by", "verdict, quality", "uses", "age", *spare)
+            rows = [_component_row(item, RECORD_FIELD[kind], now_ms) for item in page.items]
+            _print(shown, f"{kind}s", columns, rows, page, spare)
 
     value = {
         "components": found.items,
@@ -168,17 +166,20 @@ def _show_whole(fleet: OpenFleet, kinds: tuple[Kind, ...], record_id: str, as_js
             f"there is no {' or '.join(kinds)} {plain(record_id)}: `coord {kinds[0]}s` lists them"
         )
     kind, item = max(found, key=lambda pair: str(pair[1]["timestamp"]))
+    reports = read_benchmarks(*read, [record_id], limit=1).get(record_id, [])
 
     def render(_: Console) -> None:
         apart = ("validation", RECORD_FIELD[kind])
         _say_fields({name: value for name, value in item.items() if name not in apart}, "")
         if kind != "pattern":
             say(f"validation: {_verdict(item)}")
-            found = item["validation"] or {}
-            told = {name: _in_words(value) for name, value in found.items() if name != "verdict"}
-            _say_fields({name: value for name, value in told.items() if value != ""}, "    ")
+            _say_fields(_verdict_fields(item), "    ")
+        for report in reports:
+            who = f"{plain(report['reporter'])} at {plain(report['timestamp'])}"
+            say(f"claimed performance, reported by {who}:")
+            _say_fields(report["metrics"], "    ")
         say(f"{RECORD_FIELD[kind]}:")
-        _say_fields(item[RECORD_FIELD[kind]], "    ")
+        _say_fields(_claims_named(item[RECORD_FIELD[kind]]), "    ")
 
     show(item, as_json, render)
 
@@ -189,9 +190,14 @@ def _say_fields(fields: Item, indent: str) -> None:
         if isinstance(value, str) and "\n" in value:
             say(f"{indent}{plain(name)}:")
             for line in value.splitlines():
-                say(f"{indent}    {plain(line.expandtabs(4))}")
+                say(f"{indent}    {plain(line.expandtabs(4))}".rstrip())
         else:
-            say(f"{indent}{plain(name)}: {cell(value, sys.maxsize)}")
+            say(f"{indent}{plain(name)}: {cell(value, sys.maxsize)}".rstrip())
+
+
+def _claims_named(record: Item) -> Item:
+    """The record, its contributor's own scores called what they are."""
+    return {f"claimed {name}" if name in CLAIMS else name: value for name, value in record.items()}
 
 
 def _ai_row(ai: Item, now_ms: int) -> tuple[object, ...]:
@@ -200,11 +206,11 @@ def _ai_row(ai: Item, now_ms: int) -> tuple[object, ...]:
         ai["specialization"],
         ai["status"],
         ai["load"],
-        f"{age(now_ms - ai['heartbeat_ms'])} ago",
+        f"{short_age(now_ms - ai['heartbeat_ms'])} ago",
+        ai["contribution_score"],
         ai["units_completed"],
         ai["collaborations_completed"],
         ai["features_implemented"],
-        ai["contribution_score"],
         ", ".join(ai["capabilities"]),
     )
 
@@ -212,7 +218,14 @@ def _ai_row(ai: Item, now_ms: int) -> tuple[object, ...]:
 def _verdict(item: Item) -> str:
     """What a validator found; of what none was ever asked for, that."""
     verdict = dig(item, "validation", "verdict") or "not_validated"
-    return plain(SHOWN_AS.get(verdict, verdict))
+    return plain(shown_word(verdict))
+
+
+def _verdict_fields(item: Item) -> Item:
+    """What else is told in the record of a validation."""
+    verdict = item["validation"] or {}
+    told = {name: _in_words(value) for name, value in verdict.items() if name != "verdict"}
+    return {name: value for name, value in told.items() if value != ""}
 
 
 def _in_words(value: object) -> object:
@@ -230,47 +243,46 @@ def _number(value: object) -> str:
     return f"{value:.0f}" if is_large else cell(value)
 
 
-def _pattern_row(item: Item) -> tuple[object, ...]:
+def _pattern_row(item: Item, now_ms: int) -> tuple[object, ...]:
     pattern = item["pattern"]
-    named = dict.fromkeys(parent_id for _, parent_id in named_parents(pattern))
     return (
         item["id"],
+        item["contributor"],
+        item["usage_count"],
+        age_of(item["timestamp"], now_ms),
+        dig(pattern, "data", "held_out", "gap_closed"),
+        ", ".join(dict.fromkeys(parent.id for parent in named_parents(pattern))),
+        pattern.get("confidence"),
         pattern.get("type"),
         item["specialization"],
-        item["contributor"],
-        item["timestamp"],
-        item["revision"],
-        item["usage_count"],
-        pattern.get("confidence"),
-        dig(pattern, "data", "held_out", "gap_closed"),
-        dig(pattern, "derived_from", "contributor") or ", ".join(named),
     )
 
 
-def _component_row(item: Item, record: Item, reports: dict[str, list[Item]]) -> tuple[object, ...]:
-    """The performance shown is the score in the record, else the newest report on it."""
-    newest = reports.get(item["id"], [{}])[0].get("metrics", {})
-    told = ", ".join(f"{name} {value:.3g}" for name, value in list(newest.items())[:METRICS_SHOWN])
+def _component_row(item: Item, field: str, now_ms: int) -> tuple[object, ...]:
+    quality = item["quality_score"]
+    record = item[field]
     return (
         item["id"],
+        item["contributor"],
+        _verdict(item) if quality is None else f"{_verdict(item)} {cell(quality)}",
+        item["usage_count"],
+        age_of(item["timestamp"], now_ms),
         record.get("name", record.get("component_name")),
         item["specialization"],
-        item["contributor"],
-        item["timestamp"],
-        item["revision"],
-        item["usage_count"],
-        _verdict(item),
-        item["quality_score"],
-        dig(item, "validation", "sandbox"),
-        record.get("test_coverage"),
-        record.get("performance_score", told),
     )
 
 
-def _print(shown: Console, title: str, columns: Any, rows: Any, page: Page) -> None:
+def _print(
+    shown: Console,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    page: Page,
+    spare: Sequence[str],
+) -> None:
     if not page.items:
         shown.print(Text(f"no {title}"))
         return
-    shown.print(table("" if title == "AIs" else title, columns, rows))
+    shown.print(table("" if title == "AIs" else title, columns, rows, spare=spare))
     if page.total > len(page.items):
         shown.print(Text(f"{len(page.items)} of {page.total}: ask for more by --limit"))

@@ -214,7 +214,7 @@ def _unit_rows(units: list[Item]) -> Iterator[tuple[object, ...]]:
             head = ("",) * len(head)
 
 
-def _workspace(workspace: Item) -> Table:
+def _workspace(workspace: Item) -> RenderableType:
     rows = [
         (key, entry["version"], entry["by"], clock_time(entry["ms"]), _size(entry["value"]))
         for key, entry in sorted(workspace.items())

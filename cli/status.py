@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import typer
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -113,6 +113,7 @@ def _summary(found: Item) -> Table:
             f"{found['active_collaborations']} collaborations and"
             f" {found['open_feature_requests']} feature requests are open",
         ),
+        ("validations", f"{found['open_validations']} wait"),
         ("their units", ", ".join(f"{count} {state}" for state, count in found["units"].items())),
     ]
     if leads["dead_letters"]:
@@ -135,7 +136,7 @@ def _persistence(server: Item) -> str:
     return "append-only file" if server["last_append_ok"] else "the last append FAILED"
 
 
-def _ai_table(ais: list[Item]) -> Table:
+def _ai_table(ais: list[Item]) -> RenderableType:
     rows = [
         (
             ai["ai_id"],
@@ -150,13 +151,13 @@ def _ai_table(ais: list[Item]) -> Table:
     return table("", ("AI", "specialization", "status", "load", "by", "heartbeat"), rows)
 
 
-def _queue_table(queues: list[Item]) -> Table:
+def _queue_table(queues: list[Item]) -> RenderableType:
     columns = ("waiting", "started", "failed")
     rows = [(queue["name"], *(queue[column] for column in columns)) for queue in queues]
     return table("", ("queue", *columns), rows)
 
 
-def _worker_table(workers: list[Item]) -> Table:
+def _worker_table(workers: list[Item]) -> RenderableType:
     rows = [
         (
             worker["name"],

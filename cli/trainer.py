@@ -24,7 +24,7 @@ from cli.options import (
 from cli.output import ExitCode, complain, show
 from workers.launch import server_for, training_environment
 from workers.lines import METRICS
-from workers.worker import run_trainer
+from workers.trainer_worker import run_trainer
 
 OwnSpecializationOption = Annotated[
     str | None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +13,14 @@ from pydantic import BaseModel
 from cli.children import Child
 from cli.children import start as start_child
 from cli.children import stop as stop_children
-from cli.enrolling import enroll_validator, trainer_ids, validator_ids
 from cli.launch import child_environment, serve_command
+from cli.local_fleet import (
+    check_alive,
+    enroll_validator,
+    trainer_ids,
+    validator_ids,
+    wait_for,
+)
 from cli.options import (
     SPECIALIZATIONS,
     NamespaceOption,
@@ -32,10 +37,9 @@ from coordinator import embedded
 from coordinator.connection import connect, named_url, redact
 from coordinator.errors import CoordError
 from coordinator.keys import Keys
-from coordinator.private_files import locked, private_directory, read_record, write_record
+from coordinator.private_files import locked, private_directory, read_model, write_model
 from coordinator.server_check import check_server
 from coordinator.settings import Settings
-from coordinator.waiting import POLL_S
 from workers.launch import trainer_command, validator_command, worker_environment
 
 READY_LIMIT_S = 60.0
@@ -95,7 +99,9 @@ def up(
     except Interrupted:
         complain("interrupted; `coord down` ends what has been started")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    say(f"{len(record.living)} processes run; logs: {plain(settings.state_dir)}/*.log")
+    count = len(record.living)
+    running = "1 process runs" if count == 1 else f"{count} processes run"
+    say(f"{running}; logs: {plain(settings.state_dir)}/*.log")
     say("see them by `coord status`, end them by `coord down`")
 
 
@@ -123,7 +129,7 @@ def down(state_dir: StateDirOption = None) -> None:
 
 def _end(state_dir: Path, signals: Signals) -> list[str]:
     """End the fleet on record, and it alone; the names of what lived. A second signal hurries."""
-    record = read_record(_path(state_dir), Record)
+    record = read_model(_path(state_dir), Record)
     if record is None:
         return []
     ended = [child.name for child in record.living]
@@ -140,7 +146,7 @@ def _end(state_dir: Path, signals: Signals) -> list[str]:
 def _prepare(settings: Settings) -> tuple[str, Record]:
     """The server, made sure of, and what runs on it already."""
     url = named_url(settings)
-    recorded = read_record(_path(settings.state_dir), Record)
+    recorded = read_model(_path(settings.state_dir), Record)
     record = Record(server=redact(url) if url else EMBEDDED, namespace=settings.namespace)
     if recorded and recorded.living:
         if (recorded.server, recorded.namespace) != (record.server, record.namespace):
@@ -162,7 +168,7 @@ def _embedded(state_dir: Path, record: Record, recorded: Record | None) -> tuple
     is_ours = recorded is not None and recorded.has_server
     if is_ours or embedded.find(state_dir) is None:
         record = record.model_copy(update={"has_server": True})
-        write_record(_path(state_dir), record)
+        write_model(_path(state_dir), record)
     return embedded.start(state_dir).url, record
 
 
@@ -212,7 +218,7 @@ def _start(
         return record.model_copy(update={"children": [*record.children, child]})
 
     def put_on_record(child: Child) -> None:
-        write_record(_path(state_dir), with_child(child))
+        write_model(_path(state_dir), with_child(child))
 
     log_path = state_dir.absolute() / f"{name}.log"
     return with_child(start_child(name, command, environment, log_path, record=put_on_record))
@@ -220,28 +226,19 @@ def _start(
 
 def _wait_until_there(fleet: OpenFleet, record: Record, ais: set[str], signals: Signals) -> None:
     """Until a coordinator is active and ``ais`` have joined; CoordError if a process ends."""
-    ends_s = time.monotonic() + READY_LIMIT_S
-    while True:
-        signals.check()
+
+    def missing() -> str:
+        if not fleet.connection.exists(fleet.keys.leader):
+            return "a coordinator"
         joined = cast("list[bytes]", fleet.connection.zrange(fleet.keys.leases, 0, -1))
-        missing = ais - {ai.decode() for ai in joined}
-        if not missing and fleet.connection.exists(fleet.keys.leader):
-            return
-        for child in record.children:
-            if not child.lives:
-                _tell_end(child)
-        if time.monotonic() > ends_s:
-            late = ", ".join(sorted(missing)) or "a coordinator"
-            raise CoordError(f"waited {READY_LIMIT_S:g} s in vain for {late}: see its log")
-        time.sleep(POLL_S)
+        return ", ".join(sorted(ais - {ai.decode() for ai in joined}))
 
+    def check() -> None:
+        signals.check()
+        check_alive(record.children, f"{where}; end the rest by `coord down`")
 
-def _tell_end(child: Child) -> None:
-    for line in child.last_lines():
-        complain(f"{child.name}: {line}")
-    raise CoordError(
-        f"{child.name} has ended; its log is {child.log_path}; end the rest by `coord down`"
-    )
+    where = f"logs: {record.children[0].log_path.parent}/*.log"
+    wait_for(missing, check, READY_LIMIT_S, where)
 
 
 @contextmanager

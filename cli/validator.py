@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from rich.console import Console
 from rich.text import Text
 
@@ -16,11 +18,12 @@ from cli.options import (
 )
 from cli.output import show
 from cli.trainer import MinutesOption
+from coordinator.payloads import VerdictWord
 from workers.launch import server_for
-from workers.validator import run_validator
+from workers.validator_worker import run_validator
 
-COUNTED = ("passed", "failed", "compiled", "not_validated")
-"""Verdicts, in the order in which they are shown."""
+COUNTED = (*get_args(VerdictWord), "skipped", "died")
+"""How a validation can end, in the order in which it is shown."""
 
 
 def validator(
@@ -33,7 +36,9 @@ def validator(
 ) -> None:
     """Measure what others share, in a sandbox, until Ctrl-C or for some minutes.
 
-    It must be enrolled in that role: coord enroll Validator_1 --role validator.
+    It must be enrolled in that role: coord enroll Validator_1 --role validator. At its end it says
+    how many of what it was asked for came to which verdict, were skipped since they had changed or
+    were its own, or died with its process.
 
     Example: coord validator Validator_1
     """

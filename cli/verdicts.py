@@ -8,7 +8,7 @@ from typing import Any
 
 from cli.output import percent
 from coordinator.reads import Item
-from coordinator.validations import SHOWN_AS
+from coordinator.validation.models import shown_word
 
 
 def sum_up(items: Iterable[Item]) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def sum_up(items: Iterable[Item]) -> dict[str, Any]:
 
 
 def counts_row(verdicts: dict[str, int]) -> tuple[str, str]:
-    told = (f"{count} {SHOWN_AS.get(name, name)}" for name, count in verdicts.items())
+    told = (f"{count} {shown_word(name)}" for name, count in verdicts.items())
     return "components", ", ".join(told) or "none was shared"
 
 
@@ -46,7 +46,13 @@ def best_row(problem: str, best: Item | None) -> tuple[str, str]:
         return "", "no component of it has passed a validation yet"
     text = (
         f"{best['component_id']} of {best['contributor']}: the best component that was validated,"
-        f" {percent(best['quality_score'])} of the gap closed on a workload that lies with"
-        f" {best['validator']} alone, in {best['sandbox']}"
+        f" {percent(best['quality_score'])} of the gap closed on a workload that only"
+        f" {best['validator']} has"
     )
     return f"validated {problem}", text
+
+
+def sandbox_rows(validated: dict[str, Item]) -> list[tuple[str, str]]:
+    """In what the best components were run, each sandbox once."""
+    told = dict.fromkeys(str(best["sandbox"]) for best in validated.values() if best["sandbox"])
+    return [("sandbox" if n == 0 else "", text) for n, text in enumerate(told)]

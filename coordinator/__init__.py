@@ -1,7 +1,7 @@
 """coord: gets a fleet of AIs working together."""
 
 from coordinator.blocking import Client
-from coordinator.client import AsyncClient, QueryResult, SessionUpdate, WorkspaceEntry
+from coordinator.client import AsyncClient, QueryResult, WorkspaceEntry
 from coordinator.errors import (
     BadMessage,
     CoordError,
@@ -11,6 +11,7 @@ from coordinator.errors import (
     Refused,
     ServerUnusable,
 )
+from coordinator.followed import SessionUpdate
 from coordinator.mailbox import Message
 from coordinator.messages import Cursor
 from coordinator.settings import Settings

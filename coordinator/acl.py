@@ -27,7 +27,7 @@ from coordinator.enrolled import read_access
 from coordinator.jobs import job_prefix
 from coordinator.keys import KINDS, Keys
 from coordinator.payloads import Role
-from coordinator.validation_jobs import VALIDATION_PREFIX
+from coordinator.validation.jobs import VALIDATION_PREFIX
 
 _SETINFO_MIN = (7, 2)
 _NOT_CONNECTED = redis.Redis()

@@ -16,7 +16,7 @@ from coordinator.effects import Effect, Write
 from coordinator.errors import BadMessage
 from coordinator.keys import SHARED, Keys
 from coordinator.payloads import ArtifactReference, parse_payload
-from coordinator.server_errors import is_of_the_data
+from coordinator.server_errors import raise_unless_of_the_data
 from coordinator.settings import Settings
 
 
@@ -52,8 +52,7 @@ def read_found(connection: redis.Redis, keys: Keys, _: Settings, message: Incomi
         pipe.hexists(keys.artifacts(message.envelope.target_ai or SHARED), sha256)
         replies = pipe.execute(raise_on_error=False)
     for reply in replies:
-        if isinstance(reply, redis.RedisError) and not is_of_the_data(reply):
-            raise reply
+        raise_unless_of_the_data(reply)
     kind, size_bytes, held, target_has_it = replies
     return Found(
         size_bytes if kind == b"string" else None,

@@ -14,10 +14,10 @@ from coordinator.client import (
     AsyncClient,
     Handler,
     QueryResult,
-    SessionUpdate,
     WorkspaceEntry,
 )
 from coordinator.errors import CoordError
+from coordinator.followed import SessionUpdate
 from coordinator.mailbox import Message
 from coordinator.messages import Cursor
 from coordinator.settings import Settings

@@ -14,25 +14,16 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 
 from coordinator.clock import Clock, Ids, RandomIds, SystemClock, instance_id
-from coordinator.connection import connect_async, connection_name, resolve_ai_url
 from coordinator.errors import BadMessage, CoordError, NotAnswered, refusal
-from coordinator.gateway_url import is_gateway_url, parse_address
+from coordinator.followed import Followed, SessionUpdate, session_update
 from coordinator.identity import Identity
-from coordinator.keys import Keys
-from coordinator.login import Login, TokenSource
 from coordinator.mailbox import Message
-from coordinator.messages import ID_RULE, RESERVED_IDS, Cursor, is_ai_id
-from coordinator.pace import Pace
-from coordinator.redis_transport import RedisTransport
+from coordinator.messages import Cursor
 from coordinator.settings import Settings
-from coordinator.tcp_dialer import Dialer
-from coordinator.tcp_transport import TcpTransport
-from coordinator.tls import tls_context
-from coordinator.transport import REPLY_WAIT_S, Artifact, Transport
-from coordinator.work import OPEN_STATES
+from coordinator.transport import REPLY_WAIT_S, Artifact
+from coordinator.way import Way
 
 MAX_REMEMBERED = 1000
-OPENED_LIMIT_S = 30.0
 
 Handler = Callable[[Message], Awaitable[None] | None]
 
@@ -52,25 +43,6 @@ class WorkspaceEntry(NamedTuple):
     version: int
     by: str
     ms: int
-
-
-class SessionUpdate(NamedTuple):
-    """How a feature request or a collaboration stands: a session's state, and who takes part.
-
-    Once it is completed, ``component`` is what came of it and ``result`` what is told of that, if
-    there is any; else ``reason`` says why it is not, or what it waits for.
-    """
-
-    session_id: str
-    status: str
-    participants: list[str]
-    reason: str
-    component: dict[str, Any] | None
-    result: dict[str, Any] | None
-
-    @property
-    def is_over(self) -> bool:
-        return self.status not in OPEN_STATES
 
 
 class AsyncClient:
@@ -105,7 +77,6 @@ class AsyncClient:
         clock: Clock | None = None,
         ids: Ids | None = None,
     ) -> None:
-        _check_id(ai_id)
         self.ai_id = ai_id
         self.settings = settings or Settings()
         self._ids = ids or RandomIds()
@@ -119,40 +90,13 @@ class AsyncClient:
         )
         told = {"specialization": specialization, "capabilities": list(capabilities)}
         hello = {**(profile or {}), **told}
-        self._transport: Transport
-        if connection is not None:
-            self._transport = self._redis_transport(connection, hello, cursor)
-        elif is_gateway_url(url := url or resolve_ai_url(self.settings)):
-            self._transport = self._tcp_transport(url, token, ca, hello, cursor)
-        else:
-            connection = connect_async(url, client_name=connection_name(ai_id))
-            self._transport = self._redis_transport(connection, hello, cursor)
+        way = Way(self._me, self.settings, hello, cursor, self._hear)
+        self._transport = way.open(url, token, ca, connection)
+        self._followed = Followed(self._transport, self._me.clock)
         self._heartbeat: dict[str, Any] = {"status": "ready", "load": 0.0}
         self._handlers: dict[str, Handler] = {}
         self._refusals: list[CoordError] = []
         self._asked: deque[str] = deque(maxlen=MAX_REMEMBERED)
-        self._followed: dict[str, asyncio.Queue[Message]] = {}
-
-    def _redis_transport(
-        self, connection: Redis, hello: dict[str, Any], cursor: Cursor | None
-    ) -> RedisTransport:
-        keys = Keys(self.settings.namespace)
-        keep_s = self.settings.artifact_keep_s
-        return RedisTransport(self._me, connection, keys, hello, cursor, keep_s, self._hear)
-
-    def _tcp_transport(
-        self,
-        url: str,
-        token: str | None,
-        ca: Path | str | None,
-        hello: dict[str, Any],
-        cursor: Cursor | None,
-    ) -> TcpTransport:
-        address = parse_address(url)
-        login = Login(self.ai_id, TokenSource(self.settings, token), self.instance)
-        tls = tls_context(self.settings, ca) if address.is_tls else None
-        dialer = Dialer(address, login, tls, Pace(self._me.clock))
-        return TcpTransport(self._me, dialer, hello, cursor, self._hear)
 
     async def __aenter__(self) -> AsyncClient:
         await self.connect()
@@ -370,46 +314,10 @@ class AsyncClient:
         self, message_type: str, payload: dict[str, Any], wait_s: float
     ) -> SessionUpdate:
         """Ask for a session, and follow it for ``wait_s`` or to its end."""
-        message_id = self._ids.new()
-        updates = self._followed[message_id] = asyncio.Queue()
-        try:
-            await self._transport.send(message_id, message_type, payload, None)
-            try:
-                update = await self._next_update(updates, OPENED_LIMIT_S)
-            except TimeoutError:
-                raise NotAnswered(
-                    f"no coordinator took the {message_type} within {OPENED_LIMIT_S:g} s"
-                ) from None
-            ends_s = self._me.clock.elapsed_s() + wait_s
-            with contextlib.suppress(TimeoutError):
-                while update["status"] in OPEN_STATES:
-                    left_s = ends_s - self._me.clock.elapsed_s()
-                    update = await self._next_update(updates, left_s)
-        finally:
-            del self._followed[message_id]
+        update = await self._followed.open_session(self._ids.new(), message_type, payload, wait_s)
         component_id = update.get("component_id")
-        return SessionUpdate(
-            update.get("session_id") or update["request_id"],
-            update["status"],
-            update["assignees"] if "assignees" in update else update["participants"],
-            update["reason"],
-            await self._component(component_id) if component_id else None,
-            update.get("result"),
-        )
-
-    async def _next_update(self, updates: asyncio.Queue[Message], limit_s: float) -> dict[str, Any]:
-        """The payload of what the hub says next of a session. Raises TimeoutError, Refused, and
-        what ended the client."""
-        async with asyncio.timeout(limit_s):
-            while True:
-                self._transport.life.check()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(REPLY_WAIT_S):
-                        message = await updates.get()
-                        break
-        if message.message_type == "error":
-            raise refusal(message.payload)
-        return message.payload
+        component = await self._component(component_id) if component_id else None
+        return session_update(update, component)
 
     async def _component(self, component_id: str) -> dict[str, Any] | None:
         """A stored component; None if it was taken back meanwhile."""
@@ -441,13 +349,10 @@ class AsyncClient:
         artifact = Artifact(self.ai_id, hashlib.sha256(data).hexdigest(), len(data))
         more = ({"name": name} if name else {}) | ({"share": True} if share else {})
         message_id = self._ids.new()
-        updates = self._followed[message_id] = asyncio.Queue()
-        try:
+        with self._followed.replies_to(message_id) as replies:
             await self._transport.put_artifact(message_id, artifact, data, more, target_ai)
             await self._transport.confirm()
-        finally:
-            del self._followed[message_id]
-        if not updates.empty() and (told := updates.get_nowait()).message_type == "error":
+        if not replies.empty() and (told := replies.get_nowait()).message_type == "error":
             raise refusal(told.payload)
         return artifact
 
@@ -516,10 +421,12 @@ class AsyncClient:
     def _hear(self, message: Message) -> None:
         """What the hub says to us goes to who waits for it here; a refusal else to ``confirm``. A
         query's is raised where it was asked."""
-        in_reply_to = message.payload.get("in_reply_to")
-        if in_reply_to in self._followed:
-            self._followed[in_reply_to].put_nowait(message)
-        elif message.message_type == "error" and in_reply_to not in self._asked:
+        if self._followed.take(message):
+            return
+        if (
+            message.message_type == "error"
+            and message.payload.get("in_reply_to") not in self._asked
+        ):
             self._refusals.append(refusal(message.payload))
             del self._refusals[MAX_REMEMBERED:]
 
@@ -528,13 +435,3 @@ class AsyncClient:
             await asyncio.sleep(self._transport.sync["lease_s"] / 3)
             if self._transport.is_joined:
                 await self._transport.beat(self._heartbeat)
-
-
-def _check_id(ai_id: str) -> None:
-    if not is_ai_id(ai_id):
-        reserved = ", ".join(sorted(RESERVED_IDS))
-        raise BadMessage(
-            "bad_envelope",
-            f"{ai_id!r} cannot be an AI's id: {ID_RULE}; {reserved} are reserved",
-            "sender_id",
-        )

@@ -9,6 +9,9 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+LAST_MS = 253_402_300_799_999
+"""The end of the year 9999, which is the last that ``iso`` can say."""
+
 
 class Clock(Protocol):
     def now_ms(self) -> int:

@@ -150,24 +150,32 @@ def take_result(unit: Unit, result: WorkResult, context: Context) -> list[Effect
     return [*writes, *ended]
 
 
-def component_shared(
-    message: Incoming, share: ComponentShare, component: dict[str, Any], context: Context
-) -> list[Effect]:
-    """A component that says it ends a session, or is called by the session's id, completes it.
-
-    Who sends it counts as having accepted, unless others are at work on a plan.
-    """
+def completed_by(
+    sender: str, share: ComponentShare, component: dict[str, Any], context: Context
+) -> Session | None:
+    """The session that a component completes: the one that it says it ends, or is called by the id
+    of. BadMessage ``not_a_participant`` for who is not asked, or comes when others are at work on a
+    plan."""
     named = str(component.get("id"))
     session_id = share.session_id if share.collaboration_complete else None
     if named.startswith(sessions.COMPONENT_PREFIX):
         session_id = session_id or named.removeprefix(sessions.COMPONENT_PREFIX)
     session = context.fleet.sessions.get(session_id or "")
     if session is None or session.is_feature:
+        return None
+    is_late = session.units or (session.target and sender != session.target)
+    if is_late and sender not in session.participants:
+        raise _not_a_participant(sender, session)
+    return session
+
+
+def component_shared(
+    session: Session | None, sender: str, component: dict[str, Any], context: Context
+) -> list[Effect]:
+    """The session that this component completes is over. Who sends it counts as having accepted."""
+    if session is None:
         return []
-    sender = message.sender
     if sender not in session.participants:
-        if session.units or (session.target and sender != session.target):
-            raise _not_a_participant(sender, session)
         session.participants.append(sender)
     return sessions.complete(session, {"component": component}, context, is_shared=True)
 

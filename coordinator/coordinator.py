@@ -22,17 +22,17 @@ from coordinator.fleet import Fleet
 from coordinator.ingress import Entry, Ingress
 from coordinator.job_watch import JobWatch
 from coordinator.keys import Keys
-from coordinator.knowledge import shared_records
+from coordinator.knowledge import derived_records, shared_records
 from coordinator.lease import Lease
 from coordinator.messages import parse_envelope
 from coordinator.questions import Questions
 from coordinator.retention import relieve, trims
-from coordinator.server_errors import is_of_the_data
+from coordinator.server_errors import raise_unless_of_the_data
 from coordinator.settings import Settings
 from coordinator.state import fleet_record, new_epoch, read_fleet, read_numbers, read_seen
 from coordinator.transaction import Batch, CommitFailed, Outcome, commit
-from coordinator.validation_watch import ValidationWatch
-from coordinator.validations import VALIDATED_KINDS
+from coordinator.validation.models import VALIDATED_KINDS
+from coordinator.validation.watch import ValidationWatch
 
 log = logging.getLogger("coord")
 
@@ -261,6 +261,8 @@ class Coordinator:
         fleet.members.prefetch(people)
         shared = [key for m in parsed if isinstance(m, Incoming) for key in shared_records(m)]
         fleet.contributors.prefetch(shared)
+        derived = (key for m in parsed if isinstance(m, Incoming) for key in derived_records(m))
+        fleet.origins.prefetch(derived)
         fleet.judged.prefetch(key for key in shared if key[0] in VALIDATED_KINDS)
 
     def _commit_batch(self, pending: list[tuple[Entry, Incoming | BadMessage]]) -> None:
@@ -277,8 +279,7 @@ class Coordinator:
             try:
                 batch.add(self._effects_of(entry, message, context, batch))
             except Exception as error:
-                if isinstance(error, redis.RedisError) and not is_of_the_data(error):
-                    raise
+                raise_unless_of_the_data(error)
                 raise HandlerFailed(entry, error) from error
         try:
             self._commit(batch)
@@ -349,8 +350,7 @@ class Coordinator:
         try:
             answer(self._redis, asked, self._context())
         except redis.RedisError as error:
-            if not is_of_the_data(error):
-                raise
+            raise_unless_of_the_data(error)
             log.error("a query of %s could not be answered: %s", asked.ai, error)
             answer_failed(self._redis, asked, self._context())
         except Exception:

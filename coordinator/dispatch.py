@@ -15,7 +15,6 @@ from coordinator import (
     registry,
     steering,
     talk,
-    verdicts,
 )
 from coordinator.access import (
     ASKING,
@@ -39,9 +38,11 @@ from coordinator.errors import BadMessage
 from coordinator.ingress import Entry
 from coordinator.keys import Keys
 from coordinator.messages import OPERATOR, one_line, parse_envelope
-from coordinator.payloads import DeadLetter, Enroll, parse_payload
+from coordinator.orders import DeadLetter, Enroll
+from coordinator.payloads import parse_payload
 from coordinator.reads import read_dead_letter, read_showcase
 from coordinator.settings import Settings
+from coordinator.validation import verdicts
 
 
 def dead_drop(message: Incoming, context: Context) -> list[Effect]:

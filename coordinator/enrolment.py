@@ -18,6 +18,11 @@ class Access:
     message_types: tuple[str, ...] | None = None
     is_revoked: bool = False
 
+    @property
+    def is_validator(self) -> bool:
+        """Whether its verdicts count."""
+        return self.role == "validator" and not self.is_revoked
+
     def may_send(self, message_type: str) -> bool:
         """Whether it may send that type, of those that take part in anything."""
         types = self.message_types

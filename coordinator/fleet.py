@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from coordinator.doors import Speaker
 from coordinator.enrolment import Access
-from coordinator.keys import Kind
-from coordinator.validations import Judged, Waiting
+from coordinator.keys import RecordKey
+from coordinator.validation.models import Judged, OpenValidation
 from coordinator.work import Session, Unit
 
 MAX_EPOCHS = 64
@@ -24,7 +24,6 @@ MAX_RECORDS = 20_000
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-RecordKey = tuple[Kind, str]
 
 
 class Begin(NamedTuple):
@@ -113,6 +112,10 @@ def _no_contributors() -> Loaded[RecordKey, tuple[str, ...]]:
     return Loaded(lambda records: dict.fromkeys(records, ()))
 
 
+def _no_origins() -> Loaded[RecordKey, tuple[RecordKey, ...]]:
+    return Loaded(lambda records: dict.fromkeys(records, ()))
+
+
 def _nothing_judged() -> Loaded[RecordKey, Judged]:
     return Loaded(lambda records: dict.fromkeys(records, Judged()))
 
@@ -146,10 +149,10 @@ class Ai:
 class Fleet:
     """Everything the coordinator holds of a fleet; all of it can be read from Redis again.
 
-    ``contributors`` are those of a record, the first one first, ``judged`` what is known of its
-    worth. ``waiting`` are the records whose validation is open, ``evaluators`` the version of what
-    each specialization is measured by. ``sessions`` are the open ones, ``units`` all of theirs,
-    ``assigned`` how many units each AI has now.
+    ``contributors`` are those of a record, the first one first, ``origins`` what it says that it
+    began from, ``judged`` what is known of its worth. ``waiting`` are the records whose validation
+    is open, ``evaluators`` the version of what each specialization is measured by. ``sessions`` are
+    the open ones, ``units`` all of theirs, ``assigned`` how many units each AI has now.
     """
 
     epoch: str = ""
@@ -160,8 +163,9 @@ class Fleet:
     ais: dict[str, Ai] = field(default_factory=dict)
     members: Loaded[str, Member] = field(default_factory=_new_members)
     contributors: Loaded[RecordKey, tuple[str, ...]] = field(default_factory=_no_contributors)
+    origins: Loaded[RecordKey, tuple[RecordKey, ...]] = field(default_factory=_no_origins)
     judged: Loaded[RecordKey, Judged] = field(default_factory=_nothing_judged)
-    waiting: dict[RecordKey, Waiting] = field(default_factory=dict)
+    waiting: dict[RecordKey, OpenValidation] = field(default_factory=dict)
     evaluators: dict[str, str] = field(default_factory=dict)
     last_numbers: OrderedDict[Speaker, int] = field(default_factory=OrderedDict)
     seen: OrderedDict[Speaker, dict[str, None]] = field(default_factory=OrderedDict)
@@ -204,6 +208,8 @@ class Fleet:
                 del self.members[ai]
         if len(self.contributors) > MAX_RECORDS:
             self.contributors.clear()
+        if len(self.origins) > MAX_RECORDS:
+            self.origins.clear()
         if len(self.judged) > MAX_RECORDS:
             self.judged.clear()
 

@@ -7,18 +7,28 @@ from typing import Any
 
 from coordinator.clock import Clock, Ids, iso
 from coordinator.errors import BadMessage
-from coordinator.messages import encode_body, encode_message
+from coordinator.messages import ID_RULE, RESERVED_IDS, encode_body, encode_message, is_ai_id
 
 
 @dataclass(frozen=True)
 class Identity:
-    """``instance`` is one start of the AI; its messages have ``max_bytes`` at most."""
+    """``instance`` is one start of the AI; its messages have ``max_bytes`` at most. BadMessage for
+    what cannot be an AI's id."""
 
     ai_id: str
     instance: str
     clock: Clock
     ids: Ids
     max_bytes: int
+
+    def __post_init__(self) -> None:
+        if not is_ai_id(self.ai_id):
+            reserved = ", ".join(sorted(RESERVED_IDS))
+            raise BadMessage(
+                "bad_envelope",
+                f"{self.ai_id!r} cannot be an AI's id: {ID_RULE}; {reserved} are reserved",
+                "sender_id",
+            )
 
     def encode(
         self,

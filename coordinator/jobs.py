@@ -20,7 +20,7 @@ from rq.serializers import JSONSerializer
 from coordinator.effects import Write
 from coordinator.keys import Keys
 from coordinator.messages import one_line, to_json
-from coordinator.server_errors import is_of_the_data
+from coordinator.server_errors import is_of_the_data, raise_unless_of_the_data
 from coordinator.work import Unit
 
 log = logging.getLogger("coord")
@@ -201,8 +201,7 @@ def _read_result(connection: redis.Redis, name: str) -> Result | None:
     try:
         return Result.fetch_latest(job, serializer=JSONSerializer)
     except redis.RedisError as error:
-        if not is_of_the_data(error):
-            raise
+        raise_unless_of_the_data(error)
     except Exception as error:
         log.warning("the result of an RQ job cannot be read: %s: %s", name, error)
     return None

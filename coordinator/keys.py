@@ -34,10 +34,11 @@ key                                   type    holds
 <ns>:pattern|component|feature:<id>   HASH    record (JSON), specialization, contributor, timestamp,
                                               revision, in:<s> of each index that lists it,
                                               contributors (JSON) if it has several,
-                                              from:<kind>:<id> of each that it began from;
-                                              of a component and a feature: hash, validating (JSON),
-                                              validation (JSON), quality_score, credited (JSON) for
-                                              it besides its contributors
+                                              origins (JSON): <kind>:<id> of each it began from;
+                                              of a component and a feature: hash, hash_ms (since
+                                              when), validating (JSON), validation (JSON),
+                                              quality_score, credited (JSON) for it besides its
+                                              contributors
 <ns>:patterns|components|features     ZSET    id -> when it was last shared, ms
 <ns>:patterns:<s> (and so on)         ZSET    the same, of one specialization
 <ns>:benchmarks:<component>           STREAM  performance reports
@@ -65,7 +66,7 @@ Channels: ``<ns>:broadcast`` and ``<ns>:to:<ai>``. RQ queues: ``<ns>.ai.<ai>`` a
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["pattern", "component", "feature"]
 KINDS: tuple[Kind, ...] = ("pattern", "component", "feature")
@@ -76,6 +77,27 @@ SYNC_MAP: dict[Kind, str] = {
     "component": "shared_components",
     "feature": "collective_features",
 }
+
+
+class RecordKey(NamedTuple):
+    """Which record. ``name`` is what sets and fields call it; as a string it is what people do."""
+
+    kind: Kind
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}:{self.id}"
+
+    @staticmethod
+    def from_name(name: str) -> RecordKey | None:
+        """None for what names no record; strangers may have written it."""
+        kind, _, record_id = name.partition(":")
+        return RecordKey(kind, record_id) if kind in KINDS else None
+
 
 SHARED = ""
 """Whose space of artifacts everybody may read: nobody's."""

@@ -12,23 +12,22 @@ from coordinator.access import is_operator
 from coordinator.context import Context, Incoming, pass_on
 from coordinator.effects import Effect, Event, Note, Write
 from coordinator.errors import BadMessage
-from coordinator.fleet import RecordKey
-from coordinator.keys import RECORD_FIELD, Keys, Kind
+from coordinator.keys import RECORD_FIELD, Keys, Kind, RecordKey
 from coordinator.messages import OPERATOR, to_json
+from coordinator.orders import Retract
 from coordinator.payloads import (
     CodeShare,
     ComponentShare,
     PatternShare,
     Payload,
     PerformanceReport,
-    Retract,
     parse_payload,
 )
 from coordinator.reads import read_homes
 from coordinator.records import is_free, store
 from coordinator.settings import Settings
-from coordinator.validating import withdraw
-from coordinator.validations import VALIDATED_KINDS
+from coordinator.validation.models import VALIDATED_KINDS
+from coordinator.validation.waiting_list import withdraw
 
 SHARES: dict[str, Kind] = {
     "pattern_share": "pattern",
@@ -48,44 +47,52 @@ class Found(NamedTuple):
 def shared_records(message: Incoming) -> Sequence[RecordKey]:
     """Which records it would look at: that which it would write to, unless that is no one's yet,
     and those that it may begin from."""
+    own, record = _shared_in(message)
+    return [*own, *lineage.named_parents(record)]
+
+
+def derived_records(message: Incoming) -> Sequence[RecordKey]:
+    """That which it would write to, if it says what this began from."""
+    own, record = _shared_in(message)
+    return own if "derived_from" in record else ()
+
+
+def _shared_in(message: Incoming) -> tuple[list[RecordKey], dict[str, Any]]:
+    """The key that a shared record names, if it names one, and the record; {} if there is none."""
     kind = SHARES.get(message.envelope.message_type)
-    if kind is None:
-        return ()
-    record = message.envelope.payload.get(RECORD_FIELD[kind])
-    if not isinstance(record, dict):
-        return ()
+    record = message.envelope.payload.get(RECORD_FIELD[kind]) if kind else None
+    if kind is None or not isinstance(record, dict):
+        return [], {}
     record_id = record.get("id")
-    own: list[RecordKey] = [(kind, record_id)] if isinstance(record_id, str) else []
-    return own + lineage.named_parents(record) if "derived_from" in record else own
+    return [RecordKey(kind, record_id)] if isinstance(record_id, str) else [], record
 
 
 def read_found(connection: redis.Redis, keys: Keys, _: Settings, message: Incoming) -> Found:
     """What is to be taken back."""
     record_id = parse_payload(Retract, message.envelope.payload).id
     homes = read_homes(connection, keys, record_id)
-    return Found(
-        homes, credit.read_ledger(connection, keys, *((kind, record_id) for kind in homes))
-    )
+    record_keys = [RecordKey(kind, record_id) for kind in homes]
+    return Found(homes, credit.read_ledger(connection, keys, *record_keys, all_above=True))
 
 
 def pattern_share(message: Incoming, context: Context) -> list[Effect]:
     """Store and pass on what somebody learned."""
-    return _share("pattern", PatternShare, message, context)
+    return _share("pattern", _checked("pattern", PatternShare, message, context), message, context)
 
 
 def code_share(message: Incoming, context: Context) -> list[Effect]:
     """Store and pass on code that somebody wrote."""
-    return _share("component", CodeShare, message, context)
+    return _share("component", _checked("component", CodeShare, message, context), message, context)
 
 
 def os_component_share(message: Incoming, context: Context) -> list[Effect]:
     """Store and pass on a feature's component; it may fulfil requests, or complete a session."""
-    shared = _share("feature", ComponentShare, message, context)
+    component = _checked("feature", ComponentShare, message, context)
     share = parse_payload(ComponentShare, message.envelope.payload)
-    component = message.envelope.payload["component"]
+    session = collaborations.completed_by(message.sender, share, component, context)
     return [
-        *shared,
-        *collaborations.component_shared(message, share, component, context),
+        *_share("feature", component, message, context),
+        *collaborations.component_shared(session, message.sender, component, context),
         *features.component_shared(message, share, component, context),
     ]
 
@@ -125,10 +132,11 @@ def retract(message: Incoming, context: Context) -> list[Effect]:
     writes: list[Effect] = [Write(("DEL", keys.benchmarks(record_id)))]
     writes += credit.retracted(found.ledger, keys)
     for kind, specializations in found.homes.items():
+        record_key = RecordKey(kind, record_id)
         if kind in VALIDATED_KINDS:
-            writes += withdraw((kind, record_id), context)
-        writes.append(Write(("DEL", keys.record(kind, record_id))))
-        context.fleet.contributors[kind, record_id] = ()
+            writes += withdraw(record_key, context)
+        writes.append(Write(("DEL", keys.record(*record_key))))
+        context.fleet.contributors[record_key] = context.fleet.origins[record_key] = ()
         for specialization in (None, *specializations):
             writes.append(Write(("ZREM", keys.records(kind, specialization), record_id)))
     kinds = ", ".join(found.homes)
@@ -139,12 +147,11 @@ def retract(message: Incoming, context: Context) -> list[Effect]:
     ]
 
 
-def _share(kind: Kind, model: type[Payload], message: Incoming, context: Context) -> list[Effect]:
-    """Store the record in the payload and pass the message on.
-
-    The first contributor is kept, and its later shares of the id count as revisions. Scores in it
-    are claims: they are stored as they came, and nothing is ordered by them.
-    """
+def _checked(
+    kind: Kind, model: type[Payload], message: Incoming, context: Context
+) -> dict[str, Any]:
+    """The record in the payload, with an id. BadMessage unless it may be shared; what a message is
+    refused for is found out before anything changes."""
     field = RECORD_FIELD[kind]
     payload = message.envelope.payload
     if not payload.get(field):
@@ -160,6 +167,15 @@ def _share(kind: Kind, model: type[Payload], message: Incoming, context: Context
     _check_contributor(kind, record["id"], message, context)
     if "derived_from" in record:
         lineage.check(record, f"payload.{field}")
+    return record
+
+
+def _share(kind: Kind, record: dict[str, Any], message: Incoming, context: Context) -> list[Effect]:
+    """Store the record and pass the message on.
+
+    The first contributor is kept, and its later shares of the id count as revisions. Scores in it
+    are claims: they are stored as they came, and nothing is ordered by them.
+    """
     specialization = record.get("specialization") or _specialization_of(message, context)
     writes = store(kind, record, specialization, [message.sender], context)
     if "derived_from" in record:
@@ -172,7 +188,7 @@ def _check_contributor(kind: Kind, record_id: str, message: Incoming, context: C
     """BadMessage for a record of somebody else's; operators may replace it."""
     if is_free(kind, record_id, [message.sender], context) or is_operator(message.sender, context):
         return
-    owner = context.fleet.contributors[kind, record_id][0]
+    owner = context.fleet.contributors[RecordKey(kind, record_id)][0]
     field = f"payload.{RECORD_FIELD[kind]}.id"
     raise BadMessage(
         "forbidden",

@@ -15,15 +15,8 @@ from coordinator.enrolment import Access
 from coordinator.errors import BadMessage
 from coordinator.keys import Keys
 from coordinator.messages import GATEWAY, is_ai_id, one_line
-from coordinator.payloads import (
-    Enroll,
-    LoginRefused,
-    Membership,
-    NewToken,
-    Revoke,
-    Rotate,
-    parse_payload,
-)
+from coordinator.orders import Enroll, Membership, NewToken, Revoke, Rotate
+from coordinator.payloads import LoginRefused, parse_payload
 from coordinator.registry import expel
 from coordinator.settings import Settings
 

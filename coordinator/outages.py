@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import redis
 from redis.asyncio.retry import Retry
@@ -24,6 +24,12 @@ LONGEST_WAIT_S = 5.0
 LONGEST_SLEEP_S = 1.0
 
 BACKOFF = ExponentialWithJitterBackoff(cap=LONGEST_WAIT_S, base=FIRST_WAIT_S)
+
+
+class Persist(Protocol):
+    """Runs an action again and again until no outage hinders it, and returns what that did."""
+
+    def __call__(self, action: Callable[[], Awaitable[T]], /) -> Awaitable[T]: ...
 
 
 class Patience:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from redis.asyncio import Redis
@@ -12,10 +11,9 @@ from redis.asyncio import Redis
 from coordinator.doors import add_entry
 from coordinator.identity import Identity
 from coordinator.keys import Keys
+from coordinator.outages import Persist
 
 MAX_REMEMBERED = 1000
-
-Persist = Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]
 
 
 class Outbox:

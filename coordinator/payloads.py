@@ -8,8 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 from coordinator.errors import BadMessage
 from coordinator.messages import (
-    KEY_ID_PATTERN,
-    LETTER_ID_PATTERN,
     RECORD_ID_PATTERN,
     SHA256_PATTERN,
     WORD_PATTERN,
@@ -27,7 +25,6 @@ VerdictWord = Literal["passed", "failed", "compiled", "not_validated"]
 
 Word = Annotated[str, Field(pattern=WORD_PATTERN)]
 RecordId = Annotated[str, Field(pattern=RECORD_ID_PATTERN)]
-KeyId = Annotated[str, Field(pattern=KEY_ID_PATTERN)]
 Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
 Version = Annotated[str, Field(max_length=128)]
 Name = Annotated[str, Field(max_length=200)]
@@ -131,7 +128,8 @@ class Verdict(Payload):
     ``reason`` says why it did not pass. ``score`` is the part of the gap between ``costs`` of the
     baseline and of the bound that was closed, 1 being all of it; it may be below 0. ``workload`` is
     a fingerprint of what it was measured on, ``sandbox`` what it ran in, ``tests`` those of its own
-    tests that passed, ``not_run`` those that are no code.
+    tests that passed, ``not_run`` those that are no code. ``dropped`` are the scenarios without a
+    gap, which count nowhere.
     """
 
     verdict: VerdictWord
@@ -147,6 +145,7 @@ class Verdict(Payload):
     timings: dict[Word, FiniteFloat] = Field(default_factory=dict, max_length=32)
     tests: list[Name] = Field(default_factory=list, max_length=100)
     not_run: list[Name] = Field(default_factory=list, max_length=64)
+    dropped: list[Name] = Field(default_factory=list, max_length=64)
 
     @model_validator(mode="after")
     def _has_score_if_passed(self) -> Verdict:
@@ -269,38 +268,6 @@ class Query(Payload):
     cursor: str | None = Field(None, max_length=128)
 
 
-class Retract(Payload):
-    """An operator takes a record back."""
-
-    id: RecordId
-
-
-class DeadLetter(Payload):
-    """An operator has a dead letter tried again, or dropped. ``id`` is its stream id."""
-
-    id: str = Field(pattern=LETTER_ID_PATTERN)
-
-
-class Steer(Payload):
-    """An operator kicks or drains an AI."""
-
-    ai: Id
-    reason: str = Field("", max_length=500)
-
-
-class Cancel(Payload):
-    """An operator, or who asked for it, ends a session."""
-
-    session_id: SessionId
-    reason: str = Field("", max_length=500)
-
-
-class Retry(Payload):
-    """An operator has a failed unit tried again, and its session goes on."""
-
-    unit_id: str = Field(min_length=1, max_length=64)
-
-
 class ArtifactReference(Payload):
     """The sender has put an artifact into its own space: for ``target_ai``, or to ``share`` it with
     everybody, or else to keep it for itself."""
@@ -309,48 +276,6 @@ class ArtifactReference(Payload):
     bytes: int = Field(ge=0)
     name: str | None = Field(None, max_length=200)
     share: bool = False
-
-
-class Membership(Payload):
-    """What an operator says of who may come in."""
-
-    ai: Id
-
-
-class NewToken(Membership):
-    """A token by which an AI may come in: what it may be called by, and its peppered digest.
-
-    It is good until ``expires_ms``, for ever if that is None.
-    """
-
-    key_id: KeyId
-    digest: Sha256 = Field(repr=False)
-    expires_ms: int | None = Field(None, ge=0, le=2**53)
-    is_weak: bool = False
-
-
-class Enroll(NewToken):
-    """An operator lets an AI in; None stands for no restriction."""
-
-    role: Role = "trainer"
-    specializations: list[Word] | None = Field(None, max_length=64)
-    message_types: list[Word] | None = Field(None, max_length=64)
-
-
-class Rotate(NewToken):
-    """An operator gives an AI another token; the others are good for ``grace_s`` more.
-
-    With ``expires_ms`` missing it is good for as long as the last one was given for.
-    """
-
-    grace_s: FiniteFloat = Field(0.0, ge=0, le=365 * 86_400)
-
-
-class Revoke(Membership):
-    """An operator takes one token from an AI, or without a ``key_id`` all of its access."""
-
-    key_id: KeyId | None = None
-    reason: str = Field("", max_length=500)
 
 
 class GatewayHeartbeat(Payload):

@@ -91,17 +91,17 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
-def read_record(path: Path, kind: type[R]) -> R | None:
-    """The record at ``path``; None if there is none, or none of this kind."""
+def read_model(path: Path, kind: type[R]) -> R | None:
+    """The model at ``path``; None if there is none, or none of this kind."""
     try:
         return kind.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
 
 
-def write_record(path: Path, record: BaseModel) -> None:
-    """Write it so that a reader sees the old record or the new one, and nothing else."""
-    write_text(path, record.model_dump_json(indent=2))
+def write_model(path: Path, model: BaseModel) -> None:
+    """Write it so that a reader sees the old model or the new one, and nothing else."""
+    write_text(path, model.model_dump_json(indent=2))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
 import redis
 
-from coordinator.clock import iso
+from coordinator.clock import LAST_MS, iso
 from coordinator.errors import BadMessage
 from coordinator.keys import KINDS, RECORD_FIELD, Keys, Kind
+from coordinator.stored import (
+    json_of,
+    number_of,
+    read_hashes,
+    replies_of,
+    text_of,
+    whole_number,
+)
+from coordinator.validation.models import parse_verdict, queued_ms_of
 
 Item = dict[str, Any]
+
+log = logging.getLogger("coord")
 
 READ_AT_ONCE = 10
 SHOWCASE_MAX_BYTES = 512 * 1024
@@ -45,16 +57,16 @@ def read_records(
     with connection.pipeline(transaction=False) as pipe:
         pipe.zcard(index)
         pipe.zrevrange(index, start, start + limit - 1)
-        total, ids = pipe.execute()
+        total, ids = replies_of(pipe)
+    total, ids = total or 0, ids or []
     items: list[Item] = []
     read = size_bytes = 0
     while read < len(ids) and (max_bytes is None or size_bytes < max_bytes):
         chunk = ids[read : read + READ_AT_ONCE]
         read += len(chunk)
         for fields, uses in _read_stored(connection, keys, kind, chunk):
-            if b"record" in fields:
-                size_bytes += len(fields[b"record"])
-                items.append(record_item(kind, fields, uses))
+            size_bytes += len(fields.get(b"record", b""))
+            items += _readable(kind, fields, uses)
     if specialization is not None:
         items = [item for item in items if item["specialization"] == specialization]
     more = start + read < total
@@ -78,8 +90,19 @@ def rank_after(connection: redis.Redis, index: str, cursor: str | None) -> int:
 def read_record(connection: redis.Redis, keys: Keys, kind: Kind, record_id: str) -> Page:
     """The record of that id alone, if there is one."""
     ((fields, uses),) = _read_stored(connection, keys, kind, [record_id.encode()])
-    items = [record_item(kind, fields, uses)] if b"record" in fields else []
+    items = _readable(kind, fields, uses)
     return Page(items, None, len(items))
+
+
+def _readable(kind: Kind, fields: Mapping[bytes, bytes], uses: int) -> list[Item]:
+    """The record as an item; none if it is gone, or strangers have spoiled it."""
+    if b"record" not in fields:
+        return []
+    try:
+        return [record_item(kind, fields, uses)]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        log.warning("left out a %s that cannot be read: %r", kind, error)
+        return []
 
 
 def _read_stored(
@@ -90,28 +113,10 @@ def _read_stored(
         for record_id in ids:
             pipe.hgetall(keys.record(kind, record_id.decode()))
             pipe.zcount(keys.derived(kind, record_id.decode()), 1, 1)
-        replies = _sound(pipe.execute(raise_on_error=False))
+        replies = replies_of(pipe)
     return [
-        (fields if isinstance(fields, dict) else {}, uses if isinstance(uses, int) else 0)
-        for fields, uses in zip(replies[::2], replies[1::2], strict=True)
+        (fields or {}, uses or 0) for fields, uses in zip(replies[::2], replies[1::2], strict=True)
     ]
-
-
-def _read_hashes(connection: redis.Redis, hash_keys: list[str]) -> list[dict[bytes, bytes]]:
-    """The hash of each key; empty where there is none, or something that is no hash."""
-    with connection.pipeline(transaction=False) as pipe:
-        for key in hash_keys:
-            pipe.hgetall(key)
-        replies = _sound(pipe.execute(raise_on_error=False))
-    return [reply if isinstance(reply, dict) else {} for reply in replies]
-
-
-def _sound(replies: list[Any]) -> list[Any]:
-    """Raises the first error that does not just say that something is of another type."""
-    for reply in replies:
-        if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
-            raise reply
-    return replies
 
 
 def record_item(kind: Kind, fields: Mapping[bytes, bytes], uses: int) -> Item:
@@ -121,18 +126,17 @@ def record_item(kind: Kind, fields: Mapping[bytes, bytes], uses: int) -> Item:
     verdict = verdict_of(fields)
     item: Item = {
         "id": record["id"],
-        "specialization": fields[b"specialization"].decode(),
-        "contributor": fields[b"contributor"].decode(),
-        "timestamp": fields[b"timestamp"].decode(),
-        "revision": int(fields[b"revision"]),
+        "specialization": text_of(fields.get(b"specialization")),
+        "contributor": text_of(fields.get(b"contributor")),
+        "timestamp": text_of(fields.get(b"timestamp")),
+        "revision": whole_number(fields.get(b"revision")),
         "usage_count": usage_count(kind, verdict, uses),
     }
     item[RECORD_FIELD[kind]] = record
     if kind == "pattern":
         return item
-    quality = fields.get(b"quality_score")
     item |= {
-        "quality_score": None if quality is None else float(quality),
+        "quality_score": quality_of(fields),
         "integration_tested": verdict == "passed",
         "validation": _validation_of(fields),
     }
@@ -156,12 +160,17 @@ def usage_count(kind: Kind, verdict: str | None, uses: int) -> int:
 
 def _validation_of(fields: Mapping[bytes, bytes]) -> Item | None:
     """What was found of a record, which holds until there is another verdict on it."""
-    if b"validation" in fields:
-        return cast(Item, json.loads(fields[b"validation"]))
-    if b"validating" not in fields:
+    if verdict := parse_verdict(fields.get(b"validation")):
+        return verdict
+    since_ms = queued_ms_of(fields.get(b"validating", b""))
+    if since_ms is None:
         return None
-    since_ms = json.loads(fields[b"validating"])["queued_ms"]
     return {"verdict": "waiting", "reason": "", "since": iso(since_ms)}
+
+
+def quality_of(fields: Mapping[bytes, bytes]) -> float | None:
+    """None if the record has not passed a validation, or if that cannot be read."""
+    return number_of(fields.get(b"quality_score"))
 
 
 def read_benchmarks(
@@ -172,19 +181,24 @@ def read_benchmarks(
     with connection.pipeline(transaction=False) as pipe:
         for component_id in ids:
             pipe.xrevrange(keys.benchmarks(component_id), count=limit)
-        reports = pipe.execute() if ids else []
-    return {
-        component_id: [
-            {
-                "reporter": fields[b"reporter"].decode(),
-                "timestamp": iso(int(fields[b"ms"])),
-                "metrics": json.loads(fields[b"metrics"]),
-            }
-            for _, fields in entries
+        reports = [
+            [report for _, fields in entries or () for report in _readable_report(fields)]
+            for entries in replies_of(pipe)
         ]
-        for component_id, entries in zip(ids, reports, strict=True)
-        if entries
+    return {
+        component_id: readable
+        for component_id, readable in zip(ids, reports, strict=True)
+        if readable
     }
+
+
+def _readable_report(fields: Mapping[bytes, bytes]) -> list[Item]:
+    """A performance report; none if strangers have spoiled it."""
+    ms, metrics = whole_number(fields.get(b"ms")), json_of(fields.get(b"metrics"))
+    if not isinstance(metrics, dict) or ms > LAST_MS:
+        return []
+    reporter = text_of(fields.get(b"reporter"))
+    return [{"reporter": reporter, "timestamp": iso(ms), "metrics": metrics}]
 
 
 def read_counts(connection: redis.Redis, keys: Keys) -> Item:
@@ -195,8 +209,9 @@ def read_counts(connection: redis.Redis, keys: Keys) -> Item:
             pipe.zcard(keys.records(kind))
         pipe.zcard(keys.validations)
         pipe.hgetall(keys.totals)
-        ais, patterns, components, features, validations, totals = pipe.execute()
-    by_type = {name.decode(): int(count) for name, count in totals.items()}
+        *counts, totals = replies_of(pipe)
+    ais, patterns, components, features, validations = (count or 0 for count in counts)
+    by_type = {text_of(name): whole_number(count) for name, count in (totals or {}).items()}
     return {
         "ais": ais,
         "patterns": patterns,
@@ -229,10 +244,21 @@ def read_ais(
     ids = sorted(member.decode(errors="replace") for member in members)
     later = [ai for ai in ids if cursor is None or ai > cursor]
     shown = later[:limit]
-    hashes = _read_hashes(connection, [keys.ai(ai) for ai in shown]) if shown else []
+    hashes = read_hashes(connection, [keys.ai(ai) for ai in shown])
     pairs = zip(shown, hashes, strict=True)
-    items = [ai_item(ai, fields) for ai, fields in pairs if b"specialization" in fields]
+    items = [item for ai, fields in pairs for item in _readable_ai(ai, fields)]
     return Page(items, later[limit - 1] if len(later) > limit else None, len(ids))
+
+
+def _readable_ai(ai: str, fields: dict[bytes, bytes]) -> list[Item]:
+    """The AI as an item; none if its record has expired, or strangers have spoiled it."""
+    if b"specialization" not in fields:
+        return []
+    try:
+        return [ai_item(ai, fields)]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        log.warning("left out AI %s, which cannot be read: %r", ai, error)
+        return []
 
 
 def ai_item(ai: str, fields: dict[bytes, bytes]) -> Item:
@@ -249,13 +275,13 @@ def ai_item(ai: str, fields: dict[bytes, bytes]) -> Item:
     }
 
 
-def read_work(connection: redis.Redis, keys: Keys, ais: list[str]) -> list[dict[str, int]]:
+def read_work_done(connection: redis.Redis, keys: Keys, ais: list[str]) -> list[dict[str, int]]:
     """What each of ``ais`` has done since it first joined: how often, by the names in WORK."""
     with connection.pipeline(transaction=False) as pipe:
         for ai in ais:
             pipe.hmget(keys.member(ai), WORK)
-        rows = pipe.execute()
-    return [{name: int(count or 0) for name, count in zip(WORK, r, strict=True)} for r in rows]
+        rows = [row or [None] * len(WORK) for row in replies_of(pipe)]
+    return [{name: whole_number(count) for name, count in zip(WORK, r, strict=True)} for r in rows]
 
 
 class Showcase(NamedTuple):
@@ -283,10 +309,10 @@ def read_showcase(connection: redis.Redis, keys: Keys, keep: int) -> Showcase:
 def read_homes(connection: redis.Redis, keys: Keys, record_id: str) -> dict[Kind, list[str]]:
     """Of which kinds there is a record with this id, and under which specializations."""
     found: dict[Kind, list[str]] = {}
-    for kind in KINDS:
-        fields = cast("dict[bytes, bytes]", connection.hgetall(keys.record(kind, record_id)))
+    hashes = read_hashes(connection, [keys.record(kind, record_id) for kind in KINDS])
+    for kind, fields in zip(KINDS, hashes, strict=True):
         if fields:
-            names = [name.decode() for name in fields if name.startswith(b"in:")]
+            names = [text_of(name) for name in fields if name.startswith(b"in:")]
             found[kind] = sorted(name.removeprefix("in:") for name in names)
     return found
 

@@ -8,16 +8,16 @@ from typing import Any
 from coordinator.clock import iso
 from coordinator.context import Context
 from coordinator.effects import Effect, Write
-from coordinator.keys import Kind
+from coordinator.keys import Kind, RecordKey
 from coordinator.messages import to_json
-from coordinator.validating import submit
-from coordinator.validations import VALIDATED_KINDS
+from coordinator.validation.models import VALIDATED_KINDS
+from coordinator.validation.waiting_list import submit
 
 
 def is_free(kind: Kind, record_id: str, contributors: Sequence[str], context: Context) -> bool:
     """Whether ``contributors`` may share a record under that id: nobody else has, or one of them
     had a part in it."""
-    known = context.fleet.contributors[kind, record_id]
+    known = context.fleet.contributors[RecordKey(kind, record_id)]
     return not known or any(ai in known for ai in contributors)
 
 
@@ -31,24 +31,24 @@ def store(
     """Store ``record`` under its id, and have it validated. The first contributor is kept, later
     shares count as revisions; of several contributors all are named."""
     keys = context.keys
-    record_id = record["id"]
-    key = keys.record(kind, record_id)
+    record_key = RecordKey(kind, record["id"])
+    key = keys.record(*record_key)
     known = context.fleet.contributors
     sharer = contributors[0]
-    contributors = tuple(dict.fromkeys((*known[kind, record_id], *contributors)))
-    known[kind, record_id] = contributors
+    contributors = tuple(dict.fromkeys((*known[record_key], *contributors)))
+    known[record_key] = contributors
     latest = ["record", to_json(record), "specialization", specialization]
     if len(contributors) > 1:
         latest += ["contributors", to_json(contributors)]
     submitted: list[Effect] = []
     if kind in VALIDATED_KINDS:
-        submitted = submit((kind, record_id), record, specialization, sharer, context)
+        submitted = submit(record_key, record, specialization, sharer, context)
     return [
         Write(("HSET", key, *latest, f"in:{specialization}", 1)),
         Write(("HSETNX", key, "contributor", contributors[0])),
         Write(("HSETNX", key, "timestamp", iso(context.now_ms))),
         Write(("HINCRBY", key, "revision", 1)),
-        Write(("ZADD", keys.records(kind), context.now_ms, record_id)),
-        Write(("ZADD", keys.records(kind, specialization), context.now_ms, record_id)),
+        Write(("ZADD", keys.records(kind), context.now_ms, record_key.id)),
+        Write(("ZADD", keys.records(kind, specialization), context.now_ms, record_key.id)),
         *submitted,
     ]

@@ -42,3 +42,9 @@ def is_of_the_data(error: redis.RedisError) -> bool:
     if isinstance(error, _OF_THE_LOGIN) or not isinstance(error, redis.ResponseError):
         return False
     return not is_outage(error)
+
+
+def raise_unless_of_the_data(reply: object) -> None:
+    """Raise an error of the server that is not of the data; whatever else it replied passes."""
+    if isinstance(reply, redis.RedisError) and not is_of_the_data(reply):
+        raise reply

@@ -160,7 +160,7 @@ def read_units(connection: redis.Redis, keys: Keys, unit_ids: list[str]) -> list
     return units
 
 
-def read_work(connection: redis.Redis, keys: Keys) -> Item:
+def read_open_work(connection: redis.Redis, keys: Keys) -> Item:
     """How many sessions and units there are in each state, of those that are open.
 
     Three round trips, however many there are.

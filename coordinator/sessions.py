@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-import redis
-
 from coordinator import jobs, lineage, units
 from coordinator.clock import iso
 from coordinator.context import Context
@@ -19,7 +17,7 @@ from coordinator.matching import capable, runner
 from coordinator.messages import HUB, encode_message, to_json
 from coordinator.plans import plan
 from coordinator.records import is_free, store
-from coordinator.server_errors import is_of_the_data
+from coordinator.server_errors import raise_unless_of_the_data
 from coordinator.work import Session, SessionState, Unit
 
 log = logging.getLogger("coord")
@@ -144,8 +142,7 @@ def contained(session: Session, context: Context, act: Act) -> list[Effect]:
     try:
         return act(session, context)
     except Exception as error:
-        if isinstance(error, redis.RedisError) and not is_of_the_data(error):
-            raise
+        raise_unless_of_the_data(error)
         log.exception("gave up session %s", session.id)
         return _give_up(session, context)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from coordinator.messages import WORD_PATTERN
@@ -20,6 +22,7 @@ def default_state_dir() -> Path:
 MAX_KEEP_S = 10 * 365 * 86_400.0
 MAX_KEEP = 10_000_000
 MAX_BYTES = 1 << 40
+SEED = re.compile(r"(?:[0-9A-Fa-f]{2}){32,}")
 
 
 class Settings(BaseSettings):
@@ -166,17 +169,29 @@ class Settings(BaseSettings):
     )
 
     validations_per_hour: int = Field(
-        60, ge=1, le=100_000, description="Most components of one AI that are validated in an hour."
+        240,
+        ge=1,
+        le=100_000,
+        description="Most components of one AI that are validated in an hour.",
     )
     validations_open_max: int = Field(
         1000, ge=1, le=100_000, description="Most components that wait for their validation."
     )
     validation_seed: SecretStr | None = Field(
         None,
-        min_length=64,
         description="What validators make their own workload of, 32 bytes in hexadecimal or more;"
         " without it the file `validation.seed` in the state directory.",
     )
+
+    @field_validator("validation_seed")
+    @classmethod
+    def _is_seed(cls, seed: SecretStr | None) -> SecretStr | None:
+        """What is wrong is not repeated."""
+        if seed is not None and not SEED.fullmatch(seed.get_secret_value()):
+            raise PydanticCustomError(
+                "seed", "it must be 32 bytes or more in hexadecimal, such as `openssl rand -hex 32`"
+            )
+        return seed
 
     def to_environment(self) -> dict[str, str]:
         """These settings as the variables that hand them on to a child process.

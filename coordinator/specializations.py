@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+VALIDATION = "validation"
+"""What validators are of, and are capable of. It is no specialization of what is shared."""
+
 BASE_CAPABILITIES = ("pattern_recognition", "code_generation", "os_development")
 
 CAPABILITIES: dict[str, tuple[str, ...]] = {

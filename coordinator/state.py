@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import redis
 
@@ -20,29 +19,24 @@ from coordinator.fleet import (
     Loaded,
     Member,
     Numbered,
-    RecordKey,
     decode_begins,
     encode_begins,
     fleet_of,
 )
-from coordinator.jobs import dequeue
-from coordinator.keys import SCHEMA_VERSION, Keys
-from coordinator.messages import UNUSUAL_NUMBER, stream_number, to_json
-from coordinator.payloads import MAX_UNITS
-from coordinator.plans import PLANS
-from coordinator.server_errors import is_of_the_data
+from coordinator.keys import SCHEMA_VERSION, Keys, RecordKey
+from coordinator.lineage import read_origins
+from coordinator.messages import stream_number
+from coordinator.server_errors import raise_unless_of_the_data
 from coordinator.settings import Settings
+from coordinator.stored import json_of, remove_spoiled, replies_of, text_of, whole_number
 from coordinator.streams import is_missing, last_generated
 from coordinator.transaction import stream_fields
-from coordinator.validation_state import read_evaluators, read_judged, read_waiting
-from coordinator.work import ASSIGNED_STATES, Session, Unit
+from coordinator.validation.state import read_evaluators, read_judged, read_waiting
+from coordinator.work import Session
+from coordinator.work_state import Renew, in_chunks, restore_work
 
 log = logging.getLogger("coord")
 
-T = TypeVar("T")
-Renew = Callable[[], None]
-
-READ_AT_ONCE = 500
 MEMBER_FIELDS = (
     *("inbox_n", "inbox_bytes", "inbox_begins", "profile"),
     *("units_completed", "units_failed", "draining", "access"),
@@ -68,46 +62,17 @@ def read_fleet(
     live = cast("list[tuple[bytes, float]]", connection.zrange(keys.leases, 0, -1, withscores=True))
     fleet.members = Loaded(lambda ais: read_members(connection, keys, ais))
     fleet.contributors = Loaded(lambda records: read_contributors(connection, keys, records))
+    fleet.origins = Loaded(lambda records: read_origins(connection, keys, records))
     fleet.judged = Loaded(lambda records: read_judged(connection, keys, records))
     fleet.waiting = read_waiting(connection, keys)
     fleet.evaluators = read_evaluators(connection, keys)
-    for some in _in_chunks(live, renew):
+    for some in in_chunks(live, renew):
         ais = _read_ais(connection, keys, some)
         fleet.ais |= ais
         fleet.members.prefetch(ais)
-    _read_work(connection, keys, fleet, renew)
+    restore_work(connection, keys, fleet, renew)
     _begin_anew(fleet, clock.elapsed_s(), settings)
     return fleet
-
-
-def _in_chunks(items: Sequence[T], renew: Renew) -> Iterator[Sequence[T]]:
-    for begin in range(0, len(items), READ_AT_ONCE):
-        renew()
-        yield items[begin : begin + READ_AT_ONCE]
-
-
-def _read_work(connection: redis.Redis, keys: Keys, fleet: Fleet, renew: Renew) -> None:
-    """The open sessions and their units. What cannot be read is given up."""
-    sessions: dict[str, Session | None] = {}
-    for names in _in_chunks(_open_sessions(connection, keys), renew):
-        stored = _read_field(connection, [keys.session(name) for name in names], "session")
-        for name, text in zip(names, stored, strict=True):
-            sessions[name] = _parsed(Session.from_json, text)
-    unit_ids = [unit_id for session in sessions.values() if session for unit_id in session.units]
-    units: dict[str, Unit | None] = {}
-    for some in _in_chunks(unit_ids, renew):
-        stored = _read_field(connection, [keys.unit(unit_id) for unit_id in some], "unit")
-        for unit_id, text in zip(some, stored, strict=True):
-            units[unit_id] = _parsed(Unit.from_json, text)
-    for name, session in sessions.items():
-        renew()
-        work = [units[unit_id] for unit_id in session.units] if session else []
-        if session is None or not _is_sound(name, session, work):
-            _give_up(connection, keys, name, work)
-            continue
-        fleet.sessions[name] = session
-        fleet.units.update((unit.id, unit) for unit in work if unit)
-    fleet.assigned = Counter(unit.assignee for unit in fleet.units.values() if unit.assignee)
 
 
 def _begin_anew(fleet: Fleet, now_s: float, settings: Settings) -> None:
@@ -122,72 +87,6 @@ def _begin_anew(fleet: Fleet, now_s: float, settings: Settings) -> None:
             unit.running_since_s = now_s
         if unit.state == "waiting" and all(fleet.units[n].state == "completed" for n in unit.needs):
             unit.unowned_since_s = now_s
-
-
-def _open_sessions(connection: redis.Redis, keys: Keys) -> list[str]:
-    try:
-        ids = cast("list[bytes]", connection.zrangebyscore(keys.sessions, "+inf", "+inf"))
-    except redis.ResponseError as error:
-        if not is_of_the_data(error):
-            raise
-        log.warning("removed what was no list of sessions: %s", keys.sessions)
-        connection.delete(keys.sessions)
-        return []
-    return [name.decode(errors="replace") for name in ids]
-
-
-def _read_field(connection: redis.Redis, names: list[str], field: str) -> list[bytes | None]:
-    """That field of the hashes of these names; None where there is none."""
-    with connection.pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.hget(name, field)
-        replies = pipe.execute(raise_on_error=False)
-    for reply in replies:
-        if isinstance(reply, redis.RedisError) and not is_of_the_data(reply):
-            raise reply
-    return [reply if isinstance(reply, bytes) else None for reply in replies]
-
-
-def _parsed(parse: Callable[[bytes], T], stored: bytes | None) -> T | None:
-    """None for what nobody can read, or write again."""
-    text = stored or b""
-    try:
-        if UNUSUAL_NUMBER.search(text):
-            to_json(json.loads(text))
-        return parse(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _is_sound(name: str, session: Session, work: Sequence[Unit | None]) -> bool:
-    """Whether a session and its units fit each other; strangers may have written them."""
-    ids = set(session.units)
-    return (
-        (session.id, session.is_open, len(ids)) == (name, True, len(work))
-        and (session.type in PLANS)
-        and all(
-            unit is not None
-            and unit.session_id == name
-            and unit.id in ids
-            and ids.issuperset(unit.needs)
-            and (unit.state not in ASSIGNED_STATES or unit.attempts != [])
-            for unit in work
-        )
-    )
-
-
-def _give_up(connection: redis.Redis, keys: Keys, name: str, work: Sequence[Unit | None]) -> None:
-    """Remove a session, all that can be its units, and the jobs that are known."""
-    log.warning("gave up a session whose records cannot be read: %s", name)
-    units = [keys.unit(f"{name}-{n}") for n in range(1, MAX_UNITS + 1)]
-    with connection.pipeline(transaction=False) as pipe:
-        pipe.zrem(keys.sessions, name)
-        pipe.delete(keys.session(name), keys.workspace(name), *units)
-        for unit in work:
-            if unit is not None and unit.assignee:
-                for write in dequeue(unit, unit.assignee, keys):
-                    pipe.execute_command(*write.command)
-        pipe.execute(raise_on_error=False)
 
 
 def _allowed_s(session: Session, settings: Settings) -> float:
@@ -210,8 +109,7 @@ def _read_ais(
     ais: dict[str, Ai] = {}
     for (name, ends_ms), record, profile in zip(live, replies[::2], replies[1::2], strict=True):
         for reply in (record, profile):
-            if isinstance(reply, redis.RedisError) and not is_of_the_data(reply):
-                raise reply
+            raise_unless_of_the_data(reply)
         try:
             ai = _restore_ai(name.decode(), record, json.loads(profile), int(ends_ms))
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -254,30 +152,40 @@ def read_members(connection: redis.Redis, keys: Keys, ais: Iterable[str]) -> dic
             pipe.hmget(keys.member(ai), *MEMBER_FIELDS)
             pipe.xinfo_stream(keys.inbox(ai))
         replies = pipe.execute(raise_on_error=False) if ids else []
+    spoiled = []
     members = {}
     for ai, member, info in zip(ids, replies[::2], replies[1::2], strict=True):
-        if isinstance(info, redis.ResponseError) and "WRONGTYPE" in str(info):
-            log.warning("removed what was no inbox: %s", keys.inbox(ai))
-            connection.delete(keys.inbox(ai))
-            info = None
-        for reply in (member, info):
-            if isinstance(reply, Exception) and not is_missing(reply):
+        for reply, key in ((member, keys.member(ai)), (info, keys.inbox(ai))):
+            if isinstance(reply, redis.ResponseError) and "WRONGTYPE" in str(reply):
+                spoiled.append(key)
+            elif isinstance(reply, Exception) and not is_missing(reply):
                 raise reply
+        if not isinstance(member, list):
+            member = [None] * len(MEMBER_FIELDS)
         n, total_bytes, begins, profile, completed, failed, draining, access, since, queued = member
         generated = 0 if not isinstance(info, dict) else stream_number(info["last-generated-id"])
         members[ai] = Member(
-            n=max(int(n or 0), generated),
-            total_bytes=int(total_bytes or 0),
-            begins=decode_begins(begins),
+            n=max(whole_number(n), generated),
+            total_bytes=whole_number(total_bytes),
+            begins=_begins(begins),
             has_joined=profile is not None,
-            units_completed=int(completed or 0),
-            units_failed=int(failed or 0),
+            units_completed=whole_number(completed),
+            units_failed=whole_number(failed),
             is_draining=draining is not None,
             access=_read_access(ai, access),
-            validations_since_ms=int(since or 0),
-            validations_queued=int(queued or 0),
+            validations_since_ms=whole_number(since),
+            validations_queued=whole_number(queued),
         )
+    remove_spoiled(connection, spoiled)
     return members
+
+
+def _begins(stored: bytes | None) -> list[Begin]:
+    """What cannot be read is forgotten."""
+    try:
+        return decode_begins(stored)
+    except (ValueError, TypeError, RecursionError):
+        return []
 
 
 def _read_access(ai: str, stored: bytes | None) -> Access | None:
@@ -299,23 +207,20 @@ def read_contributors(
     with connection.pipeline(transaction=False) as pipe:
         for kind, record_id in wanted:
             pipe.hmget(keys.record(kind, record_id), "contributor", "contributors")
-        replies = pipe.execute(raise_on_error=False)
+        replies = replies_of(pipe)
+    spoiled = [record for record, reply in zip(wanted, replies, strict=True) if reply is None]
+    remove_spoiled(connection, (keys.record(*record) for record in spoiled))
     found: dict[RecordKey, tuple[str, ...]] = {}
     for record, reply in zip(wanted, replies, strict=True):
-        if isinstance(reply, redis.RedisError) and not is_of_the_data(reply):
-            raise reply
-        first, others = reply if isinstance(reply, list) else (None, None)
-        names = () if first is None else (first.decode(errors="replace"), *_names(others))
+        first, others = reply or (None, None)
+        names = () if first is None else (text_of(first), *_names(others))
         found[record] = tuple(dict.fromkeys(names))
     return found
 
 
 def _names(stored: bytes | None) -> list[str]:
     """What cannot be read names nobody."""
-    try:
-        names = json.loads(stored or b"[]")
-    except (ValueError, RecursionError):
-        return []
+    names = json_of(stored)
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
@@ -361,6 +266,8 @@ def _restore_ai(
     ai_id: str, record: dict[bytes, bytes], profile: dict[str, Any], lease_ends_ms: int
 ) -> Ai:
     """The registry record may have expired while no coordinator was active; the profile has not."""
+    if not isinstance(profile["profile"], dict):
+        raise TypeError("a profile is an object")
     return Ai(
         id=ai_id,
         heartbeat_ms=int(record.get(b"heartbeat_ms", profile["joined_ms"])),

@@ -14,7 +14,7 @@ from coordinator.keys import Keys
 from coordinator.lease import holder_name
 from coordinator.messages import stream_number
 from coordinator.reads import Item, read_ais, read_counts
-from coordinator.session_reads import read_work
+from coordinator.session_reads import read_open_work
 from coordinator.streams import last_number
 
 STANDBY_SEEN_MS = 5_000
@@ -32,7 +32,7 @@ def read_status(
     Costs a handful of round trips, however many AIs and sessions there are. Of units those of open
     sessions are counted.
     """
-    work = read_work(connection, keys)
+    work = read_open_work(connection, keys)
     counts = read_counts(connection, keys)
     ids = cast("list[bytes]", connection.zrange(keys.leases, 0, -1))
     page = read_ais(connection, keys, len(ids) if ais_limit is None else ais_limit)
@@ -62,7 +62,7 @@ def _read_rq(connection: redis.Redis, keys: Keys, now_ms: int) -> Item:
         pipe.smembers(Queue.redis_queues_keys)
         pipe.smembers(REDIS_WORKER_KEYS)
         queue_keys, worker_keys = pipe.execute()
-    workers = _read_workers(connection, keys, sorted(worker_keys), now_ms)
+    workers = _read_open_workers(connection, keys, sorted(worker_keys), now_ms)
     named = {_last_part(key) for key in queue_keys}
     named |= {queue for worker in workers for queue in worker["queues"]}
     ours = sorted(name for name in named if _is_ours(name, keys))
@@ -82,7 +82,7 @@ def _read_queues(connection: redis.Redis, names: list[str]) -> list[Item]:
     ]
 
 
-def _read_workers(
+def _read_open_workers(
     connection: redis.Redis, keys: Keys, worker_keys: list[bytes], now_ms: int
 ) -> list[Item]:
     """This fleet's among RQ's workers; one whose record has expired is there no more."""

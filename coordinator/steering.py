@@ -15,7 +15,8 @@ from coordinator.errors import BadMessage
 from coordinator.fleet import Ai
 from coordinator.keys import Keys
 from coordinator.messages import OPERATOR
-from coordinator.payloads import Cancel, Retry, Steer, parse_payload
+from coordinator.orders import Cancel, Retry, Steer
+from coordinator.payloads import parse_payload
 from coordinator.registry import expel
 from coordinator.settings import Settings
 from coordinator.work import Session, Unit

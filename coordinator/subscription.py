@@ -13,6 +13,7 @@ from redis import RedisError
 from redis.asyncio import Connection, Redis
 from redis.asyncio.client import PubSub
 
+from coordinator.outages import Persist
 from coordinator.server_errors import OUTAGES
 from coordinator.tasks import Spawn
 
@@ -23,8 +24,6 @@ CONFIRM_LIMIT_S = 5.0
 
 Subscribed = tuple[PubSub, set[str]]
 """A subscribed connection, and the channels that it was asked for at once."""
-
-Persist = Callable[[Callable[[], Awaitable[Subscribed]]], Awaitable[Subscribed]]
 
 
 class Subscription:

@@ -37,6 +37,7 @@ class CuttingProxy:
     With the port of a gateway in place of both it listens at a port of its own.
 
     ``delay_s`` is the longest time a chunk is held back; while ``stalls`` is set nothing passes.
+    ``carried_bytes`` counts what has passed, both ways.
     """
 
     def __init__(self, server: Path | int, socket: Path | None = None, seed: int = 0) -> None:
@@ -44,6 +45,7 @@ class CuttingProxy:
         self.connections: set[Connection] = set()
         self.delay_s = 0.0
         self.swallowed = 0
+        self.carried_bytes = 0
         self._server = server
         self._socket = socket
         self._random = random.Random(seed)
@@ -131,5 +133,6 @@ class CuttingProxy:
                 elif not from_client and connection.swallows:
                     self.swallowed += 1
                     return
+                self.carried_bytes += len(data)
                 writer.write(data)
                 await writer.drain()

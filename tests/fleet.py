@@ -13,10 +13,12 @@ import redis
 from coordinator.clock import iso
 from coordinator.coordinator import Coordinator
 from coordinator.doors import gateway_door
+from coordinator.fleet import Fleet
 from coordinator.jobs import job_id
 from coordinator.keys import Keys
 from coordinator.messages import GATEWAY
 from coordinator.settings import Settings
+from coordinator.state import read_fleet
 
 BEGINNING_MS = 1_750_000_000_000
 SLOW_LEASE_S = 600.0
@@ -220,6 +222,21 @@ class FleetUnderTest:
         self.coordinator = self.another(name)
         assert self.coordinator.take_over()
 
+    def check_memory(self) -> None:
+        """What the coordinator holds is what Redis has."""
+        held = self.coordinator._fleet
+        fresh = read_fleet(self.redis, self.keys, self.settings, self.clock, lambda: None)
+        for name in ("contributors", "origins", "judged"):
+            loaded = getattr(held, name)
+            assert loaded == {key: getattr(fresh, name)[key] for key in loaded}, name
+        for name in ("waiting", "evaluators", "log", "events"):
+            assert getattr(held, name) == getattr(fresh, name), name
+        assert _of_sessions(held) == _of_sessions(fresh)
+        for ai, member in held.members.items():
+            known = fresh.members[ai]
+            known.checked_bytes = member.checked_bytes
+            assert member == known, ai
+
     # -- what it wrote ---------------------------------------------------------------------------
 
     def log(self) -> list[dict[str, Any]]:
@@ -299,6 +316,11 @@ class FleetUnderTest:
     def state(self) -> dict[str, Any]:
         """Every key of the server and all it holds, with whether it expires; without the lease."""
         return dump(self.redis, without={self.keys.leader})
+
+
+def _of_sessions(fleet: Fleet) -> list[str]:
+    sessions = [session.to_json() for session in fleet.sessions.values()]
+    return sorted([*sessions, *(unit.to_json() for unit in fleet.units.values())])
 
 
 def python(record_id: str, code: str = "x = 1", **own: Any) -> dict[str, Any]:

@@ -12,9 +12,9 @@ import redis
 from coordinator.context import Context
 from coordinator.credit import credited, read_ledger, retracted, score_of
 from coordinator.effects import Effect, Write
-from coordinator.fleet import Fleet, Loaded, RecordKey
-from coordinator.keys import Keys
-from coordinator.lineage import derived
+from coordinator.fleet import Fleet, Loaded
+from coordinator.keys import Keys, RecordKey
+from coordinator.lineage import derived, read_origins
 from coordinator.settings import Settings
 from coordinator.state import read_contributors
 from tests.fleet import BEGINNING_MS, CountingIds
@@ -38,8 +38,16 @@ class Archive:
         self.redis = connection
         self.keys = keys or Keys()
 
-    def share(self, kind: Any, record_id: str, *ais: str, derived_from: Any = None) -> None:
-        """Store what ``ais`` made."""
+    def share(
+        self,
+        kind: Any,
+        record_id: str,
+        *ais: str,
+        derived_from: Any = None,
+        source: str = "",
+        hash_ms: int = 0,
+    ) -> None:
+        """Store what ``ais`` made; ``source`` stands for its hash, which it has since then."""
         context = self._context()
         known = context.fleet.contributors[kind, record_id]
         makers = list(dict.fromkeys([*known, *ais]))
@@ -47,6 +55,7 @@ class Archive:
         fields |= {"specialization": "audio", "timestamp": SHARED}
         record = {"id": record_id, "derived_from": derived_from}
         fields |= {"record": json.dumps(record), "revision": "1"}
+        fields |= {"hash": source, "hash_ms": str(hash_ms)} if source else {}
         self.redis.hset(self.keys.record(kind, record_id), mapping=cast(Any, fields))
         self.redis.zadd(self.keys.records(kind), {record_id: BEGINNING_MS})
         self.write(derived(kind, record, ais, context))
@@ -59,12 +68,12 @@ class Archive:
         self.redis.hdel(key, "quality_score")
         if quality is not None:
             self.redis.hset(key, "quality_score", quality)
-        record: RecordKey = ("component", component_id)
+        record = RecordKey("component", component_id)
         ledger = read_ledger(self.redis, self.keys, record)
         self.write(credited(record, problem, quality, ledger, self.keys))
 
     def retract(self, *records: RecordKey) -> None:
-        ledger = read_ledger(self.redis, self.keys, *records)
+        ledger = read_ledger(self.redis, self.keys, *records, all_above=True)
         self.write(retracted(ledger, self.keys))
         for record in records:
             self.redis.delete(self.keys.record(*record))
@@ -95,6 +104,8 @@ class Archive:
         return found
 
     def _context(self) -> Context:
-        load = partial(read_contributors, self.redis, self.keys)
-        fleet = Fleet(contributors=Loaded(load))
+        fleet = Fleet(
+            contributors=Loaded(partial(read_contributors, self.redis, self.keys)),
+            origins=Loaded(partial(read_origins, self.redis, self.keys)),
+        )
         return Context(fleet, self.keys, Settings(), CountingIds(), BEGINNING_MS, 0.0)

@@ -6,8 +6,7 @@ import functools
 import os
 import select
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -62,18 +61,9 @@ def failure(call: Callable[..., object], *arguments: Any) -> tuple[str, str]:
     return caught.value.kind, caught.value.detail
 
 
-def descendants(pid: int) -> dict[int, int]:
-    """The processes below ``pid``: a descriptor of each, by its id."""
-    children: dict[int, list[int]] = {}
-    for child, parent in _parents():
-        children.setdefault(parent, []).append(child)
-    found: dict[int, int] = {}
-    waiting = [pid]
-    while waiting:
-        for child in children.get(waiting.pop(), []):
-            found[child] = os.pidfd_open(child)
-            waiting.append(child)
-    return found
+def held(pids: Iterable[int]) -> dict[int, int]:
+    """A descriptor of each of these processes, by its id."""
+    return {pid: os.pidfd_open(pid) for pid in pids}
 
 
 def outlive(processes: dict[int, int], limit_s: float) -> list[int]:
@@ -86,12 +76,3 @@ def outlive(processes: dict[int, int], limit_s: float) -> list[int]:
             left.append(pid)
         os.close(descriptor)
     return left
-
-
-def _parents() -> Iterator[tuple[int, int]]:
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # it has just ended
-        yield int(path.parent.name), int(fields[1])

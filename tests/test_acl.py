@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import quote
 
 import pytest
 import redis as redis_py
@@ -17,10 +16,8 @@ from coordinator.acl import (
     SharedUser,
     cut_off,
     default_is_open,
-    new_password,
     rules,
     save_users,
-    set_user,
     shared_users,
     user_of,
 )
@@ -28,6 +25,7 @@ from coordinator.connection import connect, connection_name
 from coordinator.errors import ServerUnusable
 from coordinator.jobs import job_id
 from coordinator.keys import Keys
+from tests.acl_users import denials, url_as
 from tests.clients import RealFleet, numbers_of, pattern
 from tests.servers import REAL_KINDS, RealKind, TestServer, wait_for
 from tests.skills_for_tests import install
@@ -57,13 +55,6 @@ def fleet(server: TestServer) -> Iterator[RealFleet]:
         yield fleet
 
 
-def url_as(server: TestServer, redis: Redis, ai: str) -> str:
-    """A new login of ``ai``, as a URL."""
-    password = new_password()
-    set_user(redis, KEYS, ai, password)
-    return f"unix://{quote(user_of(KEYS, ai), '')}:{password}@{server.socket_path}"
-
-
 @pytest.fixture
 def start(
     server: TestServer, fleet: RealFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -75,21 +66,15 @@ def start(
         yield start
 
 
-def denials(redis: Redis) -> list[tuple[str, str]]:
-    """What was refused to users since the server's start: reason, and the command or key."""
-    return [(entry["reason"], entry["object"]) for entry in redis.acl_log()]
-
-
 # -- what works ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def unrefused(fleet: RealFleet) -> Iterator[None]:
-    """Not one command was refused; RQ's own connection says who it is, which 7.0 cannot allow."""
+    """Not one command was refused."""
     fleet.redis.acl_log_reset()
     yield
-    refused = [what for what in denials(fleet.redis) if what != ("command", "client|setinfo")]
-    assert refused == []
+    assert denials(fleet.redis) == []
 
 
 @pytest.mark.usefixtures("unrefused")

@@ -10,8 +10,8 @@ import pytest
 
 from coordinator import Message, Settings
 from tests.clients import in_loop
-from workers.agent import Agent
 from workers.partner import Partner
+from workers.trainer_agent import TrainerAgent
 
 PARAMETERS = {"x": 0.5}
 
@@ -52,7 +52,7 @@ class FakePartner:
 
 async def given(*received: Message) -> list[dict[str, Any]]:
     """What a trainer that receives this tells its training."""
-    agent = Agent("AI_1", "unix:///nowhere", Settings())
+    agent = TrainerAgent("AI_1", "unix:///nowhere", Settings())
     training = FakeTraining()
     agent._client = cast(Any, FakeClient(list(received)))
     agent._training = cast(Any, training)

@@ -20,7 +20,10 @@ NOT_VALIDATED = {
     "validation": {
         "verdict": "not_validated",
         "reason": "it has no source text in `code` or `implementation`",
+        "validator": None,
         "timestamp": iso(BEGINNING_MS),
+        "previous_score": None,
+        "regression": False,
     },
 }
 

@@ -250,9 +250,14 @@ def test_scores_are_shown_as_claims(
     assert "claimed confidence" in shown
     assert "0.95" in shown
     shown = coord("components", *at).stdout
-    assert "claimed test_coverage" in shown
-    assert "claimed performance" in shown
     assert "no features" in shown
+    assert "0.25" not in shown
+    report = json.dumps({"component_id": "c1", "performance": {"faults": 7}})
+    assert coord("send", "performance_report", "-p", report, *at).exit_code == 0
+    whole = coord("components", "c1", *at).stdout.splitlines()
+    assert whole[-2:] == ["    claimed test_coverage: 0.5", "    claimed performance_score: 0.25"]
+    reported = whole.index("    faults: 7") - 1
+    assert whole[reported].startswith("claimed performance, reported by operator at ")
     listed = json.loads(coord("patterns", "--json", *at).stdout)
     assert listed["patterns"][0]["pattern"] == pattern
     assert listed["total"] == 1
@@ -292,6 +297,7 @@ def test_status_has_the_names_that_the_clients_know(
 ) -> None:
     pretend_ai(fleet, "AI_1")
     fleet.hset(KEYS.totals, "performance_report", 3)
+    fleet.zadd(KEYS.validations, {"component:c": 1, "feature:f": 2})
     result = coord("status", "--json", "--redis", real_url)
     assert result.exit_code == ExitCode.OK
     found = json.loads(result.stdout)
@@ -308,6 +314,7 @@ def test_status_has_the_names_that_the_clients_know(
     shown = coord("status", "--redis", real_url).stdout
     assert "AI_1" in shown
     assert "a crash of the server loses messages" in shown
+    assert ["validations", "2", "wait"] in [line.split() for line in shown.splitlines()]
 
 
 def test_ais_shows_what_each_has_done(
@@ -323,7 +330,8 @@ def test_ais_shows_what_each_has_done(
         "AI_2": [0, 0, 0, 0],
     }
     shown = coord("ais", "--redis", real_url).stdout.splitlines()
-    assert next(line for line in shown if "AI_1" in line).split()[-4:] == ["7", "5", "3", "c"]
+    row = next(line for line in shown if "AI_1" in line).split()
+    assert row[-5:] == ["0", "7", "5", "3", "c"]
 
 
 def test_status_without_a_coordinator_ends_with_4(

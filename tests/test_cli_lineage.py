@@ -13,10 +13,12 @@ from typer.testing import CliRunner, Result
 
 from cli.evaluation import measure
 from cli.main import app
-from cli.output import ExitCode
+from cli.output import ExitCode, moment
+from coordinator.keys import RecordKey
 from tests.lineages import SHARED, Archive
 from tests.test_cli import pretend_ai
 
+THEN = moment(SHARED)
 HOSTILE = "x\x1b[2J\n12:00:00  forged\u202e\r"
 
 
@@ -43,13 +45,13 @@ def test_the_tree_has_the_origins_above_and_the_offspring_below(
     result = coord("lineage", "q.code")
     assert result.exit_code == ExitCode.OK
     assert [line.strip(" │├└─") for line in result.stdout.splitlines()] == [
-        f"component q.code, of b, {SHARED}, passed 50.0% of the gap closed, 1 use",
+        f"component q.code, of b, {THEN}, passed, 50.0% of the gap closed, 1 use",
         "begun from:",
-        f"pattern p, of a, {SHARED}, 2 uses",
-        f"pattern q, of b, {SHARED}",
-        f"pattern p, of a, {SHARED}, 2 uses (as above)",
+        f"pattern p, of a, {THEN}, 2 uses",
+        f"pattern q, of b, {THEN}",
+        f"pattern p, of a, {THEN}, 2 uses (as above)",
         "begun from it:",
-        f"feature f, of c, {SHARED}",
+        f"feature f, of c, {THEN}",
     ]
 
 
@@ -60,10 +62,26 @@ def test_the_end_of_a_lineage_is_told(archive: Archive, coord: Callable[..., Res
     assert not [line for line in lines if " feature f" in line]
 
 
+def test_parents_that_are_no_parents_are_told(
+    archive: Archive, coord: Callable[..., Result]
+) -> None:
+    archive.share("pattern", "r", "a", derived_from=["r", "late", "p", {"component_id": "none"}])
+    archive.share("pattern", "late", "a")
+    assert [line.strip(" │├└─") for line in coord("lineage", "r").stdout.splitlines()] == [
+        f"pattern r, of a, {THEN}",
+        "begun from:",
+        f"pattern p, of a, {THEN}, 2 uses",
+        "r, which is this record itself",
+        "late, which was shared later",
+        "none, which is not here",
+        "begun from it: nothing that is known",
+    ]
+
+
 def test_a_cycle_and_what_was_taken_back(archive: Archive, coord: Callable[..., Result]) -> None:
     archive.share("pattern", "p", "a", derived_from="q")
     assert "(as above)" in coord("lineage", "p").stdout
-    archive.retract(("pattern", "p"))
+    archive.retract(RecordKey("pattern", "p"))
     lines = coord("lineage", "q").stdout.splitlines()
     assert lines[2].endswith("── pattern p, taken back")
 
@@ -93,9 +111,10 @@ def test_of_an_unknown_record_one_clear_line(
 
 
 def test_hostile_records_cannot_forge_lines(archive: Archive, coord: Callable[..., Result]) -> None:
-    archive.share("pattern", HOSTILE, HOSTILE, derived_from="p")
-    archive.redis.hset(archive.keys.record("pattern", HOSTILE), "timestamp", HOSTILE)
-    archive.redis.zadd(archive.keys.derived("pattern", "p"), {f"pattern:{HOSTILE}": 1})
+    for record_id in ("r", HOSTILE):
+        archive.share("pattern", record_id, HOSTILE, derived_from="p")
+        archive.redis.hset(archive.keys.record("pattern", record_id), "timestamp", HOSTILE)
+        archive.redis.zadd(archive.keys.derived("pattern", "p"), {f"pattern:{record_id}": 1})
     for as_json in ([], ["--json"]):
         lines = coord("lineage", "p", *as_json).stdout.split("\n")
         assert any("forged" in line for line in lines)
@@ -125,25 +144,49 @@ def test_what_an_ai_contributed_is_shown(archive: Archive, coord: Callable[..., 
 def test_what_patterns_are_used_for_is_shown(
     archive: Archive, coord: Callable[..., Result]
 ) -> None:
+    named = {"id": "p", "contributor": "a"}
+    archive.share("pattern", "r", "a", derived_from=[named, "nowhere"])
     shown = rows(coord("patterns"))
-    assert shown["pattern"][5:] == [
-        "uses",
-        "claimed confidence",
-        "claimed gap closed",
-        "begun from",
+    assert shown["pattern"] == [
+        *("made by", "uses", "age", "claimed gap closed", "begun from"),
+        *("claimed confidence", "type", "specialization"),
     ]
-    assert shown["p"][-2:] == ["1", "2"]
-    assert shown["q"][-2:] == ["0", "p"]
+    assert (shown["p"][:2], shown["p"][-1]) == (["a", "2"], "audio")
+    assert shown["q"][3:] == ["p", "audio"]
+    assert shown["r"][3:] == ["p, nowhere", "audio"]
 
 
 def test_what_validators_found_is_shown(archive: Archive, coord: Callable[..., Result]) -> None:
     archive.share("component", "bad", "a")
     archive.judge("bad", None)
     shown = rows(coord("components"))
-    assert shown["component"][5:9] == ["uses", "verdict", "quality", "sandbox"]
-    assert shown["q.code"][-4:] == ["1", "passed", "0.5", "bubblewrap 0.11.0"]
-    assert shown["bad"][-3:] == ["0", "failed", "bubblewrap 0.11.0"]
-    assert shown["f"][-2:] == ["0", "not validated"]
+    assert shown["component"][:4] == ["made by", "verdict, quality", "uses", "age"]
+    assert shown["q.code"][:3] == ["b", "passed 0.5", "1"]
+    assert shown["bad"][:3] == ["a", "failed", "0"]
+    assert shown["f"][:3] == ["c", "not validated", "0"]
+
+
+LONG = "buffer_cache.AI_Node_1.5d2f3d61.52.policy"
+
+
+@pytest.mark.parametrize("columns", ["80", "120", ""])
+def test_ids_and_verdicts_are_shown_in_one_line(
+    archive: Archive, coord: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    archive.share("component", LONG, "AI_Node_1", derived_from="p")
+    archive.judge(LONG, 0.654)
+    pattern = LONG.removesuffix(".policy")
+    archive.share("pattern", pattern, "AI_Node_1", derived_from="p")
+    monkeypatch.setenv("COLUMNS", columns)
+    components = coord("components").stdout.splitlines()
+    patterns = coord("patterns").stdout.splitlines()
+    for line in components + patterns:
+        assert len(line) <= int(columns or 150)
+        assert line == line.rstrip()
+    assert any(line.startswith(f"{LONG}  AI_Node_1  passed 0.654 ") for line in components)
+    assert any(line.startswith(f"{pattern}  AI_Node_1  0 ") for line in patterns)
+    left_out = [line for line in components if line.startswith("no room for: name, specialization")]
+    assert len(left_out) == (columns == "80")
 
 
 def test_a_validation_is_shown_whole(archive: Archive, coord: Callable[..., Result]) -> None:

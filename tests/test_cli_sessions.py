@@ -19,7 +19,7 @@ from cli.main import app
 from cli.output import ExitCode
 from cli.session_text import kind_of, outcome_of, progress_of, workers_of
 from coordinator.blocking import Client
-from coordinator.session_reads import read_opened, read_progress, read_session, read_work
+from coordinator.session_reads import read_open_work, read_opened, read_progress, read_session
 from coordinator.status import read_status
 from tests.clients import RealFleet
 from tests.fleet import FleetUnderTest
@@ -476,7 +476,7 @@ def test_status_costs_as_many_round_trips_for_many_sessions_as_for_one(real_redi
         fleet.run()
         costs.append(round_trips(real_redis, lambda: read_status(real_redis, fleet.keys, 1)))
     assert costs[0] == costs[1] < 25
-    assert read_work(real_redis, fleet.keys)["sessions"]["pending"] == 21
+    assert read_open_work(real_redis, fleet.keys)["sessions"]["pending"] == 21
 
 
 def round_trips(redis: Redis, act: Callable[[], object]) -> int:

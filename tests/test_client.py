@@ -12,8 +12,9 @@ from typing import Any, cast
 
 import pytest
 
-from coordinator.client import AsyncClient, SessionUpdate, WorkspaceEntry
+from coordinator.client import AsyncClient, WorkspaceEntry
 from coordinator.errors import BadMessage, CoordError, IdTaken, NotAnswered, Refused, ServerUnusable
+from coordinator.followed import SessionUpdate
 from coordinator.mailbox import Message
 from coordinator.reader import Reader
 from coordinator.settings import Settings
@@ -197,7 +198,7 @@ async def test_each_kind_of_message_reaches_the_others_once_and_never_the_sender
         sent = [
             await client.share_pattern(pattern(1)),
             await client.share_code({"id": "c1", "name": "n", "code": "pass"}),
-            await client.share_component({"id": "k1", "name": "n"}, feature_name="undo"),
+            await client.share_component({"id": "k1", "code": "pass"}, feature_name="undo"),
             await client.report("c1", {"speed": 2.5}),
             await client.send("pattern_share", {"pattern": pattern(2), "mine": [1, 2]}),
         ]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from tests.fleet import FleetUnderTest, changed
+from tests.fleet import FleetUnderTest, changed, python
 
 UNIT = [{"name": "u", "kind": "k", "participant": 1, "tries": 2}]
 NOTHING = {"coord:events", "coord:totals"}
@@ -296,6 +296,38 @@ def test_who_was_not_asked_ends_nothing(fleet: FleetUnderTest) -> None:
         named = {**share, "session_id": s}
         assert refused(fleet, "c", "os_component_share", named) == "not_a_participant"
     assert fleet.ids_in("feature") == []
+
+
+REFUSED_SHARES: dict[str, dict[str, Any]] = {
+    "new": {"component": python("new")},
+    "its own": {"component": python("own", "x = 2")},
+    "its own, begun from": {"component": python("own", derived_from="of-a")},
+    "another's": {"component": python("of-a", "x = 2")},
+    "none": {"component": {}},
+    "begun from nothing": {"component": python("new", derived_from={})},
+    "by the session's id": {"component": python("collab_session")},
+    "of no language": {"component": python("new", language="rust")},
+}
+
+
+@pytest.mark.parametrize("share", REFUSED_SHARES.values(), ids=REFUSED_SHARES.keys())
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_what_is_refused_changes_neither_memory_nor_redis(
+    fleet: FleetUnderTest, share: dict[str, Any], is_begun: bool
+) -> None:
+    fleet.say("a", "os_component_share", {"component": python("of-a")})
+    fleet.say("c", "os_component_share", {"component": python("own")})
+    s = fleet.collaborate("a", "b", plan=UNIT) if is_begun else fleet.ask("a", target_ai="b")
+    component = dict(share["component"])
+    if component.get("id") == "collab_session":
+        component["id"] = f"collab_{s}"
+    before = fleet.state()
+    told = {"component": component, "collaboration_complete": True, "session_id": s}
+    assert refused(fleet, "c", "os_component_share", told)
+    assert changed(before, fleet.state()) <= {
+        *("coord:inbox:c", "coord:member:c", "coord:events", "coord:fleet", "coord:instance:c/c.1")
+    }
+    fleet.check_memory()
 
 
 def test_a_component_of_an_unknown_session_is_stored_like_any(fleet: FleetUnderTest) -> None:

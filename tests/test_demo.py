@@ -20,11 +20,18 @@ from rich.console import Console
 
 from cli import children
 from cli.board import Board
-from cli.demo import TOGETHER_SHOWN, score_text, together_rows
+from cli.demo import (
+    PIPED_WIDTH,
+    TOGETHER_SHOWN,
+    WHY_THEY_DIFFER,
+    print_summary,
+    score_text,
+    together_rows,
+)
 from cli.evaluation import measure
-from cli.output import ExitCode
+from cli.output import ExitCode, console
 from cli.scratch import scratch_directory
-from cli.verdicts import best_row, counts_row, sum_up
+from cli.verdicts import best_row, counts_row, sandbox_rows, sum_up
 from coordinator.history import Line
 from tests.servers import python_environment, wait_for
 from workers.problems import find_problem
@@ -295,8 +302,10 @@ def test_only_what_passed_is_among_the_best_that_were_validated() -> None:
     assert told[0] == "validated hill"
     assert told[1].startswith("b of AI_1: ")
     assert "50.0% of the gap closed" in told[1]
-    assert told[1].endswith("V_1 alone, in a box")
+    assert told[1].endswith("on a workload that only V_1 has")
     assert "no component" in best_row("hill", None)[1]
+    assert sandbox_rows(found["validated"]) == [("sandbox", "a box")]
+    assert sandbox_rows({}) == []
 
 
 def test_a_score_is_told_in_the_unit_of_its_cost() -> None:
@@ -358,6 +367,17 @@ def test_verdicts_are_told_as_they_come() -> None:
     assert shown.export_text()[10:].strip() == text
 
 
+@pytest.mark.parametrize("field", ["code", "component"])
+def test_a_component_is_told_by_the_id_that_its_verdict_has(field: str) -> None:
+    kind = {"code": "code_share", "component": "os_component_share"}[field]
+    data = {"message_type": kind, "sender_id": "AI_1"}
+    shared = {"id": "hill.AI_1.5d2f3d61.12.policy", "name": "hill policy"}
+    shown = Console(record=True, width=200, file=io.StringIO())
+    with Board(shown, {"AI_1": "file_system"}, silent=False) as board:
+        board.take(Line("message", "log", 1, 1, 0, "e.1", data | {"payload": {field: shared}}))
+    assert shown.export_text()[10:].strip() == f"AI_1 shared component {shared['id']}"
+
+
 def test_on_a_terminal_sessions_have_bars() -> None:
     shown = Console(width=200, file=io.StringIO(), force_terminal=True, color_system=None)
     with Board(shown, {"AI_1": "file_system"}, silent=False) as board:
@@ -369,6 +389,35 @@ def test_on_a_terminal_sessions_have_bars() -> None:
     text = page.export_text()
     assert "3/4 units" in text
     assert "━" in text
+
+
+def test_the_summary_fits_and_says_why_its_figures_differ(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    score = {"gap_closed": 0.5, "achieved": 0.75, "baseline": 1.0, "bound": 0.5}
+    best = {"pattern_id": "hill.AI_1.1", "problem": "hill", "cost_unit": "s", "workload": "w"}
+    best |= {"contributor": "AI_1", "measured": score, "held_out": {"w": score}}
+    component = judged("c", "passed", 0.25, sandbox="a box of many layers")
+    summary = {
+        "patterns_shared": 1,
+        "components_shared": 2,
+        "messages_routed": 9,
+        "messages_by_type": {"hello": 9},
+        "trainer_ids": ["AI_1"],
+        "trainers": {"AI_1": {"patterns": 1, "built_on": [], "best": best}},
+        "sessions": [],
+        "best": {"hill": best},
+        **sum_up([component, component | {"id": "d"}]),
+    }
+    print_summary(console(PIPED_WIDTH), summary)
+    shown = capsys.readouterr().out
+    assert all(len(line) <= PIPED_WIDTH and line == line.rstrip() for line in shown.splitlines())
+    told = " ".join(shown.split())
+    assert "shared 1 pattern, 2 components" in told
+    assert "AI_1 1 pattern, none of them" in told
+    assert told.count("a box of many layers") == 1
+    assert told.endswith(WHY_THEY_DIFFER)
 
 
 def test_the_summary_tells_who_worked_together_on_what() -> None:

@@ -29,10 +29,17 @@ from coordinator.doors import gateway_door
 from coordinator.gateway import GatewaySettings
 from coordinator.keys import Keys
 from coordinator.messages import GATEWAY, HUB, OPERATOR, Envelope, decode_push
+from tests.clients import RealFleet
 from tests.fleet import FleetUnderTest, Pushes
+from tests.sandboxes import needs_sandbox
+from tests.trainers import Validator, started_trainers
+from tests.validators import joined
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
+REFERENCE = REPOSITORY / "docs" / "reference.md"
+OWN_AIS = REPOSITORY / "docs" / "own_ais.md"
+ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
 PROTOCOL = REPOSITORY / "docs" / "protocol.md"
 SECURITY = REPOSITORY / "docs" / "security.md"
 EXAMPLE = REPOSITORY / "examples" / "own_trainer.py"
@@ -89,7 +96,7 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{document.name} links to {link}"
 
 
-# -- the README ------------------------------------------------------------------------------------
+# -- what newcomers read ---------------------------------------------------------------------------
 
 
 def test_the_example_is_shown_in_full() -> None:
@@ -139,8 +146,8 @@ def received(client: Client, message_type: str) -> dict[str, Any]:
             return message.payload
 
 
-def test_the_test_in_the_readme_passes() -> None:
-    tests = [block for block in blocks(README, "python") if "def test_" in block]
+def test_the_test_of_an_own_ai_passes() -> None:
+    tests = [block for block in blocks(OWN_AIS, "python") if "def test_" in block]
     assert len(tests) == 1
     names: dict[str, Any] = {}
     exec(tests[0], names)  # our own document's
@@ -149,8 +156,26 @@ def test_the_test_in_the_readme_passes() -> None:
     found[0]()
 
 
+@needs_sandbox
+def test_what_is_shared_as_the_readme_says_hears_its_verdict(
+    fleet: RealFleet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (block,) = (block for block in blocks(README, "python") if "validation_result" in block)
+    monkeypatch.setenv("COORD_REDIS_URL", fleet.url)
+    monkeypatch.chdir(REPOSITORY)
+    with started_trainers(tmp_path, lambda _: fleet.url, Validator) as start:
+        joined(fleet, start, "Validator_1")
+        exec(block, {})  # our own document's
+    verdict, score = capsys.readouterr().out.split()
+    assert verdict == "passed"
+    assert -1 < float(score) < 1
+
+
 @pytest.mark.parametrize(
-    ("document", "settings"), [(README, Settings), (SECURITY, GatewaySettings)]
+    ("document", "settings"), [(REFERENCE, Settings), (SECURITY, GatewaySettings)]
 )
 def test_the_configuration_table_equals_the_settings(
     document: Path, settings: type[BaseSettings], monkeypatch: pytest.MonkeyPatch
@@ -178,7 +203,7 @@ def command_lines() -> dict[str, str]:
 
 
 def test_the_command_table_equals_the_commands() -> None:
-    rows = table(README, "command", "what it does")
+    rows = table(REFERENCE, "command", "what it does")
     assert dict(row for row in rows if len(row) == 2) == {
         f"`{command}`": first.partition(". ")[0].rstrip(".")
         for command, first in command_lines().items()
@@ -186,18 +211,28 @@ def test_the_command_table_equals_the_commands() -> None:
 
 
 def test_the_exit_code_table_equals_the_exit_codes() -> None:
-    assert table(README, "code", "meaning") == [[str(int(c)), c.meaning] for c in ExitCode]
+    assert table(REFERENCE, "code", "meaning") == [[str(int(c)), c.meaning] for c in ExitCode]
 
 
-def test_the_layout_names_every_module_of_the_coordinator() -> None:
-    rows = table(REPOSITORY / "docs" / "architecture.md", "module", "what it is")
-    listed = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
-    there = {path.stem for path in (REPOSITORY / "coordinator").glob("*.py")} - {"__init__"}
-    assert sorted(listed) == sorted(there)
+@pytest.mark.parametrize("package", ["coordinator", "workers", "cli"])
+def test_the_layout_names_every_module_of(package: str) -> None:
+    """A package in a row's first cell stands for all names after it; the gateway's modules have a
+    paragraph of their own."""
+    listed = []
+    for first, _ in table(ARCHITECTURE, f"module of {package}", "what it is"):
+        subpackage, _, names = first.rpartition(": ")
+        listed += [f"{subpackage.strip('`')}{name}" for name in re.findall(r"`(\w+)`", names)]
+    directory = REPOSITORY / package
+    there = [path.relative_to(directory) for path in directory.rglob("*.py")]
+    assert sorted(listed) == sorted(
+        path.with_suffix("").as_posix()
+        for path in there
+        if path.stem != "__init__" and path.parts[0] != "gateway"
+    )
 
 
 def test_the_layout_names_every_module_of_the_gateway() -> None:
-    text = (REPOSITORY / "docs" / "architecture.md").read_text()
+    text = ARCHITECTURE.read_text()
     paragraph = next(part for part in text.split("\n\n") if part.startswith("`gateway/` is"))
     listed = set(re.findall(r"`(\w+)`", paragraph))
     there = {path.stem for path in (REPOSITORY / "coordinator" / "gateway").glob("*.py")}

@@ -15,11 +15,11 @@ import pytest
 import redis
 from redis import Redis
 
-from coordinator import embedded
+from coordinator import embedded, server_probe
 from coordinator.connection import connect, redact, resolve_url
-from coordinator.embedded import Endpoint
 from coordinator.errors import CoordError, ServerUnusable
 from coordinator.processes import start_time, start_time_by_ps
+from coordinator.server_directory import Endpoint
 from coordinator.settings import Settings
 from tests.servers import python_environment, wait_for
 
@@ -234,7 +234,7 @@ def test_a_starter_killed_before_it_recorded_the_server(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(embedded, "write_record", killed)
+        patch.setattr(embedded, "write_model", killed)
         with pytest.raises(KeyboardInterrupt):
             embedded.start(state_dir)
     (orphan,) = servers_of(state_dir)
@@ -319,7 +319,8 @@ def test_stop_finds_a_server_whose_endpoint_is_lost(state_dir: Path) -> None:
 def test_a_server_that_does_not_answer_is_not_doubled_and_can_be_stopped(
     state_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for limit in ("ANSWER_LIMIT_S", "READY_LIMIT_S", "SIGNAL_LIMIT_S"):
+    monkeypatch.setattr(server_probe, "ANSWER_LIMIT_S", 0.3)
+    for limit in ("READY_LIMIT_S", "SIGNAL_LIMIT_S"):
         monkeypatch.setattr(embedded, limit, 0.3)
     endpoint = embedded.start(state_dir)
     os.kill(endpoint.pid, signal.SIGSTOP)

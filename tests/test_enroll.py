@@ -192,6 +192,15 @@ def test_a_specialization_that_looks_misspelt_is_asked_about(
     assert "did you mean" not in coord("enroll", "C", "-s", "poetry").stderr
 
 
+def test_a_validator_is_told_to_work_on_redis(coord: Coord, fleet: RealFleet) -> None:
+    said = coord("enroll", "V_1", "--role", "validator").stderr
+    assert "coord validator V_1\n" in said
+    assert "coord acl V_1 --apply" in said
+    assert "COORD_URL" not in said
+    assert "gateway" not in said
+    assert "coord trainer" not in said
+
+
 def test_what_it_may_do_is_stored_and_shown(coord: Coord, fleet: RealFleet) -> None:
     restrictions = ("--only-specialization", "audio", "--only-type", "pattern_share")
     shown = coord(

@@ -19,7 +19,7 @@ from coordinator.keys import Keys
 from coordinator.settings import Settings
 from coordinator.work import Attempt, Unit
 from tests.fleet import ManualClock
-from workers.entry import Report, run_attempt, run_unit
+from workers.entry import UnitReport, run_attempt, run_unit
 from workers.job import Host
 from workers.skills.registry import all_skills
 from workers.skills.skill import Output, UnitContext
@@ -285,7 +285,7 @@ def test_a_unit_ends_at_its_limit_though_its_skill_catches_all(
 
 def test_progress_is_told_once_a_second_and_numbered_before_the_result(redis: Redis) -> None:
     clock = ManualClock()
-    report = Report(stored(redis, 1), redis, HOST, clock)
+    report = UnitReport(stored(redis, 1), redis, HOST, clock)
     for progress, step_s in [(-1.0, 0.4), (0.3, 0.6), (0.6, 0.5), (0.7, 0.5), (7.0, 0.0)]:
         report.progress(progress)
         clock.advance(step_s)
@@ -318,7 +318,7 @@ def test_progress_gives_up_at_once_and_a_result_does_not(
 ) -> None:
     monkeypatch.setattr("coordinator.outages.FIRST_WAIT_S", 0.001)
     flaky: Any = Flaky(redis, outages=4)
-    report = Report(stored(redis, 1), flaky, HOST, ManualClock())
+    report = UnitReport(stored(redis, 1), flaky, HOST, ManualClock())
     report.progress(0.5)
     assert (flaky.outages, sent(redis)) == (3, [])
     returned = report.end({"x": 1}, {}, "", until_s=2000)
@@ -329,7 +329,7 @@ def test_progress_gives_up_at_once_and_a_result_does_not(
 def test_a_result_that_cannot_be_sent_in_time_is_still_returned(redis: Redis) -> None:
     clock = ManualClock()
     flaky: Any = Flaky(redis, outages=1)
-    report = Report(stored(redis, 1), flaky, HOST, clock)
+    report = UnitReport(stored(redis, 1), flaky, HOST, clock)
     returned = report.end({"x": 1}, {}, "", until_s=clock.elapsed_s())
     assert returned == result("completed", output={"x": 1}, workspace={})
     assert sent(redis) == []

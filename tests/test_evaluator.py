@@ -40,10 +40,10 @@ def test_every_module_that_it_is_made_of_counts(problem: Problem, modules: set[s
         read.append(module)
         return loaded_source(module)
 
-    evaluator_version(problem, source)
+    evaluator_version(problem, source=source)
     assert sorted(read) == sorted(f"workers.problems.{module}" for module in modules)
-    assert all(evaluator_version(problem, changed(module)) != version for module in read)
-    assert evaluator_version(problem, changed("workers.problems.overall")) == version
+    assert all(evaluator_version(problem, source=changed(module)) != version for module in read)
+    assert evaluator_version(problem, source=changed("workers.problems.overall")) == version
 
 
 def test_problems_have_versions_of_their_own() -> None:

@@ -19,7 +19,7 @@ from coordinator import Client
 from coordinator.processes import tied_to_parent
 from tests.clients import RealFleet
 from tests.servers import REPOSITORY, python_environment, wait_for
-from tests.test_docs import README, blocks
+from tests.test_docs import OWN_AIS, blocks
 from tests.trainers import Start, instance
 
 EXAMPLES = REPOSITORY / "examples"
@@ -29,7 +29,7 @@ LIMIT_S = 30.0
 @pytest.mark.parametrize("name", ["skill.py", "ask.py", "trainer_class.py"])
 def test_they_are_short_and_shown_in_full(name: str) -> None:
     text = (EXAMPLES / name).read_text()
-    assert text in blocks(README, "python")
+    assert text in blocks(OWN_AIS, "python")
     assert len(text.splitlines()) < 40
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import operator
+from collections.abc import Sequence
 from hashlib import sha256
+from itertools import pairwise
 from statistics import fmean, pstdev
 from typing import Any
 
@@ -110,10 +113,23 @@ def test_no_two_scenarios_have_a_block_in_common() -> None:
 
 
 def test_no_two_scenarios_have_processes_in_common() -> None:
-    scenarios = CpuScheduler().generated(SEED)
-    for ours, theirs in itertools.combinations(scenarios, 2):
-        same = sum(map(int.__eq__, ours.cpu_us, theirs.cpu_us))
-        assert same < len(ours.cpu_us) / 20
+    """They are measured side by side, with policies that may know of each other: the one that has
+    come further must not tell the others what is to come."""
+    alone = [(one.arrivals_us, one.cpu_us) for one in CpuScheduler().generated(SEED)]
+    together = [
+        tuple(zip(*((its.arrival_us, its.cpu_us) for its in one.processes), strict=True))
+        for one in CacheAndScheduler().generated(SEED)
+    ]
+    sequences = [(pauses(arrivals_us), cpu_us) for arrivals_us, cpu_us in (*alone, *together)]
+    for ours, theirs in itertools.combinations(sequences, 2):
+        for our, their in zip(ours, theirs, strict=True):
+            assert sum(map(operator.eq, our, their)) < min(len(our), len(their)) / 20
+
+
+def pauses(arrivals_us: Sequence[int]) -> list[float]:
+    """The times between arrivals as parts of the whole, in which the load does not show."""
+    last_us = arrivals_us[-1]
+    return [round((after - before) / last_us, 6) for before, after in pairwise(arrivals_us)]
 
 
 def test_programs_read_the_same_in_the_same_order(draws: Draws) -> None:

@@ -239,9 +239,9 @@ class StrayScheduler(RoundRobin):
 
 def test_policies_that_break_the_rules_are_refused(problem: CacheAndScheduler) -> None:
     scenarios = problem.recorded("search")
-    with pytest.raises(ProblemError, match="must be a resident block"):
+    with pytest.raises(ProblemError, match="must be a block that is in the cache"):
         problem.evaluate_policies(BASELINE | {"file_system": lambda _: StrayCache()}, scenarios)
-    with pytest.raises(ProblemError, match="must be a ready process"):
+    with pytest.raises(ProblemError, match="must be a process that is ready"):
         problem.evaluate_policies(
             BASELINE | {"process_manager": lambda: StrayScheduler(10)}, scenarios
         )

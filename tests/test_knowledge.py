@@ -10,7 +10,7 @@ from redis import Redis
 
 from coordinator.clock import iso
 from coordinator.messages import to_json
-from coordinator.validations import record_hash
+from coordinator.validation.models import record_hash
 from tests.fleet import BEGINNING_MS, FleetUnderTest, Pushes, changed
 
 SHARES = [
@@ -37,9 +37,16 @@ def unproved(
     verdict = {
         "verdict": "not_validated",
         "reason": "it has no source text in `code` or `implementation`",
+        "validator": None,
         "timestamp": iso(BEGINNING_MS + later_ms),
+        "previous_score": None,
+        "regression": False,
     }
-    return {"hash": record_hash(record, specialization), "validation": to_json(verdict)}
+    return {
+        "hash": record_hash(record, specialization),
+        "hash_ms": str(BEGINNING_MS),
+        "validation": to_json(verdict),
+    }
 
 
 @pytest.mark.parametrize(("kind", "message_type", "field"), SHARES)
@@ -58,6 +65,7 @@ def test_a_share_is_stored_and_told_to_the_others(
         "coord:log",
         "coord:totals",
         "coord:instance:a/a.1",
+        *([] if kind == "pattern" else ["coord:inbox:a", "coord:member:a"]),
     }
     stored, expiry = after[f"coord:{kind}:r 1/ü"]
     assert expiry == "stays"
@@ -275,10 +283,12 @@ def test_retract_takes_a_record_back_whatever_it_is(fleet: FleetUnderTest) -> No
     assert changed(before, after) == {
         "coord:doors",
         "coord:events",
+        "coord:inbox:a",
         "coord:ingress:operator",
         "coord:instance:a/a.1",
         "coord:instance:operator/operator.1",
         "coord:log",
+        "coord:member:a",
         "coord:totals",
     }
     assert fleet.events()[-1] == {

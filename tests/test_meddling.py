@@ -9,7 +9,9 @@ from threading import Event
 import pytest
 from redis import Redis
 
-from tests.fleet import FleetUnderTest
+from coordinator.lineage_reads import read_lineage
+from coordinator.reads import read_record
+from tests.fleet import FleetUnderTest, python
 
 POISON = "9" * 19 + "-0"
 
@@ -162,6 +164,40 @@ def test_the_loop_survives_what_nobody_foresaw(
     monkeypatch.setattr(fleet.coordinator, "step", failing)
     fleet.coordinator.run(stop)
     assert "not active: KeyError: 'a fault of ours' (test_meddling.py" in caplog.text
+
+
+SPOILED = {
+    "validation": ["junk", "[]", '{"verdict": 1}', '{"verdict": "x", "score": NaN}', "[" * 99_999],
+    "validating": ["junk", "{}", '{"hash": "x", "attempt": 1, "queued_ms": 9e99}', "[" * 99_999],
+    "quality_score": ["junk", "nan", "1e999"],
+    "record": ["junk", "[]", "{}", "[" * 99_999],
+    "revision": ["junk"],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "junk"), [(field, junk) for field, spoiled in SPOILED.items() for junk in spoiled]
+)
+def test_a_field_of_a_record_that_cannot_be_read(
+    fleet: FleetUnderTest, field: str, junk: str
+) -> None:
+    """What was found of it is unknown; without the record itself it is left out."""
+    for name in ("c", "whole"):
+        fleet.say("a", "code_share", {"code": python(name)})
+    fleet.run()
+    fleet.redis.hset("coord:component:c", field, junk)
+    fleet.replace_coordinator("coordinator-2")
+    fleet.join("c")
+    shown = fleet.sync("c")["global_knowledge_base"]["shared_components"]
+    assert set(shown) == ({"whole"} if field in ("record", "revision") else {"c", "whole"})
+    assert all(item["quality_score"] is None for item in shown.values())
+    (item, *_) = [*read_record(fleet.redis, fleet.keys, "component", "c").items, None]
+    verdict = item and item["validation"]
+    assert verdict is None or verdict["verdict"] == "waiting"
+    nodes = read_lineage(fleet.redis, fleet.keys, "c", depth=1, limit=2).nodes
+    assert [node["quality_score"] for node in nodes.values()] == [None]
+    assert (("component", "c") in fleet.coordinator._fleet.waiting) == (field != "validating")
+    assert_works(fleet)
 
 
 # -- sessions, units and jobs ----------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 
 from tests.test_trainer import Hill
 from workers.problems import ProblemError, Score
-from workers.problems.overall import HELD_OUT, TRAINING, VALIDATION, Overall
+from workers.problems.overall import DEVELOPMENT, HELD_OUT, TRAINING, Overall
 
 VALUES = {"x": 0.4, "y": 0.8}
 
@@ -31,7 +31,7 @@ class Slopes(Hill):
     ("workload", "gap_closed", "achieved", "baseline", "bound"),
     [
         (TRAINING, 0.5, 2.5, 4.0, 1.0),
-        (VALIDATION, 0.25, 3.5, 4.0, 1.0),
+        (DEVELOPMENT, 0.25, 3.5, 4.0, 1.0),
         (HELD_OUT, 0.375, 3.5, 5.0, 1.0),
     ],
 )
@@ -56,7 +56,7 @@ def test_all_else_is_the_problem_s_own() -> None:
 
 def test_other_workloads_and_bad_values_are_refused() -> None:
     with pytest.raises(
-        ProblemError, match="unknown workload 'north': there are training, validation,"
+        ProblemError, match="unknown workload 'north': there are training, development,"
     ):
         Overall(Hill()).evaluate(VALUES, "north")
     with pytest.raises(ProblemError, match="missing parameter 'y'"):

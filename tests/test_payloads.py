@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from coordinator.errors import BadMessage
+from coordinator.orders import Cancel, DeadLetter, Retract, Retry, Steer
 from coordinator.payloads import (
-    Cancel,
     CodeShare,
     CollaborationRequest,
     CollaborationResponse,
     ComponentShare,
-    DeadLetter,
     FeatureRequest,
     FeatureResponse,
     Goodbye,
@@ -24,9 +23,6 @@ from coordinator.payloads import (
     Payload,
     PerformanceReport,
     Query,
-    Retract,
-    Retry,
-    Steer,
     WorkResult,
     WorkspaceUpdate,
     parse_payload,

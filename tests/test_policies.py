@@ -13,7 +13,6 @@ from workers.problems import (
     Interface,
     JointProblem,
     Problem,
-    ProblemError,
     Remote,
     file_system_policy,
     find_joint_problem,
@@ -22,7 +21,7 @@ from workers.problems import (
 )
 from workers.problems.cpu import LONGEST_US, RoundRobin, replay
 from workers.problems.file_system import policy_misses
-from workers.problems.policies import SHOWN_CHARACTERS, shown
+from workers.problems.policies import SHOWN_CHARACTERS, WrongAnswer, shown
 
 NO_WHOLE_NUMBERS: list[Any] = [
     True,
@@ -88,15 +87,30 @@ def interrupting(answer: object) -> list[int]:
     return replay([0, 5], [20, 20], Interrupts(answer), switch_us=0)
 
 
-BLOCK = "it must be a resident block"
-CHOICE = f"it must be a ready process and how long it may run, 1..{LONGEST_US} us"
+BLOCK = "a block that is in the cache"
+CHOICE = f"a process that is ready, and how long it may run, 1..{LONGEST_US} us"
 REFUSED: list[tuple[Callable[[Any], object], str, Any, str]] = [
-    *((caching, "replace", answer, BLOCK) for answer in (*NO_WHOLE_NUMBERS, 2, -1, HUGE)),
-    *((choosing, "choose", answer, CHOICE) for answer in (*NO_WHOLE_NUMBERS, 0, HUGE)),
-    *((choosing, "choose", [0, answer], CHOICE) for answer in (*NO_WHOLE_NUMBERS, 0, -1)),
-    *((choosing, "choose", [0, answer], CHOICE) for answer in (LONGEST_US + 1, HUGE)),
-    *((choosing, "choose", [answer, 10], CHOICE) for answer in (*NO_WHOLE_NUMBERS, 7, HUGE)),
-    *((choosing, "choose", [False, 10], CHOICE), (choosing, "choose", [0, 10, 0], CHOICE)),
+    *((caching, "replace", answer, "an int, not ") for answer in NO_WHOLE_NUMBERS),
+    *((caching, "replace", answer, BLOCK) for answer in (2, -1, HUGE)),
+    *((choosing, "choose", answer, "a tuple[int, int], not ") for answer in NO_WHOLE_NUMBERS),
+    *((choosing, "choose", answer, "a tuple[int, int], not int") for answer in (0, HUGE)),
+    *(
+        (choosing, "choose", (0, answer), "a tuple[int, int], not tuple[int, ")
+        for answer in NO_WHOLE_NUMBERS
+    ),
+    *((choosing, "choose", (0, answer), CHOICE) for answer in (0, -1, LONGEST_US + 1, HUGE)),
+    *(
+        (choosing, "choose", (answer, 10), "a tuple[int, int], not tuple[")
+        for answer in NO_WHOLE_NUMBERS
+    ),
+    *((choosing, "choose", (answer, 10), CHOICE) for answer in (7, HUGE)),
+    (choosing, "choose", (0, 10, 0), "a tuple[int, int], not tuple[int, int, int]"),
+    (choosing, "choose", (0,) * 99, "a tuple[int, int], not tuple[int, int, int, int]"),
+    *((interrupting, "ready", answer, "a bool, not int") for answer in (0, 1)),
+    (interrupting, "ready", None, "a bool, not None"),
+    (interrupting, "ready", "true", "a bool, not str"),
+    (interrupting, "ready", [True], "a bool, not list"),
+    (interrupting, "ready", float("nan"), "a bool, not float"),
 ]
 
 
@@ -108,20 +122,30 @@ REFUSED: list[tuple[Callable[[Any], object], str, Any, str]] = [
 def test_no_wrong_answer_gets_by(
     ask: Callable[[Any], object], method: str, answer: object, rule: str
 ) -> None:
-    with pytest.raises(ProblemError) as refused:
+    with pytest.raises(WrongAnswer) as refused:
         ask(answer)
     detail = refused.value.detail
-    assert detail == f"the policy's {method}() answered {shown(answer)}: {rule}"
+    seen = tuple(answer) if method == "choose" and isinstance(answer, list) else answer
+    begin = f"the policy's {method}() answered {shown(seen)}: it must be {rule}"
+    assert detail.startswith(begin)
     assert "\n" not in detail
     assert len(detail) < 200
+    assert refused.value.method == method
 
 
-@pytest.mark.parametrize("answer", [0, 1, None, "true", [True], float("nan")])
-def test_whether_to_interrupt_is_yes_or_no(answer: object) -> None:
-    with pytest.raises(ProblemError) as refused:
-        interrupting(answer)
-    wanted = f"the policy's ready() answered {answer!r}: it must be true or false"
-    assert refused.value.detail == wanted
+def test_a_list_which_stands_for_a_tuple_is_shown_as_one() -> None:
+    with pytest.raises(WrongAnswer) as refused:
+        choosing([7, 10])
+    assert refused.value.detail == f"the policy's choose() answered (7, 10): it must be {CHOICE}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [(HUGE, "a number too long to show"), ([HUGE], "a number too long to show, in a list")],
+    ids=["itself", "in a list"],
+)
+def test_a_huge_number_is_not_written_out(answer: object, line: str) -> None:
+    assert shown(answer) == line
 
 
 def test_who_interrupts_runs_at_once() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.sandbox.answers import LONGEST_DETAIL, BadAnswer, parse_answer, shown
+from workers.sandbox.channel import LONGEST_DETAIL, BadAnswer, parse_answer, shown
 
 SMALL = st.none() | st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1)
 JSON = st.recursive(

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import select
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.processes import descendants
 from tests.sandboxes import RUNG_NAMES, rung_named
-from workers.sandbox import Limits, NoCompiler, PolicyFailed, Rung, compile_cpp, compiler
+from workers.sandbox import (
+    Interrupted,
+    Limits,
+    NoCompiler,
+    PolicyFailed,
+    Rung,
+    channel,
+    compile_cpp,
+    compiler,
+)
+from workers.sandbox.channel import Channel
 
 LIMITS = Limits()
 GOOD = """
@@ -38,6 +53,12 @@ def forget() -> Iterator[None]:
     compiler.find_compiler.cache_clear()
     yield
     compiler.find_compiler.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests may have the processors."""
+    monkeypatch.setattr(channel, "PATIENCE", 20.0)
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +130,58 @@ def test_a_compiler_has_its_memory_and_not_more(
     compiled = compile_cpp(rung, Limits(memory_bytes=48 * 1024 * 1024), GOOD)
     assert not compiled.ok
     assert "memory" in compiled.diagnostics
+
+
+@pytest.mark.usefixtures("forget")
+def test_a_compiler_that_has_moved_is_looked_for_again(
+    rung: Rung, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = compiler.find_compiler()
+    with monkeypatch.context() as patch:
+        gone = replace(found, command=("/nowhere/cc1plus", *found.command[1:]))
+        patch.setattr(compiler, "find_compiler", cached(gone))
+        with pytest.raises(Interrupted, match=r"does not (start|come up): .*/nowhere/cc1plus"):
+            compile_cpp(rung, LIMITS, GOOD)
+        assert compiler.find_compiler.cache_info().currsize == 0
+    assert compile_cpp(rung, LIMITS, GOOD).ok
+
+
+def cached(found: compiler.Compiler) -> Callable[[], compiler.Compiler]:
+    function = functools.cache(lambda: found)
+    function()
+    return function
+
+
+def test_a_compiler_that_lacks_a_library_does_not_start(
+    rung: Rung, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = compiler.find_compiler()
+    directories = tuple(path for path in found.needs if ".so" not in path)
+    monkeypatch.setattr(compiler, "find_compiler", cached(replace(found, needs=directories)))
+    with pytest.raises(Interrupted, match="the compiler does not start: "):
+        compile_cpp(rung, LIMITS, GOOD)
+
+
+@pytest.mark.parametrize("program", ["/bin/false", "/bin/true", "/nowhere/bwrap"])
+def test_a_bubblewrap_that_was_replaced_is_not_the_source_s_fault(program: str) -> None:
+    rung = rung_named("bubblewrap")
+    assert rung.bubblewrap is not None
+    other = replace(rung, bubblewrap=replace(rung.bubblewrap, path=program))
+    with pytest.raises(Interrupted):
+        compile_cpp(other, LIMITS, GOOD)
+
+
+def test_a_compiler_that_is_killed_is_not_the_source_s_fault(
+    rung: Rung, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(channel: Channel, limit_s: float) -> bytes:
+        select.select([channel._answers], [], [])  # it is about to become the compiler
+        os.kill(max(descendants(os.getpid())), signal.SIGTERM)
+        return b""
+
+    monkeypatch.setattr(Channel, "read_to_end", kill)
+    with pytest.raises(Interrupted, match="the compiler was killed from outside"):
+        compile_cpp(rung, LIMITS, GOOD)
 
 
 @pytest.mark.usefixtures("forget")

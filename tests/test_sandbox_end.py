@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandboxes import RUNG_NAMES, descendants, outlive, rung_named
-from workers.sandbox import Limits, NoRung, PolicyFailed, Rung, Sandbox
+from tests.processes import descendants
+from tests.sandboxes import RUNG_NAMES, held, outlive, rung_named
+from workers.sandbox import Interrupted, Limits, PolicyFailed, Rung, Sandbox
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = """
@@ -69,16 +71,16 @@ def interrupted(box: Sandbox) -> None:
 
 @pytest.mark.parametrize("act", [leave, exit_, chatter, loop, interrupted])
 def test_nothing_is_left_when_the_run_ends(rung: Rung, act: Callable[[Sandbox], None]) -> None:
-    before = descendants(os.getpid())
     files = os.listdir("/proc/self/fd")
+    before = held(descendants(os.getpid()))
     try:
         with Sandbox(rung, Limits(wall_s=1.0), SOURCE) as box:
             box.load()
             box.make(0, [])
             box.flush()
-            inside = descendants(os.getpid())
+            inside = held(descendants(os.getpid()))
             act(box)
-    except (PolicyFailed, KeyboardInterrupt):
+    except (PolicyFailed, Interrupted, KeyboardInterrupt):
         pass
     started = {pid: descriptor for pid, descriptor in inside.items() if pid not in before}
     assert len(started) == (3 if rung.name == "bubblewrap" else 1)
@@ -92,19 +94,36 @@ def test_a_supervisor_that_is_killed_takes_all_with_it(rung: Rung) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY) as supervisor:
         assert supervisor.stdout is not None
         assert supervisor.stdout.readline() == b"up\n"
-        inside = descendants(supervisor.pid)
+        inside = held(descendants(supervisor.pid))
         supervisor.send_signal(signal.SIGKILL)
     assert len(inside) == (3 if rung.name == "bubblewrap" else 1)
     assert outlive(inside, 10.0) == []
 
 
-def test_who_kills_it_from_outside_does_not_fail_the_component(rung: Rung) -> None:
-    with Sandbox(rung, Limits(), SOURCE) as box:
+KILLS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT]
+
+
+@pytest.mark.parametrize("number", [*KILLS, signal.SIGABRT, signal.SIGALRM, signal.SIGRTMIN])
+def test_who_kills_what_runs_inside_does_not_fail_the_component(rung: Rung, number: int) -> None:
+    with Sandbox(rung, Limits(cpu_s=0.001), SOURCE) as box:
         box.load()
-        inside = descendants(os.getpid())
+        os.kill(max(descendants(os.getpid())), number)
+        with pytest.raises(Interrupted, match="killed from outside; let it be run again"):
+            box.flush()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_who_kills_it_from_outside_does_not_fail_the_component(
+    rung: Rung, number: signal.Signals
+) -> None:
+    """However long it is there: what it is charged is processor time that it used."""
+    with Sandbox(rung, Limits(cpu_s=0.001), SOURCE) as box:
+        box.load()
+        inside = held(descendants(os.getpid()))
         for descriptor in inside.values():
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # one ends with another
+                signal.pidfd_send_signal(descriptor, number)
         assert outlive(inside, 10.0) == []
         for _ in range(2):
-            with pytest.raises(NoRung, match="the sandbox was killed from outside; let it be run"):
+            with pytest.raises(Interrupted, match="killed from outside; let it be run again"):
                 box.flush()

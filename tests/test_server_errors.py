@@ -6,7 +6,7 @@ import pytest
 import redis
 from redis.exceptions import RedisError
 
-from coordinator.server_errors import is_of_the_data, is_outage
+from coordinator.server_errors import is_of_the_data, is_outage, raise_unless_of_the_data
 
 PASSES, OF_THE_LOGIN, OF_THE_DATA = (True, False), (False, False), (False, True)
 
@@ -55,3 +55,15 @@ def test_a_login_that_was_refused_while_connecting() -> None:
 def test_what_is_no_error_of_the_server() -> None:
     assert not is_outage(ValueError("x"))
     assert not is_of_the_data(redis.DataError("x"))
+
+
+@pytest.mark.parametrize("reply", [b"a value", None, said("WRONGTYPE Operation")])
+def test_a_reply_that_passes(reply: object) -> None:
+    raise_unless_of_the_data(reply)
+
+
+@pytest.mark.parametrize("reply", ["LOADING data", "NOPERM no"])
+def test_a_reply_that_is_raised(reply: str) -> None:
+    error = said(reply)
+    with pytest.raises(type(error)):
+        raise_unless_of_the_data(error)

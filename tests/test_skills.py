@@ -43,7 +43,7 @@ class Range(Untested):
     cost_unit = "miles"
     parameters = tuple(Parameter(f"{of}.{p}", 0.0, 1.0, 0.1) for of in "hv" for p in "xy")
     training_workloads = ("north",)
-    validation_workloads = ("north-development",)
+    development_workloads = ("north-development",)
     held_out_workloads = ("north-held-out",)
 
     def evaluate(self, values: Mapping[str, float], workload: str) -> Score:

@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from coordinator import state
+from coordinator import work_state
 from coordinator.fleet import (
     MAX_EPOCHS,
     Begin,
-    RecordKey,
     decode_begins,
     encode_begins,
     resume_after,
 )
+from coordinator.keys import RecordKey
 from tests.fleet import SLOW_LEASE_S, FleetUnderTest, python
 
 
 @pytest.fixture
-def fleet(redis: Redis) -> FleetUnderTest:
+def fleet(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> FleetUnderTest:
     """A fleet with a past: joined, left, shared, judged, targeted, refused, retracted, asked."""
     fleet = FleetUnderTest(redis)
     fleet.join("a", "b", "c", specialization="audio", own={"x": [1]})
@@ -43,6 +43,7 @@ def fleet(redis: Redis) -> FleetUnderTest:
         fleet.say("a", "code_share", {"code": python(component)})
     fleet.run()
     fleet.judge("v", "judged", verdict="passed", score=0.5, evaluator="audio-1")
+    monkeypatch.setattr("coordinator.validation.watch.VERSION_STANDS_S", 0.0)
     fleet.pass_time(3)
     return fleet
 
@@ -56,10 +57,12 @@ def memory(fleet: FleetUnderTest) -> dict[str, Any]:
     members = {who: copy.deepcopy(held.members[who]) for who in ("a", "b", "c", "v", "operator")}
     for member in members.values():
         member.checked_bytes = 0
-    records: list[RecordKey] = [("pattern", "p0"), ("pattern", "p1"), ("component", "late")]
+    named = ("pattern:p0", "pattern:p1", "component:late")
+    records = [RecordKey.from_name(name) for name in named]
     contributors = {record: held.contributors[record] for record in records}
-    components: list[RecordKey] = [("component", name) for name in ("late", "judged", "waiting")]
+    components = [RecordKey("component", name) for name in ("late", "judged", "waiting")]
     copied = {"ais": ais, "members": members, "contributors": contributors, "last_numbers": None}
+    copied["origins"] = {record: held.origins[record] for record in records}
     copied["judged"] = {component: held.judged[component] for component in components}
     return {name: copy.copy(value) for name, value in vars(held).items()} | copied
 
@@ -213,7 +216,7 @@ def test_a_fleet_whose_load_outlasts_the_leader_lease_is_taken_over(
     s = fleet.collaborate("a", plan=[{"name": f"u{n}", "kind": "k"} for n in range(20)])
     fleet.redis.delete("coord:leader")
     fleet.coordinator = fleet.another("coordinator-2")
-    parsed = state._parsed
+    parsed = work_state._parsed
     began_s = fleet.clock.elapsed_s()
 
     def slowly(parse: Any, stored: bytes | None) -> Any:
@@ -222,8 +225,8 @@ def test_a_fleet_whose_load_outlasts_the_leader_lease_is_taken_over(
             fleet.redis.delete("coord:leader")  # as the server does, whose clock is not ours
         return parsed(parse, stored)
 
-    monkeypatch.setattr(state, "READ_AT_ONCE", 5)
-    monkeypatch.setattr(state, "_parsed", slowly)
+    monkeypatch.setattr(work_state, "READ_AT_ONCE", 5)
+    monkeypatch.setattr(work_state, "_parsed", slowly)
     assert fleet.coordinator.take_over()
     fleet.coordinator.step()
     loaded_s = fleet.clock.elapsed_s()
@@ -243,14 +246,14 @@ def test_a_lease_that_was_lost_while_the_fleet_was_read_is_anothers(
     fleet.collaborate("a", plan=[{"name": f"u{n}", "kind": "k"} for n in range(20)])
     fleet.redis.delete("coord:leader")
     late = fleet.another("coordinator-2")
-    parsed = state._parsed
+    parsed = work_state._parsed
 
     def paused(parse: Any, stored: bytes | None) -> Any:
         fleet.redis.set("coord:leader", "coordinator-3/token")
         fleet.clock.advance(SLOW_LEASE_S * 2)
         return parsed(parse, stored)
 
-    monkeypatch.setattr(state, "_parsed", paused)
+    monkeypatch.setattr(work_state, "_parsed", paused)
     assert not late.take_over()
     assert not late.active
     assert "not active: another coordinator holds the lease" in caplog.text

@@ -12,10 +12,10 @@ from coordinator.client import AsyncClient
 from coordinator.connection import redact, resolve_ai_url
 from coordinator.credentials import new_token
 from coordinator.errors import CoordError, NoServer, ServerUnusable
-from coordinator.gateway_url import Address, is_gateway_url, parse_address
-from coordinator.login import TokenSource
 from coordinator.settings import Settings
-from coordinator.tls import tls_context
+from coordinator.tcp.gateway_url import Address, is_gateway_url, parse_address
+from coordinator.tcp.login import TokenSource
+from coordinator.tcp.tls import tls_context
 
 SECRET = "a-secret-that-nobody-may-see"
 

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 import trustme
 
-from coordinator import tcp_transport, unconfirmed
 from coordinator.client import AsyncClient
 from coordinator.credentials import digest, new_token
 from coordinator.errors import CoordError, IdTaken, NotAnswered, Refused, ServerUnusable
 from coordinator.gateway import GatewaySettings
-from coordinator.gateway_url import parse_address
 from coordinator.mailbox import Message
+from coordinator.tcp import transport as tcp_transport
+from coordinator.tcp import unconfirmed
+from coordinator.tcp.gateway_url import parse_address
 from tests.clients import (
     PEPPER,
     GatewayFleet,
@@ -350,7 +351,7 @@ async def test_what_was_refused_for_its_pace_is_sent_again(
     real_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when another start of the same AI has just used up what it may."""
-    monkeypatch.setattr("coordinator.pace.Pace.turn", lambda self: asyncio.sleep(0))
+    monkeypatch.setattr("coordinator.tcp.pace.Pace.turn", lambda self: asyncio.sleep(0))
     gateway = GatewaySettings(messages_per_s=50, messages_burst=10)
     async with GatewayFleet(real_url, gateway) as fleet, fleet.async_client("AI_1") as client:
         await share(client, range(40))
@@ -421,12 +422,13 @@ async def test_an_artifact_on_its_way_survives_a_cut(real_url: str) -> None:
     ):
         proxy.delay_s = 0.002
         putting = asyncio.create_task(client.put_artifact(data))
-        await asyncio.sleep(0.1)
+        await until(lambda: proxy.carried_bytes > len(data) / 10)
         assert not putting.done()
         proxy.cut_all()
         artifact = await putting
+        before_bytes = proxy.carried_bytes
         getting = asyncio.create_task(client.get_artifact("AI_1", artifact.sha256))
-        await asyncio.sleep(0.1)
+        await until(lambda: proxy.carried_bytes > before_bytes + len(data) / 10)
         assert not getting.done()
         proxy.cut_all()
         assert await getting == data

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from coordinator import lineage
 from workers.lines import encode_line, read_line
-from workers.problems import Interface, Maker, Scenarios
+from workers.problems import Interface, Maker, Measured, Scenarios
 from workers.problems.problem import Parameter, Problem, Score, check_values
 from workers.training import MAX_CANDIDATES, Trainer, seed_of
 
@@ -30,6 +30,12 @@ class Untested:
     def evaluate_policies(self, makers: Mapping[str, Maker], scenarios: Scenarios) -> Score:
         raise AssertionError("no policy is measured here")
 
+    def measure(self, makers: Mapping[str, Maker], scenario: Any) -> Measured:
+        raise AssertionError("no policy is measured here")
+
+    def score(self, scenarios: Scenarios, measured: Sequence[Measured]) -> Score:
+        raise AssertionError("no policy is measured here")
+
 
 class Hill(Untested):
     """A problem with one peak at ``x = y = 0.8``; each workload counts its evaluations."""
@@ -39,7 +45,7 @@ class Hill(Untested):
     cost_unit = "miles"
     parameters = (Parameter("x", 0.0, 1.0, 0.1), Parameter("y", 0.0, 1.0, 0.1))
     training_workloads = ("north", "south")
-    validation_workloads = ("north-development", "south-development")
+    development_workloads = ("north-development", "south-development")
     held_out_workloads = ("north-held-out", "south-held-out")
 
     def __init__(self) -> None:

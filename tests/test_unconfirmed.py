@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from coordinator import unconfirmed
-from coordinator.unconfirmed import Unconfirmed
+from coordinator.tcp import unconfirmed
+from coordinator.tcp.unconfirmed import Unconfirmed
 
 
 @pytest.fixture

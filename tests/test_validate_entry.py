@@ -14,13 +14,14 @@ from redis import Redis
 from coordinator.keys import Keys
 from coordinator.payloads import Verdict
 from coordinator.settings import Settings
-from coordinator.validation_jobs import VALIDATION_FUNCTION, VALIDATION_LIMIT_S
-from coordinator.validations import record_hash
+from coordinator.validation.jobs import VALIDATION_FUNCTION, VALIDATION_LIMIT_S
+from coordinator.validation.models import record_hash
 from tests.fleet import ManualClock
 from workers.job import Host
-from workers.telling import TookTooLong
+from workers.sandbox import Interrupted
+from workers.time_limit import TookTooLong
 from workers.validate import MARGIN_S, run_attempt, run_validation
-from workers.validation import Component, validation_seed
+from workers.validation import Component, day_of, validation_seed
 
 KEYS = Keys()
 RECORD = {"id": "c", "language": "python", "code": "x = 1"}
@@ -60,32 +61,33 @@ def attempted(
 Attempted = Callable[..., dict[str, Any]]
 
 
-def failing(*_: object) -> Verdict:
+def failing(*_: object, day: str) -> Verdict:
     return FAILED
 
 
-def not_called(*_: object) -> Verdict:
+def not_called(*_: object, day: str) -> Verdict:
     raise AssertionError("it was run")
 
 
 def test_the_verdict_is_sent_once_and_returned(
-    redis: Redis, attempted: Attempted, tmp_path: Path
+    redis: Redis, attempted: Attempted, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     stored(redis)
     seen: list[Any] = []
 
-    def judge(component: Component, seed: bytes) -> Verdict:
-        seen.append((component, seed))
+    def judge(component: Component, seed: bytes, day: str) -> Verdict:
+        seen.append((component, seed, day))
         return FAILED
 
     returned = attempted(judge)
     seed = validation_seed(Settings(state_dir=tmp_path / "state"))
-    assert seen == [(Component(RECORD, "file_system"), seed)]
+    assert seen == [(Component(RECORD, "file_system"), seed, day_of(ManualClock().now_ms()))]
     assert returned == ASKED | FAILED.model_dump()
     ((instance, n, message),) = sent(redis)
     assert (instance.rpartition("/")[0], n) == ("host.1.x/validation", 1)
     assert (message["sender_id"], message["message_type"]) == ("V_1", "validation_result")
     assert message["payload"] == returned
+    assert caplog.messages == ["component c: failed: it has no Policy"]
 
 
 def test_two_runs_are_two_instances(redis: Redis, attempted: Attempted) -> None:
@@ -109,12 +111,12 @@ def test_what_has_changed_is_not_validated(
     fields: dict[str, Any], redis: Redis, attempted: Attempted
 ) -> None:
     stored(redis, **fields)
-    assert attempted(not_called)["not_run"] == "it has changed"
+    assert attempted(not_called)["skipped"] == "it has changed"
     assert sent(redis) == []
 
 
 def test_neither_is_what_is_gone(redis: Redis, attempted: Attempted) -> None:
-    assert attempted(not_called)["not_run"] == "it has changed"
+    assert attempted(not_called)["skipped"] == "it has changed"
     assert sent(redis) == []
 
 
@@ -125,7 +127,7 @@ def test_nor_what_is_of_the_validator_itself(
     fields: dict[str, Any], redis: Redis, attempted: Attempted, caplog: pytest.LogCaptureFixture
 ) -> None:
     stored(redis, **fields)
-    assert "contributor" in attempted(not_called)["not_run"]
+    assert "contributor" in attempted(not_called)["skipped"]
     assert sent(redis) == []
     assert "component c is of V_1 itself, and is left to another validator" in caplog.messages
 
@@ -142,7 +144,7 @@ def test_a_fault_of_the_validator_is_none_of_the_component(
 ) -> None:
     stored(redis)
 
-    def raising(*_: object) -> Verdict:
+    def raising(*_: object, day: str) -> Verdict:
         raise error
 
     attempted(raising)
@@ -151,6 +153,21 @@ def test_a_fault_of_the_validator_is_none_of_the_component(
         "not_validated",
         reason,
     )
+
+
+def test_an_accident_of_the_sandbox_is_no_verdict(
+    redis: Redis, attempted: Attempted, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So the coordinator has it tried again."""
+    stored(redis)
+
+    def struck(*_: object, day: str) -> Verdict:
+        raise Interrupted("the sandbox was killed from outside")
+
+    told = "the sandbox was killed from outside; let it be run again"
+    assert attempted(struck) == ASKED | {"skipped": told}
+    assert sent(redis) == []
+    assert f"component c: attempt 2: {told}" in caplog.messages
 
 
 class Flaky:
@@ -189,7 +206,7 @@ def test_a_verdict_that_cannot_be_told_in_time_is_said_and_returned(
     stored(redis)
     clock = ManualClock()
 
-    def judge(*_: object) -> Verdict:
+    def judge(*_: object, day: str) -> Verdict:
         clock.advance(VALIDATION_LIMIT_S - MARGIN_S)
         return FAILED
 

@@ -12,12 +12,19 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from coordinator.clock import iso
-from coordinator.validation_jobs import VALIDATION_FUNCTION, VALIDATION_LIMIT_S, validation_job_id
-from coordinator.validations import record_hash
+from coordinator.keys import RecordKey
+from coordinator.validation.jobs import VALIDATION_FUNCTION, VALIDATION_LIMIT_S, validation_job_id
+from coordinator.validation.models import record_hash
 from tests.fleet import BEGINNING_MS, FleetUnderTest, python
 
 QUEUE = "rq:queue:coord.validation"
 HOUR_S = 3600
+NOT_VALIDATED = {
+    "verdict": "not_validated",
+    "validator": None,
+    "previous_score": None,
+    "regression": False,
+}
 
 
 @pytest.fixture
@@ -58,7 +65,7 @@ def test_a_component_is_queued_as_rq_itself_would(fleet: FleetUnderTest) -> None
     (job,) = queue.jobs
     digest = fleet.record("component", "c")["hash"]
     assert digest == record_hash(python("c"), "audio")
-    assert job.id == validation_job_id("component", "c", digest, 1)
+    assert job.id == validation_job_id(RecordKey("component", "c"), digest, 1)
     assert re.fullmatch(r"validation-[0-9a-f]{16}-[0-9a-f]{12}-1", job.id)
     assert (job.func_name, job.args) == (VALIDATION_FUNCTION, ["component", "c", digest, 1])
     assert (job.get_status(), job.timeout, job.result_ttl, job.failure_ttl) == (
@@ -79,7 +86,9 @@ def test_a_component_is_queued_as_rq_itself_would(fleet: FleetUnderTest) -> None
     assert verdict(fleet, "c") == {}
 
 
-@pytest.mark.parametrize("language", ["python", "Python", "py", "PY", "cpp", "C++", "c++", None])
+@pytest.mark.parametrize(
+    "language", [" Python", "python3", "PY", "cpp", "C++", "cxx", "cc", "", None]
+)
 @pytest.mark.parametrize(
     ("message_type", "field", "source"),
     [
@@ -92,7 +101,7 @@ def test_a_component_is_queued_as_rq_itself_would(fleet: FleetUnderTest) -> None
 def test_what_is_queued(
     fleet: FleetUnderTest, message_type: str, field: str, source: Any, language: str | None
 ) -> None:
-    named = {"language": language} if language else {}
+    named = {} if language is None else {"language": language}
     fleet.say("a", message_type, {field: {"id": "r", **named, **source}})
     fleet.run()
     assert queued(fleet) == ["r"]
@@ -109,7 +118,7 @@ def test_what_is_queued(
             {"code": "x", "language": "rust"},
             "only Python and C++ are validated; its language is 'rust'",
         ),
-        ({"code": "x", "language": 3}, "only Python and C++ are validated; its language is '3'"),
+        ({"code": "x", "language": 3}, "only Python and C++ are validated; its language is 'a int'"),
     ],
 )
 def test_what_cannot_be_validated_says_so_at_once(
@@ -117,10 +126,11 @@ def test_what_cannot_be_validated_says_so_at_once(
 ) -> None:
     fleet.say("a", "os_component_share", {"component": {"id": "r", **own}})
     fleet.run()
-    assert verdict(fleet, "r", "feature") == {"verdict": "not_validated", "reason": reason}
+    assert verdict(fleet, "r", "feature") == NOT_VALIDATED | {"reason": reason}
     assert (queued(fleet), fleet.redis.exists("coord:validations")) == ([], 0)
     assert fleet.log()[-1]["message_type"] == "os_component_share"
-    assert fleet.told("a", "validation_result") == []
+    (told,) = fleet.told("a", "validation_result")
+    assert (told["component_id"], told["reason"], told["attempt"]) == ("r", reason, 0)
 
 
 def test_what_a_session_made_is_validated_too(fleet: FleetUnderTest) -> None:
@@ -168,12 +178,26 @@ def test_what_changed_loses_its_verdict_and_is_queued_anew(
     assert fleet.redis.exists("coord:best:components:audio") == 0
 
 
+def test_since_when_it_is_what_it_is(fleet: FleetUnderTest) -> None:
+    share(fleet, python("c"))
+    for advance_s, own in (
+        (1, {"name": "another"}),
+        (1, {"code": "x = 2"}),
+        (1, {"code": "x = 2"}),
+    ):
+        fleet.clock.advance(advance_s)
+        share(fleet, python("c") | own)
+    assert fleet.record("component", "c")["hash_ms"] == str(BEGINNING_MS + 2000)
+
+
 def test_what_changed_while_it_waited_is_queued_once(fleet: FleetUnderTest) -> None:
     share(fleet, python("c"), python("d"))
     share(fleet, python("c", "x = 2"))
     assert queued(fleet) == ["d", "c"]
     assert fleet.redis.zcard("coord:validations") == 2
-    left = fleet.redis.ttl(f"rq:job:{validation_job_id('component', 'c', old_hash(), 1)}")
+    left = fleet.redis.ttl(
+        f"rq:job:{validation_job_id(RecordKey('component', 'c'), old_hash(), 1)}"
+    )
     assert left == 300
 
 
@@ -204,9 +228,18 @@ def test_an_ai_has_so_many_validated_in_an_hour(redis: Redis, reload: bool) -> N
         "a had 2 components validated within the hour, which is the most "
         f"(COORD_VALIDATIONS_PER_HOUR): share it again after {iso(BEGINNING_MS + HOUR_S * 1000)}"
     )
-    assert verdict(fleet, "c3") == {"verdict": "not_validated", "reason": reason}
+    assert verdict(fleet, "c3") == NOT_VALIDATED | {"reason": reason}
     (told,) = fleet.told("a", "validation_result")
-    assert (told["component_id"], told["reason"]) == ("c3", reason)
+    digest = record_hash(python("c3"), "general")
+    assert told == NOT_VALIDATED | {
+        "kind": "component",
+        "component_id": "c3",
+        "hash": digest,
+        "attempt": 0,
+        "contributor": "a",
+        "reason": reason,
+        "timestamp": iso(BEGINNING_MS + 10_000),
+    }
     assert [m["payload"]["code"]["id"] for m in fleet.log() if m["message_type"] == "code_share"][
         2
     ] == "c3"
@@ -232,6 +265,19 @@ def test_so_many_wait_at_most(redis: Redis) -> None:
     assert queued(fleet) == ["c"]
     assert "1 components wait to be validated" in verdict(fleet, "d")["reason"]
     assert fleet.redis.hget("coord:member:b", "validations_queued") is None
+
+
+def test_what_waits_without_a_job_takes_nobodys_place(redis: Redis) -> None:
+    fleet = FleetUnderTest(redis, lease_s=3600, validations_open_max=2)
+    fleet.enroll("v", role="validator")
+    fleet.join("a", "b", "v")
+    for name in ("c", "d"):
+        share(fleet, python(name))
+        fleet.judge("v", name, verdict="passed", score=0.5)
+        share(fleet, python(name, language="rust"))
+    assert fleet.redis.zcard("coord:validations") == 2
+    share(fleet, python("e"), python("f"), python("g"), ai="b")
+    assert queued(fleet) == ["e", "f"]
 
 
 def test_people_are_not_counted(redis: Redis) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import stat
 from collections.abc import Callable
@@ -19,10 +20,11 @@ from tests.components import LRU, ROUND_ROBIN, lru_with, spoilt
 from tests.sandboxes import needs_sandbox
 from tests.servers import REPOSITORY
 from workers.problems import Score, find_joint_problem, find_problem
+from workers.problems.file_system import BufferCache
 from workers.problems.policies import Maker
 from workers.sandbox import Compiled, Limits, NoCompiler, NoRung, Rung, find_rung
-from workers.validation import Component, run, validate, validation_seed
-from workers.validation.workload_seed import fingerprint, seed_of
+from workers.validation import Component, day_of, judgement, validate, validation_seed
+from workers.validation.seed import fingerprint, seed_of
 
 SEED = b"a seed of the tests"
 EXAMPLE = (REPOSITORY / "examples" / "component.py").read_text()
@@ -117,6 +119,7 @@ def test_the_score_is_what_the_same_policy_has_outside(
         },
         "tests": tests,
         "not_run": ["it is fast"],
+        "dropped": [],
     }
     assert verdict.score != 0, "it cannot be told from the baseline"
 
@@ -186,12 +189,23 @@ FAILING = {
         "ZeroDivisi",
     ),
     "when it is asked": (lru_with("return victim", "return 1 / 0"), "ZeroDivisionError"),
-    "loops when it is asked": (lru_with("return victim", ENDLESS), "s of CPU"),
-    "text": (lru_with("return victim", "return str(victim)"), "replace() answered '"),
-    "float": (lru_with("return victim", "return float(victim)"), ".0: it must be a resident block"),
-    "bool": (lru_with("return victim", "return True"), "replace() answered True: it must be"),
-    "nothing": (lru_with("return victim", "return None"), "replace() answered None: it must"),
-    "not resident": (lru_with("return victim", "return -7"), "replace() answered -7: it must be a"),
+    "loops when it is asked": (
+        lru_with("return victim", ENDLESS),
+        "it used more than 1 s of CPU; last it was asked replace()",
+    ),
+    "prints a flood": (
+        lru_with("return victim", "print('x' * 10**7)"),
+        f"it printed more than 1048576 bytes: {'x' * 197}...",
+    ),
+    "in Markdown": (f"```python\n{LRU}```\n", "the code is no Python: it begins with ```, as in"),
+    "text": (lru_with("return victim", "return str(victim)"), "': it must be an int, not str"),
+    "float": (lru_with("return victim", "return float(victim)"), ".0: it must be an int, not fl"),
+    "bool": (lru_with("return victim", "return True"), "answered True: it must be an int, not bo"),
+    "nothing": (lru_with("return victim", "return None"), "answered None: it must be an int, not"),
+    "not resident": (
+        lru_with("return victim", "return -7"),
+        "replace() answered -7: it must be a block that is in the cache",
+    ),
     "no JSON": (lru_with("return victim", "return {1}"), "its answer is not JSON"),
     "not a number": (lru_with("return victim", "return float('nan')"), "its answer is not JSON"),
     "a great number": (lru_with("return victim", "return 1 << 20000"), ""),
@@ -230,37 +244,86 @@ def test_what_breaks_the_rules_fails(code: str, reason: str) -> None:
 
 
 TALKATIVE = {
-    "raises": ("raise ValueError(block)", "it raised an exception"),
-    "raises a class of that name": (
-        "raise type(f'E{block}', (Exception,), {})",
-        "it raised an exception",
-    ),
-    "prints and ends": ("print(block); import os; os._exit(1)", "it ended its process"),
-    "prints": ("print(str(block) * 10**6)", "it printed more than it may"),
-    "answers": ("return block", "it gave an answer that the rules do not allow"),
-    "answers text": ("return str(block)", "it gave an answer that the rules do not allow"),
-    "answers no JSON": ("return {block}", "it gave an answer that cannot be read"),
-    "uses memory": ("return [block] * 10**9", "it used more memory than it may"),
-    "takes time": (ENDLESS, "it took more time than it may"),
+    "raises": "raise ValueError(block)",
+    "raises a class of that name": "raise type(f'E{block}', (Exception,), {})",
+    "prints and ends": "print(block); import os; os._exit(1)",
+    "prints": "print(str(block) * 10**6)",
+    "answers": "return block",
+    "answers text": "return str(block)",
+    "answers no JSON": "return {block}",
+    "uses memory": "return [block] * 10**9",
+    "takes time": ENDLESS,
 }
 
 
 @needs_sandbox
-@pytest.mark.parametrize(("saying", "what"), TALKATIVE.values(), ids=TALKATIVE.keys())
-def test_of_a_secret_workload_no_policy_can_tell_anything(saying: str, what: str) -> None:
-    """Else it would say what it was asked, a piece each time, and know the answers in the end."""
+@pytest.mark.parametrize("saying", TALKATIVE.values(), ids=TALKATIVE.keys())
+def test_of_a_secret_workload_no_policy_can_tell_anything(saying: str) -> None:
+    """Else it would say what it was asked, a piece each time, and know the answers in the end: not
+    even how it broke is told, which is its own choice."""
     verdict = judged(lru_with("return victim", saying), is_public=False)
     assert verdict.verdict == "failed"
     assert verdict.reason == (
-        f"while it was measured, {what}: `coord validate` shows what, on another workload"
+        "it raised an exception, or broke a rule or a limit, while it was measured:"
+        " `coord validate` says which, on a public workload"
     )
+    assert (verdict.score, verdict.costs) == (None, {})
+    assert verdict.timings.keys() == {"parse_ms", "startup_ms", "tests_ms", "workload_ms"}
 
 
 @needs_sandbox
-def test_of_a_secret_workload_times_are_told_to_two_digits() -> None:
-    verdict = judged(LRU, is_public=False)
-    assert verdict.verdict == "passed"
-    assert all(ms == float(f"{ms:.2g}") for ms in verdict.timings.values())
+def test_of_a_secret_workload_little_is_told_of_the_score() -> None:
+    secret, public = (judged(EXAMPLE, is_public=is_public) for is_public in (False, True))
+    assert public.score is not None
+    assert secret.score == pytest.approx(public.score, abs=0.005)
+    assert secret.score == round(secret.score or 0, 2)
+    assert public.costs == {"achieved": public.costs["achieved"], **secret.costs}
+    assert secret.costs.keys() == {"baseline", "bound"}
+    assert secret.timings.keys() == {"parse_ms", "startup_ms", "tests_ms", "workload_ms"}
+
+
+@needs_sandbox
+def test_each_day_has_a_workload_of_its_own() -> None:
+    """What was found out about one by trying is of no use on the next."""
+    component = Component({"language": "python", "code": EXAMPLE}, "file_system")
+    days = ("2026-01-05", "2026-01-06", "2026-01-05")
+    one, next_day, again = (validate(component, SEED, day=day) for day in days)
+    assert told(one) == told(again)
+    assert one.workload != next_day.workload
+    assert one.costs != next_day.costs
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "day"),
+    [(0, "1970-01-01"), (86_400_000 - 1, "1970-01-01"), (86_400_000, "1970-01-02")],
+)
+def test_a_day_begins_at_midnight_in_utc(now_ms: int, day: str) -> None:
+    assert day_of(now_ms) == day
+
+
+@needs_sandbox
+@pytest.mark.parametrize("is_joint", [False, True], ids=["alone", "joint"])
+def test_all_that_is_waited_counts_as_one(is_joint: bool) -> None:
+    """Several sandboxes have no more time than one."""
+    nap = "\n\ndef test_nap():\n    import time\n    time.sleep(0.6)\n"
+    slow = lru_with("return victim", "import time; time.sleep(0.01); return victim")
+    code = {"file_system": LRU + nap, "process_manager": ROUND_ROBIN + nap} if is_joint else slow
+    verdict = judged(code, limits=Limits(wall_s=1.0))
+    assert verdict.verdict == "failed"
+    where = "process_manager: its test test_nap: it took longer than 1 s"
+    alone = "it took longer than 1 s; last it was asked replace()"
+    assert verdict.reason == (where if is_joint else alone)
+
+
+@needs_sandbox
+def test_scenarios_without_a_gap_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    scored = BufferCache.score
+
+    def score(*arguments: Any) -> Score:
+        return dataclasses.replace(scored(*arguments), dropped=("zipf 1/16", "loop 1/4"))
+
+    monkeypatch.setattr(BufferCache, "score", score)
+    assert judged(LRU).dropped == ["zipf 1/16", "loop 1/4"]
 
 
 @needs_sandbox
@@ -317,7 +380,10 @@ def test_nothing_is_written_outside(tmp_path: Path) -> None:
         ({"code": "int a;", "language": "cpp"}, "bubblewrap is not installed; install it"),
         ({"code": "fn main() {}", "language": "rust"}, "nothing judges rust here: share Python"),
         ({"code": "int a;", "language": None}, "it names no `language`, and read as Python line 1"),
-        ({"code": LRU, "specialization": "audio"}, "nothing measures audio yet: docs/components"),
+        (
+            {"code": LRU, "specialization": "audio"},
+            "nothing measures audio yet: measured are file_system, process_manager, and both",
+        ),
         ({"code": {"audio": LRU, "file_system": LRU}}, "nothing measures audio and file_system"),
     ],
 )
@@ -329,6 +395,19 @@ def test_what_cannot_be_judged_is_neither_good_nor_bad(fields: dict[str, Any], r
 
 def test_what_names_no_language_may_be_python() -> None:
     assert judged(LRU, language=None, find_rung=no_rung).reason == NO_RUNG.detail
+
+
+def test_what_does_not_say_what_it_is_for_fails() -> None:
+    verdict = judged("a = 1", specialization="", find_rung=no_rung)
+    assert verdict.verdict == "failed"
+    assert verdict.reason.startswith('SPECIALIZATION is not set: write `SPECIALIZATION = "file_sys')
+
+
+def test_of_two_texts_the_one_at_fault_is_named() -> None:
+    code = {"file_system": LRU, "process_manager": "def f(:"}
+    verdict = judged(code, find_rung=no_rung)
+    assert verdict.verdict == "failed"
+    assert verdict.reason.startswith("process_manager: line 1 of the code is no Python")
 
 
 def test_a_fault_is_found_without_a_sandbox() -> None:
@@ -353,7 +432,7 @@ def test_a_fault_is_found_without_a_sandbox() -> None:
 def test_cpp_is_compiled_and_not_measured(
     monkeypatch: pytest.MonkeyPatch, ok: bool, diagnostics: str, verdict: str, reason: str
 ) -> None:
-    monkeypatch.setattr(run, "compile_cpp", lambda *_: Compiled(ok, "g++ 12.2", diagnostics))
+    monkeypatch.setattr(judgement, "compile_cpp", lambda *_: Compiled(ok, "g++ 12.2", diagnostics))
     found = judged("int main() { return 0; }", language="C++")
     assert (found.verdict, found.reason, found.score) == (verdict, reason, None)
     assert found.sandbox == find_rung().describe()
@@ -374,7 +453,7 @@ def test_without_a_compiler_nothing_is_said_of_cpp(monkeypatch: pytest.MonkeyPat
     def compile_cpp(*_: object) -> Compiled:
         raise NoCompiler("no C++ compiler is installed: install g++")
 
-    monkeypatch.setattr(run, "compile_cpp", compile_cpp)
+    monkeypatch.setattr(judgement, "compile_cpp", compile_cpp)
     found = judged("int main() { return 0; }", language="cpp")
     assert (found.verdict, found.reason[:15]) == ("not_validated", "no C++ compiler")
 

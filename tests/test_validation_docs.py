@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
+import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -12,14 +16,17 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from coordinator.payloads import VerdictWord
+from tests.clients import RealFleet
 from tests.sandboxes import needs_sandbox
-from tests.servers import REPOSITORY
+from tests.servers import REPOSITORY, python_environment
 from tests.test_docs import blocks, table
+from tests.trainers import Validator, started_trainers
+from tests.validators import joined
 from workers.problems import Interface, find_joint_problem, find_problem
 from workers.sandbox import Limits
 from workers.validation.interface_check import CONSTRUCTOR, POLICY
 from workers.validation.measurement import takes_by_specialization
-from workers.validation.source import LINE_BYTES, SOURCE_BYTES, TEST_CASES
+from workers.validation.source import LINE_BYTES, SOURCE_BYTES, TEST_CASES, TOKENS
 
 COMPONENTS = REPOSITORY / "docs" / "components.md"
 EXAMPLE = REPOSITORY / "examples" / "component.py"
@@ -37,6 +44,26 @@ def test_the_other_blocks_are_python() -> None:
 
 
 @needs_sandbox
+def test_who_shares_the_example_is_told_what_was_found(
+    fleet: RealFleet, ai: str, tmp_path: Path
+) -> None:
+    """As one who copied both from the page."""
+    (sharing,) = (block for block in blocks(COMPONENTS, "python") if "share_code" in block)
+    shutil.copy(EXAMPLE, tmp_path / "component.py")
+    with started_trainers(tmp_path, lambda _: fleet.url, Validator) as start:
+        joined(fleet, start, f"{ai}_v")
+        done = subprocess.run(
+            [sys.executable, "-c", sharing],
+            cwd=tmp_path,
+            env=python_environment(COORD_REDIS_URL=fleet.url),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert re.fullmatch(r"passed 0\.\d\d? \n", done.stdout), done.stderr
+
+
+@needs_sandbox
 def test_the_report_is_what_the_command_prints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     (shown,) = (block for block in blocks(COMPONENTS, "console") if "passed" in block)
@@ -44,6 +71,7 @@ def test_the_report_is_what_the_command_prints(monkeypatch: pytest.MonkeyPatch) 
     result = CliRunner().invoke(app, command.split()[2:])
     assert result.exit_code == 0
     assert of_this_machine(report) == of_this_machine(result.stdout)
+    assert max(map(len, report.splitlines())) <= 80
 
 
 def of_this_machine(report: str) -> list[str]:
@@ -91,7 +119,12 @@ def test_every_verdict_is_explained() -> None:
 def test_the_limits_are_those_in_force() -> None:
     rows = table(COMPONENTS, "limit", "value", "of what")
     assert {row[0].strip("`"): float(row[1]) for row in rows} == asdict(Limits())
-    for number in (f"{SOURCE_BYTES // 1024} KiB", f"{LINE_BYTES:,} bytes", f"up to {TEST_CASES} "):
+    for number in (
+        f"{SOURCE_BYTES // 1024} KiB",
+        f"{LINE_BYTES:,} bytes",
+        f"up to {TEST_CASES} ",
+        f"{TOKENS:,} words",
+    ):
         assert number in TEXT
 
 
@@ -101,4 +134,4 @@ def test_every_line_of_a_report_is_explained(monkeypatch: pytest.MonkeyPatch) ->
     (shown,) = (block for block in blocks(COMPONENTS, "console") if "passed" in block)
     names = [line.partition("  ")[0] for line in shown.splitlines()[2:]]
     listed = [row[0].strip("`") for row in table(COMPONENTS, "line", "what it tells")]
-    assert names == [name for name in listed if name != "not run"]
+    assert names == [name for name in listed if name not in ("not run", "dropped")]

@@ -10,19 +10,27 @@ from typing import Any
 import pytest
 
 from coordinator.messages import one_line
+from coordinator.validation.models import language_of
 from tests.components import LRU, lru_with
 from workers.problems import find_problem
-from workers.validation.interface_check import check_module, check_said, find_tests, takes_of
+from workers.validation.interface_check import (
+    check_module,
+    check_said,
+    find_tests,
+    specialization_of,
+    takes_of,
+)
 from workers.validation.measurement import takes_by_specialization
 from workers.validation.source import (
+    _TOKEN,
     ENTRY_CHARS,
     LINE_BYTES,
     SOURCE_BYTES,
+    TOKENS,
     Component,
     ComponentFault,
     Source,
     cases_of,
-    language_of,
     parse,
     sources_of,
 )
@@ -31,22 +39,28 @@ PROBLEM = find_problem("file_system")
 assert PROBLEM is not None
 TAKES = takes_by_specialization(PROBLEM)["file_system"]
 DEEP = {
-    "brackets": "(" * 100_000,
+    "brackets": "(" * 60_000,
     "closed brackets": "[" * 150 + "]" * 150,
-    "signs": "-" * 90_000 + "1",
+    "signs": "-" * 60_000 + "1",
     "nots": "not " * 30_000 + "a",
     "lambdas": "lambda:" * 30_000 + "a",
-    "sums": "+".join("a" * 40_000),
-    "attributes": "a" + ".a" * 40_000,
-    "calls": "a" + "()" * 40_000,
-    "else": "if a:\n a\n" + "elif a:\n a\n" * 20_000,
-    "powers": "2**" * 30_000 + "2",
+    "sums": "+".join("a" * 30_000),
+    "attributes": "a" + ".a" * 30_000,
+    "calls": "a" + "()" * 30_000,
+    "else": "if a:\n a\n" + "elif a:\n a\n" * 10_000,
+    "powers": "2**" * 20_000 + "2",
     "blocks": "".join(" " * depth + "if a:\n" for depth in range(200)),
     "digits": "a = " + "1" * 90_000,
     "hexadecimal digits": "a = 0x" + "f" * 90_000,
-    "statements": "a;" * 60_000,
-    "decorators": "@a\n" * 30_000 + "def f(): pass",
+    "statements": "a;" * 30_000,
+    "decorators": "@a\n" * 20_000 + "def f(): pass",
 }
+
+
+NESTED: list[Any] = []
+for _ in range(5000):
+    NESTED = [NESTED]
+HUGE = 10**6000
 
 
 def fault(action: Any, *arguments: Any) -> str:
@@ -88,6 +102,12 @@ def test_the_sources_of_a_record(record: dict[str, Any], found: list[Source]) ->
         ({"code": 7}, "the code is a int, and must be text"),
         ({"code": ["a"]}, "the code is a list, and must be text"),
         ({"code": {"x": None}}, "the code is a NoneType, and must be text"),
+        ({"code": NESTED}, "the code is a list, and must be text"),
+        ({"code": "a", "implementation": NESTED}, "the code is a list, and must be text"),
+        ({"code": "a", "specialization": NESTED}, "a specialization is a list, and must be text"),
+        ({"code": "a", "specialization": HUGE}, "a specialization is a int, and must be text"),
+        ({"code": {"registered": "a"}, "specializations": [NESTED]}, "a specialization is a list"),
+        ({"code": {"\ud800": "a"}, "specialization": "b"}, "the code is of ['\\ud800'], but was"),
         ({"code": "a", "implementation": "b"}, "`implementation` and `code` differ"),
         ({"code": {"registered": "a"}, "specializations": ["x", "y"]}, "was shared for ['x', 'y']"),
         ({"code": {"x": "a"}, "specializations": ["x"]}, "but was shared for ['registered']"),
@@ -113,13 +133,19 @@ def test_what_is_just_small_enough_is_a_source() -> None:
 @pytest.mark.parametrize(
     ("given", "found"),
     [
-        *(("python", "python"), ("Python3", "python"), ("C++", "cpp"), ("cpp", "cpp")),
-        *((None, ""), ("", ""), (7, "7"), ("Rust", "rust"), ("a\nb", "a\\nb")),
-        ("x" * 900, "x" * 197 + "..."),
+        *(
+            (" python ", "python"),
+            ("Python3", "python"),
+            ("cxx", "cpp"),
+            ("C++", "cpp"),
+            ("cpp", "cpp"),
+        ),
+        *((None, ""), ("", ""), (7, "a int"), ("Rust", "rust"), ("a\nb", "a\\nb")),
+        ("x" * 900, "x" * 37 + "..."),
     ],
 )
 def test_the_language(given: object, found: str) -> None:
-    assert language_of(Component({"language": given})) == found
+    assert language_of({"language": given}) == found
 
 
 # -- parsing ---------------------------------------------------------------------------------------
@@ -128,6 +154,7 @@ def test_the_language(given: object, found: str) -> None:
 @pytest.mark.parametrize("text", DEEP.values(), ids=DEEP.keys())
 def test_the_parser_survives(text: str) -> None:
     """Most are refused; what an interpreter can parse all the same does no harm."""
+    assert len(_TOKEN.findall(text)) <= TOKENS
     with suppress(ComponentFault):
         assert isinstance(parse(text), ast.Module)
 
@@ -137,8 +164,11 @@ def test_the_parser_survives(text: str) -> None:
     [
         ("def f(:\n", "line 1 of the code is no Python: invalid syntax"),
         ("a = 1\n  b = 2\n", "line 2 of the code is no Python: unexpected indent"),
-        ("+".join("a" * 40_000), "the code is nested too deeply"),
+        ("+".join("a" * 30_000), "the code is nested too deeply"),
         ("int main() { return 0; }", "line 1 of the code is no Python"),
+        ("\n```python\na = 1\n```", "the code is no Python: it begins with ```, as in Markdown"),
+        ("a\n" * 65_536, "the code has 131072 words, signs and lines, and may have 65536: make"),
+        ("a;" * 49_000, "the code has 98000 words, signs and lines"),
     ],
 )
 def test_what_does_not_parse(text: str, what: str) -> None:
@@ -248,6 +278,23 @@ def test_the_own_policies_are_policies() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (LRU, "file_system"),
+        (f"{LRU}\nSPECIALIZATION: str = 'audio'", "audio"),
+        ("SPECIALIZATION = 'file' + '_system'", ""),
+        ("SPECIALIZATION = 7", ""),
+        ("class Policy:\n    SPECIALIZATION = 'audio'", ""),
+        ("def f(:", ""),
+        ("", ""),
+        ("a\0", ""),
+    ],
+)
+def test_what_a_text_says_that_it_is_for(text: str, said: str) -> None:
+    assert specialization_of(text) == said
+
+
+@pytest.mark.parametrize(
     ("said", "what"),
     [
         (None, "SPECIALIZATION is no longer file_system"),
@@ -280,6 +327,8 @@ def test_what_a_loaded_module_says_is_not_believed(said: object, what: str) -> N
         (["reads 1 GB", 7, {"a": 1}], (), ("reads 1 GB", "7", '{"a": 1}')),
         ("works on my machine", (), ("works on my machine",)),
         (["x y" * 900], (), ("x y" * 65 + "x ...",)),
+        ([NESTED], (), ("a list that is too large to show",)),
+        ([HUGE], (), ("a int that is too large to show",)),
     ],
 )
 def test_names_are_told_from_prose(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 from redis import Redis
 
-from coordinator.validation_jobs import validation_job_id
-from coordinator.validation_watch import LOOKED_AT_ONCE
+from coordinator import credit
+from coordinator.keys import Keys, RecordKey
+from coordinator.validation.watch import LOOKED_AT_ONCE
 from tests.fleet import FleetUnderTest, python
-
-QUEUE = "rq:queue:coord.validation"
+from tests.watched import QUEUE, job, look, queued, share, take, verdict, waiting
 
 
 @pytest.fixture
@@ -24,45 +23,6 @@ def fleet(redis: Redis) -> FleetUnderTest:
     fleet.join("v")
     share(fleet, "c")
     return fleet
-
-
-def share(fleet: FleetUnderTest, *ids: str) -> None:
-    for record_id in ids:
-        fleet.say("a", "code_share", {"code": python(record_id)})
-    fleet.run()
-
-
-def job(fleet: FleetUnderTest, attempt: int = 1, record_id: str = "c") -> str:
-    """The key of the job of that attempt."""
-    digest = fleet.record("component", record_id)["hash"]
-    return f"rq:job:{validation_job_id('component', record_id, digest, attempt)}"
-
-
-def take(fleet: FleetUnderTest) -> str:
-    """Be a worker that takes the next job, and says that it has begun; the job's key."""
-    taken: Any = fleet.redis.lpop(QUEUE)
-    key = f"rq:job:{taken.decode()}"
-    fleet.redis.hset(key, mapping={"status": "started", "last_heartbeat": "1"})
-    return key
-
-
-def waiting(fleet: FleetUnderTest, record_id: str = "c") -> dict[str, Any]:
-    return dict(json.loads(fleet.record("component", record_id).get("validating", "{}")))
-
-
-def queued(fleet: FleetUnderTest) -> list[str]:
-    found: Any = fleet.redis.lrange(QUEUE, 0, -1)
-    return [f"rq:job:{name.decode()}" for name in found]
-
-
-def look(fleet: FleetUnderTest, seconds: float) -> None:
-    """Let time pass as it does, look by look."""
-    for _ in range(int(seconds / 3)):
-        fleet.pass_time(3)
-
-
-def verdict(fleet: FleetUnderTest, record_id: str = "c") -> dict[str, Any]:
-    return dict(json.loads(fleet.record("component", record_id)["validation"]))
 
 
 # -- jobs that were lost ---------------------------------------------------------------------------
@@ -181,6 +141,9 @@ def test_many_are_looked_at_in_turn(fleet: FleetUnderTest) -> None:
         ("coord:credit:a", "string"),
         ("coord:best:components:audio", "string"),
         ("coord:validations", "strange"),
+        ("coord:member:a", "string"),
+        ("coord:member:a", "number"),
+        ("coord:derived:component:c", "string"),
         (QUEUE, "string"),
     ],
 )
@@ -196,96 +159,72 @@ def test_what_strangers_spoil_stops_nobody(fleet: FleetUnderTest, key: str, spoi
             fleet.redis.delete(key)
         case "validating":
             fleet.redis.hset(key, "validating", '{"attempt": "x"}')
+        case "number":
+            fleet.redis.hset(key, "validations_queued", "x")
         case "strange":
             fleet.redis.zadd(key, {"pattern:x": 1, "x": 2, b"\xff:1": 3})
     fleet.replace_coordinator("coordinator-2")
     fleet.join("v", evaluators={"audio": "audio-2"})
     look(fleet, 60)
+    fleet.join("a", specialization="audio")
     fleet.say("a", "code_share", {"code": python("d")})
     fleet.join("b")
     assert fleet.coordinator.active
     assert fleet.record("component", "d") != {}
 
 
-# -- evaluators ------------------------------------------------------------------------------------
+SPOILED_FIELDS = {
+    "a score that is huge": ("validation", '{"verdict": "passed", "score": ' + "9" * 400 + "}"),
+    "a score that is none": ("validation", '{"verdict": "passed", "score": NaN}'),
+    "an infinite score": ("validation", '{"verdict": "passed", "score": 1e999}'),
+    "a hash": ("validating", '{"hash": "\\ud800", "attempt": 3, "queued_ms": 1}'),
+    "an attempt": ("validating", '{"hash": "' + "a" * 64 + '", "attempt": 99, "queued_ms": 1}'),
+    "names": ("contributors", '["\\ud800"]'),
+    "origins": ("origins", '["component:\\ud800", 7]'),
+    "who is credited": ("credited", "[1, 2]"),
+}
 
 
-@pytest.fixture
-def judged(fleet: FleetUnderTest) -> FleetUnderTest:
-    """Twelve components and a feature that one evaluator has measured, and one of another's."""
-    fleet.say("operator", "os_component_share", {"component": python("f", specialization="audio")})
-    for n in range(11):
-        fleet.say("operator", "code_share", {"code": python(f"c{n:02}", specialization="audio")})
-    fleet.say("operator", "code_share", {"code": python("g", specialization="graphics")})
-    fleet.run()
-    fleet.judge("v", "f", "feature", verdict="passed", score=0.1, evaluator="audio-1")
-    for n, record_id in enumerate(["c", *(f"c{n:02}" for n in range(11))]):
-        score = 0.9 - n / 100
-        fleet.judge("v", record_id, verdict="passed", score=score, evaluator="audio-1")
-    fleet.judge("v", "g", verdict="passed", score=0.5, evaluator="graphics-1")
-    return fleet
-
-
-def again(fleet: FleetUnderTest) -> list[str]:
-    found: Any = fleet.redis.zrange("coord:validations", 0, -1)
-    return sorted(member.decode() for member in found)
-
-
-def test_the_best_are_measured_again_when_an_evaluator_is_new(judged: FleetUnderTest) -> None:
-    judged.join("v", evaluators={"audio": "audio-2", "graphics": "graphics-1"})
-    look(judged, 9)
-    best = ["c", *(f"c{n:02}" for n in range(9))]
-    assert again(judged) == [*(f"component:{name}" for name in best), "feature:f"]
-    assert len(queued(judged)) == 11
-    assert judged.redis.hgetall("coord:evaluators") == {
-        b"audio": b"audio-2",
-        b"graphics": b"graphics-1",
-    }
-    assert verdict(judged)["evaluator"] == "audio-1"
-    assert judged.record("component", "c")["quality_score"] == "0.9"
-
-
-@pytest.mark.parametrize(
-    ("score", "is_worse", "text"),
-    [
-        (0.895, False, "passed, 89.5% of the gap closed"),
-        (0.5, True, "passed, 50.0% of the gap closed; it was 90.0% before"),
-        (None, True, "failed: it is worse; it was 90.0% before"),
-    ],
-)
-def test_a_regression_is_told(
-    judged: FleetUnderTest, score: float | None, is_worse: bool, text: str
+@pytest.mark.parametrize(("field", "junk"), SPOILED_FIELDS.values(), ids=SPOILED_FIELDS.keys())
+def test_a_spoiled_field_costs_its_record_at_most(
+    fleet: FleetUnderTest, field: str, junk: str
 ) -> None:
-    judged.join("v", evaluators={"audio": "audio-2"})
-    look(judged, 3)
-    ended = {"verdict": "passed", "score": score} if score else {"reason": "it is worse"}
-    judged.judge("v", "c", **ended, evaluator="audio-2")
-    told = judged.told("a", "validation_result")[-1]
-    assert (told["previous_score"], told["regression"]) == (0.9, is_worse)
-    assert judged.events()[-1]["text"] == f"v validated component c of a: {text}"
-    assert judged.redis.zscore("coord:best:components:audio", "c") == score
-    assert judged.record("component", "c").get("quality_score") == (str(score) if score else None)
+    share(fleet, "d")
+    for _ in range(2):
+        take(fleet)
+        take(fleet)
+        look(fleet, 18)
+    take(fleet)
+    take(fleet)
+    fleet.redis.hset("coord:component:c", field, junk)
+    fleet.replace_coordinator("coordinator-2")
+    look(fleet, 27)
+    assert verdict(fleet, "d")["verdict"] == "not_validated"
+    assert fleet.redis.exists("coord:validations") == 0
+    share(fleet, "c")
+    fleet.judge("v", "c", verdict="passed", score=0.5)
+    assert fleet.record("component", "c")["quality_score"] == "0.5"
+    assert fleet.redis.exists("coord:dead") == 0
 
 
-def test_what_is_the_same_is_not_measured_again(judged: FleetUnderTest) -> None:
-    judged.join("v", evaluators={"audio": "audio-1"})
-    look(judged, 9)
-    judged.replace_coordinator("coordinator-2")
-    look(judged, 9)
-    assert again(judged) == []
+def test_a_record_on_which_the_watch_fails_waits_no_longer(
+    fleet: FleetUnderTest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    share(fleet, "d")
+    read = credit.read_ledger
 
+    def fail_on_c(connection: Redis, keys: Keys, record: RecordKey) -> credit.Ledger:
+        if record.id == "c":
+            raise KeyError("spoiled")
+        return read(connection, keys, record)
 
-def test_who_is_no_validator_changes_nothing(judged: FleetUnderTest) -> None:
-    judged.join("a", evaluators={"audio": "audio-2"})
-    look(judged, 9)
-    assert (again(judged), judged.redis.exists("coord:evaluators")) == ([], 0)
-
-
-def test_of_two_versions_the_one_that_came_last_counts(judged: FleetUnderTest) -> None:
-    judged.enroll("w", key_id="key0000w", role="validator")
-    judged.join("v", evaluators={"audio": "audio-2"})
-    judged.clock.advance(1)
-    judged.join("w", evaluators={"audio": "audio-1"})
-    look(judged, 30)
-    assert judged.redis.hgetall("coord:evaluators") == {b"audio": b"audio-1"}
-    assert again(judged) == []
+    monkeypatch.setattr("coordinator.credit.read_ledger", fail_on_c)
+    for _ in range(3):
+        take(fleet)
+        take(fleet)
+        look(fleet, 21)
+    assert (waiting(fleet), waiting(fleet, "d")) == ({}, {})
+    assert "validation" not in fleet.record("component", "c")
+    assert verdict(fleet, "d")["verdict"] == "not_validated"
+    assert "gave up the validation of component c" in caplog.text
+    fleet.check_memory()

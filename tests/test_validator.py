@@ -8,27 +8,26 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from cli.enrolling import enroll_validator
+from cli.local_fleet import enroll_validator
 from cli.options import OpenFleet
-from coordinator.acl import new_password, set_user, user_of
+from cli.validator import COUNTED
 from coordinator.errors import CoordError
 from coordinator.jobs import ENTRY_FUNCTION
 from coordinator.keys import Keys
-from coordinator.validation_jobs import VALIDATION_FUNCTION
+from coordinator.validation.jobs import VALIDATION_FUNCTION
 from tests.clients import RealFleet
 from tests.components import LRU
+from tests.processes import descendants
 from tests.sandboxes import needs_sandbox
-from tests.servers import TestServer, python_environment, wait_for
+from tests.servers import python_environment, wait_for
 from tests.trainers import Start, Validator, is_gone, put_job, started_trainers
 from tests.validators import (
     SLOW,
-    descendants,
     enroll,
     events,
     is_over,
@@ -38,8 +37,8 @@ from tests.validators import (
     told,
     work_horse,
 )
-from workers.validator import ValidatorWorker
-from workers.validator_agent import evaluators
+from workers.validator_agent import evaluators, today
+from workers.validator_worker import ValidatorWorker, outcome_of
 
 
 @pytest.fixture
@@ -65,7 +64,7 @@ def test_what_is_shared_is_measured_and_all_are_told_once(
     verdicts = [judged(fleet, f"{ai}-{n}") for n in range(3)]
     assert [verdict["verdict"] for verdict in verdicts] == ["passed"] * 3
     assert {verdict["validator"] for verdict in verdicts} <= {*names}
-    assert all(verdict["evaluator"] == evaluators()["file_system"] for verdict in verdicts)
+    assert all(verdict["evaluator"] == evaluators(today())["file_system"] for verdict in verdicts)
     for n, verdict in enumerate(verdicts):
         assert [heard["score"] for heard in told(fleet, f"{ai}-{n}")] == [verdict["score"]]
         assert events(fleet, f"{ai}-{n}").count("validated") == 1
@@ -76,8 +75,8 @@ def test_what_is_shared_is_measured_and_all_are_told_once(
 def test_killed_in_the_middle_another_does_it_once(
     fleet: RealFleet, validator: Start, ai: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coordinator.validation_watch.LOST_AFTER_S", 4.0)
-    monkeypatch.setattr("coordinator.validation_watch.LOOK_EVERY_S", 0.2)
+    monkeypatch.setattr("coordinator.validation.watch.LOST_AFTER_S", 4.0)
+    monkeypatch.setattr("coordinator.validation.watch.LOOK_EVERY_S", 0.2)
     first = joined(fleet, validator, f"{ai}_v1")
     share(fleet, ai, f"{ai}-slow", SLOW)
     wait_for(lambda: work_horse(first), what="a validation to run")
@@ -90,26 +89,6 @@ def test_killed_in_the_middle_another_does_it_once(
     assert events(fleet, f"{ai}-slow") == ["validation_lost", "validated"]
     assert len(told(fleet, f"{ai}-slow")) == 1
     assert is_over(fleet, f"{ai}-slow")
-
-
-@needs_sandbox
-def test_a_redis_user_of_its_own_is_enough(
-    server: TestServer, fleet: RealFleet, ai: str, tmp_path: Path
-) -> None:
-    def url_of(validator: str) -> str:
-        password = new_password()
-        set_user(fleet.redis, fleet.keys, validator, password)
-        user = quote(user_of(fleet.keys, validator), "")
-        return f"unix://{user}:{password}@{server.socket_path}"
-
-    with started_trainers(tmp_path, url_of, Validator) as start:
-        one = joined(fleet, start, f"{ai}_v")
-        share(fleet, ai, f"{ai}-own", LRU)
-        assert judged(fleet, f"{ai}-own")["verdict"] == "passed"
-        one.process.terminate()
-        assert one.process.wait(20) == 0, one.said()
-    denied: Any = fleet.redis.acl_log()
-    assert [(entry["username"], entry["object"]) for entry in denied] == []
 
 
 # -- jobs ------------------------------------------------------------------------------------------
@@ -167,7 +146,7 @@ def test_it_says_what_it_runs_components_in_and_leaves_when_told(
     assert f"coord: {ai} runs " in one.said().splitlines()[0]
     (hello,) = [m for m in fleet.log() if m["sender_id"] == ai and m["message_type"] == "hello"]
     assert hello["payload"]["capabilities"] == ["validation"]
-    assert hello["payload"]["evaluators"] == evaluators()
+    assert hello["payload"]["evaluators"] == evaluators(today())
     assert hello["payload"]["collaboration_ready"] is False
     assert hello["payload"].get("skills", []) == []
     one.process.send_signal(signal.SIGTERM)
@@ -221,8 +200,18 @@ def test_the_command_counts_its_verdicts(fleet: RealFleet, ai: str, tmp_path: Pa
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
     assert err.startswith(f"coord: {ai}_v runs components in ")
+    assert f" component {ai}-bad: failed: " in err
     counts = dict(line.split() for line in out.splitlines())
-    assert counts == {"passed": "0", "failed": "1", "compiled": "0", "not_validated": "0"}
+    assert counts == dict.fromkeys(COUNTED, "0") | {"failed": "1"}
+
+
+@pytest.mark.parametrize(
+    ("told", "outcome"),
+    [({"verdict": "failed"}, "failed"), ({"skipped": "it has changed"}, "skipped"), (None, "died")],
+)
+def test_each_run_is_counted_by_how_it_ended(told: dict[str, Any] | None, outcome: str) -> None:
+    assert outcome_of(told) == outcome
+    assert outcome in COUNTED
 
 
 @pytest.mark.parametrize("queues", [["coord.ai.V_1"], ["default"], ["coord.validation", "high"]])

@@ -25,6 +25,7 @@ PASSED: dict[str, Any] = {
     "timings": {"total_ms": 40.0},
     "tests": ["test_it"],
     "not_run": [],
+    "dropped": [],
 }
 HELD = "coord:component:c"
 

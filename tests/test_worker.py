@@ -31,7 +31,7 @@ from tests.servers import python_environment, wait_for
 from tests.trainers import Start, instance, is_gone, put_job
 from tests.units import Gates
 from workers.launch import server_for, training_environment
-from workers.worker import TrainerWorker, run_trainer
+from workers.trainer_worker import TrainerWorker, run_trainer
 
 # -- its life --------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from rq.serializers import JSONSerializer
 from coordinator.processes import start_time, tied_to_parent
 from coordinator.settings import Settings
 from tests.clients import RealFleet
+from tests.processes import PROC, children_of
 from tests.servers import python_environment, wait_for
 from workers.launch import trainer_command, validator_command, worker_environment
 
@@ -25,7 +26,7 @@ LEASE_S = 2.0
 class Trainer:
     """One `rq worker` process tree on the server at ``url``, and the processes in it."""
 
-    agent_module = "workers.agent"
+    agent_module = "workers.trainer_agent"
 
     def __init__(self, url: str, ai: str, log: Path, specialization: str = "general"):
         settings = Settings(lease_s=LEASE_S, specialization=specialization)
@@ -77,15 +78,13 @@ class Validator(Trainer):
 
 def child_of(parent: int, module: str) -> int | None:
     """The process that ``parent`` started to run ``module``."""
-    for entry in Path("/proc").iterdir():
+    for child in children_of(parent):
         try:
-            command = (entry / "cmdline").read_bytes()
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except (OSError, ValueError):
-            continue
-        runs = f"\0-m\0{module}\0".encode() in command and b"\0-I\0" not in command
-        if runs and int(fields[1]) == parent and fields[0] != "Z":
-            return int(entry.name)
+            command = (PROC / str(child) / "cmdline").read_bytes()
+        except OSError:
+            continue  # it has just ended
+        if f"\0-m\0{module}\0".encode() in command and b"\0-I\0" not in command:
+            return child
     return None
 
 

@@ -4,13 +4,13 @@ that was said of one."""
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-from cli.enrolling import enroll_validator
+from cli.local_fleet import enroll_validator
 from cli.options import OpenFleet
 from tests.clients import RealFleet
 from tests.components import LRU
+from tests.processes import children_of
 from tests.servers import wait_for
 from tests.trainers import Start, Validator, instance
 
@@ -76,29 +76,8 @@ def is_over(fleet: RealFleet, record_id: str) -> bool:
     return not is_open and not fleet.redis.zscore(fleet.keys.validations, f"component:{record_id}")
 
 
-def _parents() -> dict[int, int]:
-    """The living processes, each with its parent."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            if fields[0] != "Z":
-                parents[int(entry.name)] = int(fields[1])
-        except (OSError, ValueError):
-            continue
-    return parents
-
-
-def descendants(pid: int) -> set[int]:
-    """The living processes below ``pid``."""
-    parents, found = _parents(), {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {pid}
-
-
 def work_horse(validator: Validator) -> int | None:
     """The process that validates, once it has started a sandbox."""
     worker, agent = validator.processes
-    children = {child for child, parent in _parents().items() if parent == worker} - {agent}
-    return next((child for child in children if descendants(child)), None)
+    horses = (child for child in children_of(worker) if child != agent)
+    return next((horse for horse in horses if children_of(horse)), None)

@@ -1,6 +1,6 @@
 """Trainers: AIs that learn and share what they learned. Validators: AIs that measure it."""
 
-from workers.validator import ValidatorWorker
-from workers.worker import TrainerWorker
+from workers.trainer_worker import TrainerWorker
+from workers.validator_worker import ValidatorWorker
 
 __all__ = ["TrainerWorker", "ValidatorWorker"]

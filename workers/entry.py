@@ -22,7 +22,8 @@ from workers.job import Host, TrainerJob
 from workers.shared import StoredArtifacts, StoredKnowledge, StoredWorkspace
 from workers.skills.registry import find_skill
 from workers.skills.skill import Output, SkillError, UnitContext
-from workers.telling import Teller, TookTooLong, time_limit
+from workers.telling import Teller
+from workers.time_limit import TookTooLong, time_limit
 
 log = logging.getLogger("rq.worker")
 
@@ -62,7 +63,7 @@ def run_attempt(
     def patient(action: Callable[[], T]) -> T:
         return sit_out(action, until_s, clock)
 
-    report = Report(unit, connection, host, clock)
+    report = UnitReport(unit, connection, host, clock)
     workspace = StoredWorkspace(connection, keys, unit.session_id, patient)
 
     def run() -> Output:
@@ -92,7 +93,7 @@ def run_attempt(
     return report.end(output, workspace.written, reason, until_s)
 
 
-class Report:
+class UnitReport:
     """What one attempt tells the coordinator."""
 
     def __init__(self, unit: Unit, connection: redis.Redis, host: Host, clock: Clock) -> None:

@@ -103,7 +103,7 @@ class FleetWorker(Worker):
 
     @property
     def metrics(self) -> dict[str, int]:
-        """What this trainer did, over all its agents."""
+        """What it did, over all its agents."""
         total = Counter(self._finished)
         total.update(self._agent.metrics if self._agent else {})
         return dict(total)
@@ -344,5 +344,7 @@ def run_worker(
         connection.ping()
     except redis.RedisError as error:
         raise unusable(f"the server at {redact(url)}", error) from error
+    # Else RQ would log to standard output, which is for what the command prints.
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     worker.work(logging_level="WARNING")
     return worker.metrics

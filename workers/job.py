@@ -16,7 +16,7 @@ from coordinator.jobs import ENTRY_FUNCTION
 from coordinator.messages import one_line
 from coordinator.server_errors import is_outage
 from coordinator.settings import Settings
-from coordinator.validation_jobs import VALIDATION_FUNCTION
+from coordinator.validation.jobs import VALIDATION_FUNCTION
 
 log = logging.getLogger("rq.worker")
 
@@ -159,8 +159,3 @@ class TrainerQueue(FleetQueue):
         connection, nobody knows of it: it would lie there for ten minutes, and then be failed.
         """
         connection.lmove(queue.intermediate_queue_key, queue.key, "RIGHT", "LEFT")
-
-
-class ValidatorQueue(FleetQueue):
-    """The queue that all validators take from. What lies aside there may be another's: a job that
-    nobody has any more is put on the queue again by the coordinator."""

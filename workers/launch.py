@@ -12,9 +12,9 @@ from pydantic import SecretStr
 
 from coordinator.connection import connect, named_url, redact, resolve_url, url_of
 from coordinator.errors import ServerUnusable
-from coordinator.gateway_url import SCHEMES as GATEWAY_SCHEMES
 from coordinator.keys import Keys
 from coordinator.settings import Settings
+from coordinator.tcp.gateway_url import SCHEMES as GATEWAY_SCHEMES
 
 SECRET_VARIABLES = {"RQ_REDIS_URL", "COORD_TOKEN_FILE"} | {
     f"COORD_{name.upper()}"

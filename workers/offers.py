@@ -38,7 +38,7 @@ class Unproven:
         self._waiting.pop(key, None)
         if not isinstance(component.get("parameters"), dict):
             return
-        self._waiting[key] = offer_of(component, _makers(message))
+        self._waiting[key] = offer_of(component, _contributors(message))
         while len(self._waiting) > WAITING_MAX:
             del self._waiting[next(iter(self._waiting))]
 
@@ -56,7 +56,7 @@ def offer_of(component: dict[str, Any], contributor: str) -> Offer:
     return Offer({"id": str(component.get("id")), "data": data}, contributor, "component")
 
 
-def _makers(message: Message) -> str:
+def _contributors(message: Message) -> str:
     """Who made what a message shares: what came of a collaboration is of several."""
     contributors = message.payload.get("contributors")
     if message.sender_id == HUB and isinstance(contributors, list):

@@ -5,9 +5,6 @@ They are of an instance of its own, since their order against those of the AI's 
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -19,10 +16,6 @@ from coordinator.keys import Keys
 from coordinator.messages import encode_body, encode_message
 from coordinator.outages import sit_out
 from workers.job import Host
-
-
-class TookTooLong(BaseException):
-    """A job's limit is over. Nothing that catches every Exception holds it up."""
 
 
 class Teller:
@@ -62,21 +55,3 @@ class Teller:
         with self._redis.pipeline(transaction=False) as pipe:
             add_entry(pipe, self._keys, self._host.ai_id, body, self._instance, self._n)
             pipe.execute()
-
-
-@contextmanager
-def time_limit(limit_s: float) -> Iterator[None]:
-    """TookTooLong after so long. The alarm that was set before (RQ's own) goes off as it would."""
-
-    def end(*_: object) -> None:
-        raise TookTooLong
-
-    handler = signal.signal(signal.SIGALRM, end)
-    left_s, _ = signal.setitimer(signal.ITIMER_REAL, limit_s)
-    try:
-        yield
-    finally:
-        spent_s = limit_s - signal.setitimer(signal.ITIMER_REAL, 0)[0]
-        signal.signal(signal.SIGALRM, handler)
-        if left_s:
-            signal.setitimer(signal.ITIMER_REAL, max(left_s - spent_s, 0.001))

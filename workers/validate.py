@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from typing import Any, NamedTuple, cast
 
 import redis
@@ -15,19 +16,24 @@ from coordinator.keys import Keys
 from coordinator.messages import one_line
 from coordinator.outages import sit_out
 from coordinator.payloads import ValidationResult, Verdict, parse_payload
-from coordinator.validation_jobs import VALIDATION_LIMIT_S
-from coordinator.validations import record_hash
+from coordinator.validation.jobs import VALIDATION_LIMIT_S
+from coordinator.validation.models import record_hash, verdict_in_words
 from workers.job import Host, ValidatorJob
-from workers.telling import Teller, TookTooLong, time_limit
-from workers.validation import Component, validate, validation_seed
+from workers.sandbox import Interrupted
+from workers.telling import Teller
+from workers.time_limit import TookTooLong, time_limit
+from workers.validation import Component, day_of, validate, validation_seed
 
-log = logging.getLogger("rq.worker")
+log = logging.getLogger("rq.worker.validations")
+log.setLevel(logging.INFO)  # what is judged is told, where RQ's own steps are not
 
 MARGIN_S = 10.0
 """The last of the job's time is left to RQ, for noting that it has ended."""
 TELLING_S = 40.0
 """So much of the rest is for telling the verdict, should the server be away."""
 LONGEST_REASON = 500
+NICENESS = 10
+"""As training's: somebody waits for units, and nobody for a verdict."""
 
 Payload = dict[str, Any]
 
@@ -43,8 +49,10 @@ class Stored(NamedTuple):
 def run_validation(kind: str, record_id: str, hash: str, attempt: int) -> Payload:
     """Validate the record if it is still what ``hash`` is of; the payload of the validation_result.
 
-    It is sent too. What is returned is kept by RQ, for people to see.
+    It is sent too. What is returned is kept by RQ, for people to see; ``skipped`` says why there
+    is no verdict.
     """
+    os.nice(NICENESS)
     job = cast(ValidatorJob, get_current_job())
     told = {"kind": kind, "component_id": record_id, "hash": hash, "attempt": attempt}
     return run_attempt(told, job.connection, job.host, SystemClock())
@@ -61,12 +69,17 @@ def run_attempt(asked: Payload, connection: redis.Redis, host: Host, clock: Cloc
     stored = sit_out(read, until_s, clock)
     if stored is None or stored.hash != asked["hash"]:
         log.info("%s has changed since it was queued, and is not validated as it was", name)
-        return asked | {"not_run": "it has changed"}
+        return asked | {"skipped": "it has changed"}
     if host.ai_id in stored.contributors:
         log.warning("%s is of %s itself, and is left to another validator", name, host.ai_id)
-        return asked | {"not_run": "its contributor does not validate it"}
-    payload = asked | _verdict(stored.component, host).model_dump()
-    log.info("%s: %s %s", name, payload["verdict"], payload["reason"])
+        return asked | {"skipped": "its contributor does not validate it"}
+    try:
+        day = day_of(clock.now_ms())
+        payload = asked | _verdict(stored.component, host, day).model_dump()
+    except Interrupted as error:
+        log.warning("%s: attempt %d: %s", name, asked["attempt"], error.detail)
+        return asked | {"skipped": error.detail}
+    log.info("%s: %s", name, verdict_in_words(payload))
     _tell(payload, until_s, connection, host, clock)
     return payload
 
@@ -78,22 +91,24 @@ def _read(connection: redis.Redis, key: str) -> Stored | None:
     record, specialization, contributor, contributors = (value or b"" for value in found)
     try:
         component = Component(json.loads(record), specialization.decode())
-        makers = [*json.loads(contributors or b"[]"), contributor.decode()]
+        everybody = [*json.loads(contributors or b"[]"), contributor.decode()]
     except ValueError:
         return None
     taken = record_hash(cast(Payload, component.record), component.specialization)
-    return Stored(component, taken, makers)
+    return Stored(component, taken, everybody)
 
 
-def _verdict(component: Component, host: Host) -> Verdict:
-    """What is to be said of it. A fault of ours, or of this machine, is no fault of the
-    component's."""
+def _verdict(component: Component, host: Host, day: str) -> Verdict:
+    """What is to be said of it. A fault of ours is no fault of the component's. Raises Interrupted:
+    then nothing is said, and the coordinator has it tried again."""
     limit_s = VALIDATION_LIMIT_S - MARGIN_S - TELLING_S
     try:
         with time_limit(limit_s):
-            return validate(component, validation_seed(host.settings))
+            return validate(component, validation_seed(host.settings), day=day)
     except TookTooLong:
         reason = f"its validation took longer than {limit_s:g} s"
+    except Interrupted:
+        raise
     except Exception as error:
         log.exception("a validation could not be done")
         reason = one_line(f"the validator failed: {type(error).__name__}: {error}", LONGEST_REASON)

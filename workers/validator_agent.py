@@ -7,36 +7,47 @@ import logging
 from importlib.metadata import version
 
 from coordinator import AsyncClient
-from coordinator.specializations import CAPABILITIES
-from workers.presence import Presence, run_agent
+from coordinator.clock import SystemClock
+from coordinator.specializations import CAPABILITIES, VALIDATION
+from workers.fleet_agent import FleetAgent, run_agent
 from workers.problems import evaluator_version, find_problem
+from workers.validation import day_of
 
 log = logging.getLogger("coord.validator")
 
-SPECIALIZATION = CAPABILITY = "validation"
+DAY_POLL_S = 30.0
 
 
-class ValidatorAgent(Presence):
+class ValidatorAgent(FleetAgent):
     """It takes part in nothing: whoever measures the others' work has no work of its own."""
 
     role = "validator"
 
     def new_client(self) -> AsyncClient:
+        self._day = today()
         return AsyncClient(
             self._ai_id,
             self._url,
-            specialization=SPECIALIZATION,
-            capabilities=[CAPABILITY],
+            specialization=VALIDATION,
+            capabilities=[VALIDATION],
             settings=self._settings,
             profile={
                 "version": version("coord"),
                 "collaboration_ready": False,
-                "evaluators": evaluators(),
+                "evaluators": evaluators(self._day),
             },
         )
 
     def begin(self, tasks: asyncio.TaskGroup) -> None:
         tasks.create_task(self._listen())
+        tasks.create_task(self._measure_by_the_day())
+
+    async def _measure_by_the_day(self) -> None:
+        """End with the day: the next agent joins with the new day's workload, on which the best are
+        then measured again."""
+        while today() == self._day:
+            await asyncio.sleep(DAY_POLL_S)
+        self.end_with("a new day has begun, and with it another workload")
 
     async def _listen(self) -> None:
         """What it is told is dropped, but for refusals: people should see those."""
@@ -45,10 +56,14 @@ class ValidatorAgent(Presence):
                 log.warning("%s: refused: %s", self._ai_id, message.payload["detail"])
 
 
-def evaluators() -> dict[str, str]:
-    """By specialization, the version of what its components are measured by here."""
+def today() -> str:
+    return day_of(SystemClock().now_ms())
+
+
+def evaluators(day: str) -> dict[str, str]:
+    """By specialization, by what its components are measured here on a day."""
     found = {word: find_problem(word) for word in CAPABILITIES}
-    return {word: evaluator_version(problem) for word, problem in found.items() if problem}
+    return {word: evaluator_version(problem, day) for word, problem in found.items() if problem}
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ SEEKERS = {
         import gzip, os, sys
         def seek():
             found = []
-            for place in ("PACKAGE", *sys.path, "/", "/work", "/app"):
+            for place in ("PACKAGE", *sys.path, "/"):
                 folder = os.path.join(place, "workers/problems/traces")
                 for name in os.listdir(folder) if os.path.isdir(folder) else ():
                     if "-" in name and name.count("-") == 1:
@@ -137,7 +137,7 @@ SEEKERS = {
         import os
         def seek():
             from workers.problems import find_problem
-            from workers.validation.workload_seed import seed_of
+            from workers.validation.seed import seed_of
             problem = find_problem("file_system")
             seed = os.environ["COORD_VALIDATION_SEED"].encode()
             scenarios = problem.generated(seed_of(seed, problem.name))
@@ -178,7 +178,7 @@ def memorised_seeker() -> str:
     problem = BufferCache()
     names = (
         *problem.training_workloads,
-        *problem.validation_workloads,
+        *problem.development_workloads,
         *problem.held_out_workloads,
     )
     runs = {one.references for name in names for one in problem.recorded(name)}

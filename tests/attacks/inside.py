@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 import time
+from collections.abc import Sequence
 
 from tests.attacks.oracle import Oracle
 from tests.attacks.outside import QUESTIONS
 from tests.attacks.probe import Probe
 from tests.attacks.seen import (
     Seen,
-    descendants,
     forget_peak,
     looked_at,
     own_memory_bytes,
     shared_memory_bytes,
 )
-from workers.sandbox import Limits, NoRung, PolicyFailed, Rung, Sandbox
+from tests.processes import descendants
+from workers.sandbox import Interrupted, Limits, NoRung, PolicyFailed, Rung, Sandbox
+from workers.sandbox.channel import PATIENCE
 
 MIB = 1 << 20
 LATE_S = 2.0
 """An answer that comes so much after its limit was not waited for on purpose."""
 LIMITS = Limits(wall_s=4.0, cpu_s=3.0, memory_bytes=128 * MIB)
+TEST = re.compile(r"^def (test_\w+)\(\)", re.MULTILINE)
 SHORT_LIMITS = Limits(wall_s=0.4, cpu_s=3.0, memory_bytes=128 * MIB)
 
 
@@ -29,19 +33,21 @@ def run_inside(rung: Rung, probe: Probe, oracle: Oracle) -> Seen:
     """Run a probe as a validator runs a component: import it, test it, ask it."""
     seen = Seen()
     limits = SHORT_LIMITS if probe.endless else LIMITS
+    text = probe.text(oracle)
     before = set(descendants(os.getpid()))
     open_before = os.listdir("/proc/self/fd")
     forget_peak()
     memory_bytes, shared_bytes = own_memory_bytes(), shared_memory_bytes()
     try:
-        with Sandbox(rung, limits, probe.text(oracle)) as box:
+        with Sandbox(rung, limits, text) as box:
             oracle.note(sorted(set(descendants(os.getpid())) - before))
             began_s = time.monotonic()
             try:
-                _ask(box, seen)
-            except PolicyFailed as failure:
-                seen.said += f"{failure.kind}: {failure.detail}"
-            seen.overrun = time.monotonic() - began_s > limits.wall_s + LATE_S
+                _ask(box, TEST.findall(text), seen)
+            except (PolicyFailed, Interrupted) as failure:
+                seen.said += f"{failure.code}: {failure.detail}"
+            limit_s = limits.wall_s * PATIENCE + LATE_S
+            seen.overrun = time.monotonic() - began_s > limit_s
             seen.processes = looked_at(sorted(set(descendants(os.getpid())) - before))
             seen.shared_bytes = shared_memory_bytes() - shared_bytes
     except NoRung:
@@ -55,10 +61,10 @@ def run_inside(rung: Rung, probe: Probe, oracle: Oracle) -> Seen:
     return seen
 
 
-def _ask(box: Sandbox, seen: Seen) -> None:
+def _ask(box: Sandbox, tests: Sequence[str], seen: Seen) -> None:
     loaded = box.load()
     seen.said += repr(loaded)
-    for name in loaded["tests"]:
+    for name in tests:
         box.test(name)
         seen.believed = True
     box.make(0, [8])

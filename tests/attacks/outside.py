@@ -25,12 +25,12 @@ from tests.attacks.oracle import Oracle
 from tests.attacks.probe import Probe
 from tests.attacks.seen import (
     Seen,
-    descendants,
     forget_peak,
     looked_at,
     own_memory_bytes,
     shared_memory_bytes,
 )
+from tests.processes import descendants
 
 PATIENCE_S = 20.0
 SHORT_PATIENCE_S = 0.7

@@ -36,8 +36,6 @@ class Probe:
     source: str
     not_shown: str = ""
     """Why nobody shows outside that it succeeds; "" if the suite does."""
-    open_in: tuple[str, ...] = ()
-    """Rungs in which it succeeds, as the documents say."""
     refusable: bool = False
     """A kernel, or the rights of who runs the tests, may refuse it outside as well."""
     endless: bool = False

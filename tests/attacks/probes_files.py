@@ -128,14 +128,8 @@ for descriptor in range(3, 256):
         "link_target",
         stolen.LinkTarget,
         "import os\nloot = os.readlink(LINK)",
-        open_in=("landlock",),
     ),
-    Probe(
-        "metadata",
-        stolen.Metadata,
-        "import os\nloot = os.stat(SECRET).st_mtime_ns",
-        open_in=("landlock",),
-    ),
+    Probe("metadata", stolen.Metadata, "import os\nloot = os.stat(SECRET).st_mtime_ns"),
 )
 
 WRITING = (
@@ -151,6 +145,18 @@ WRITING = (
     Probe("library", traces.LibraryMarker, 'open(MARKER, "w").write("x")'),
     Probe("overwrite", traces.Changed, 'open(FILE, "w").write("x")'),
     Probe("append", traces.Changed, 'open(FILE, "a").write("x")'),
+    Probe(
+        "file_of_the_library",
+        traces.ChangedInLibrary,
+        """
+import os
+for path in (FILE, "/" + os.path.basename(FILE)):
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_TRUNC))
+    except OSError:
+        pass
+""",
+    ),
     Probe("truncate", traces.Changed, "import os\nos.truncate(FILE, 0)"),
     Probe("delete", traces.Changed, "import os\nos.unlink(FILE)"),
     Probe("rename", traces.Changed, 'import os\nos.rename(FILE, FILE + "x")'),

@@ -170,8 +170,9 @@ threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
         "at_exit",
         saw(lambda seen: bool(seen.survivors)),
         """
-import atexit, signal, time
-signal.signal(signal.SIGTERM, lambda *_: exit(0))
+import atexit, contextlib, signal, time
+with contextlib.suppress(OSError):
+    signal.signal(signal.SIGTERM, lambda *_: exit(0))
 atexit.register(time.sleep, 600)
 """,
     ),
@@ -179,8 +180,9 @@ atexit.register(time.sleep, 600)
         "at_deletion",
         saw(lambda seen: bool(seen.survivors)),
         """
-import signal, time
-signal.signal(signal.SIGTERM, lambda *_: exit(0))
+import contextlib, signal, time
+with contextlib.suppress(OSError):
+    signal.signal(signal.SIGTERM, lambda *_: exit(0))
 
 class Late:
     def __del__(self, sleep=time.sleep):
@@ -193,10 +195,11 @@ late = Late()
         "at_sigterm",
         saw(lambda seen: bool(seen.survivors)),
         """
-import os, signal, time
-signal.signal(signal.SIGTERM, lambda *_: time.sleep(600))
-signal.signal(signal.SIGHUP, signal.SIG_IGN)
-signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+import contextlib, os, signal, time
+actions = {signal.SIGTERM: lambda *_: time.sleep(600), signal.SIGHUP: signal.SIG_IGN}
+for number, action in actions.items():
+    with contextlib.suppress(OSError):
+        signal.signal(number, action)
 """,
     ),
 )

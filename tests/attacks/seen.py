@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISUID
 
-PROC = Path("/proc")
+from tests.processes import PROC, stat
+
 KIB = 1024
 
 
@@ -62,22 +63,6 @@ class Seen:
     """Those alive after the harness had ended what it could."""
 
 
-def descendants(ancestor: int) -> list[int]:
-    """The live processes that come of ``ancestor``, orphans that it inherited among them."""
-    children: dict[int, list[int]] = {}
-    for entry in PROC.iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                state, parent = _stat(int(entry.name))[:2]
-                if state not in "ZX":
-                    children.setdefault(int(parent), []).append(int(entry.name))
-    found, waiting = [], [ancestor]
-    while waiting:
-        waiting += (more := children.get(waiting.pop(), []))
-        found += more
-    return sorted(found)
-
-
 def looked_at(pids: list[int]) -> list[Process]:
     """Each of these processes that can still be looked at."""
     processes = []
@@ -102,7 +87,7 @@ def shared_memory_bytes() -> int:
 
 def _looked_at(pid: int) -> Process:
     status = (PROC / str(pid) / "status").read_text()
-    fields = _stat(pid)
+    fields = stat(pid)
     ids = _field(status, "Uid").split()
     open_files, held, sets_user = _descriptors(pid)
     return Process(
@@ -122,11 +107,6 @@ def _looked_at(pid: int) -> Process:
     )
 
 
-def _stat(pid: int) -> list[str]:
-    """The fields of a process's stat from its state on."""
-    return (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-
-
 def _descriptors(pid: int) -> tuple[dict[str, int], int, bool]:
     """The sizes of the files by name, the entries of directories, and whether one sets a user."""
     folder = PROC / str(pid) / "fd"
@@ -141,7 +121,7 @@ def _descriptors(pid: int) -> tuple[dict[str, int], int, bool]:
             else:
                 found = path.stat()
                 sizes[target] = found.st_size
-                sets_user |= bool(found.st_mode & stat.S_ISUID)
+                sets_user |= bool(found.st_mode & S_ISUID)
     return sizes, held, sets_user
 
 

@@ -15,10 +15,12 @@ from typing import NamedTuple
 import pytest
 
 from tests.attacks.oracle import Oracle, lacking, saw
-from tests.attacks.seen import Seen, descendants, forget_peak, own_memory_bytes
+from tests.attacks.seen import Seen, forget_peak, own_memory_bytes
 from tests.attacks.stolen import Secret, Shadow
+from tests.processes import descendants
 from tests.sandboxes import RUNG_NAMES, rung_named
-from workers.sandbox import Limits, PolicyFailed, Rung, compile_cpp
+from workers.sandbox import Interrupted, Limits, PolicyFailed, Rung, compile_cpp
+from workers.sandbox.channel import PATIENCE
 
 COMPILER = shutil.which("g++")
 pytestmark = [
@@ -88,9 +90,9 @@ def compiled_inside(rung: Rung, source: str) -> Seen:
     began_s = time.monotonic()
     try:
         seen.said = repr(compile_cpp(rung, LIMITS, source))
-    except PolicyFailed as failure:
+    except (PolicyFailed, Interrupted) as failure:
         seen.said = failure.detail
-    seen.overrun = time.monotonic() - began_s > LIMITS.wall_s + LATE_S
+    seen.overrun = time.monotonic() - began_s > LIMITS.wall_s * PATIENCE + LATE_S
     seen.grown_bytes = own_memory_bytes(peak=True) - memory_bytes
     seen.survivors = sorted(set(descendants(os.getpid())) - before)
     return seen

@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.attacks.oracle import LIBRARY, Oracle
 from tests.attacks.seen import Seen
+from workers.sandbox.interpreter import common_interpreter
 
 
 class Marker(Oracle):
@@ -52,20 +53,35 @@ class Changed(Oracle):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.file = folder / "file"
+        self.file = self.place() / f"file-{self.token}"
         self.file.write_text("as it was")
         self.file.chmod(0o666)
         self.given["FILE"] = str(self.file)
         self.before = self._state()
 
+    def place(self) -> Path:
+        return self.folder
+
     def succeeded(self, seen: Seen) -> bool:
         return self._state() != self.before
+
+    def close(self) -> None:
+        self.file.unlink(missing_ok=True)
 
     def _state(self) -> tuple[Any, ...]:
         if not self.file.exists():
             return ()
         stat = self.file.stat()
         return (self.file.read_text(), stat.st_mode, stat.st_mtime_ns, stat.st_nlink, stat.st_uid)
+
+
+class ChangedInLibrary(Changed):
+    """It lies among the files of a Python that all users can run."""
+
+    needs = "" if os.geteuid() == 0 else "root"
+
+    def place(self) -> Path:
+        return Path(common_interpreter().library)
 
 
 class Planted(Marker):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -15,25 +15,13 @@ from coordinator.effects import Effect
 from coordinator.payloads import WorkResult, parse_payload
 from tests.clients import RealFleet
 from tests.servers import TestServer, wait_for
-from tests.trainers import LEASE_S, Start, Trainer, instance, is_gone
+from tests.trainers import Start, Trainer, instance, is_gone
 from tests.units import Begun, Gates, Run
 
 pytestmark = pytest.mark.timeout(180)
 
 AIS = ("AI_1", "AI_2")
 AFTER = {"name": "after", "kind": "echo", "needs": ["g"]}
-
-
-@pytest.fixture
-def server() -> Iterator[TestServer]:
-    with TestServer("valkey", "--appendonly", "yes") as server:
-        yield server
-
-
-@pytest.fixture
-def fleet(server: TestServer) -> Iterator[RealFleet]:
-    with RealFleet(server.url, lease_s=LEASE_S) as fleet:
-        yield fleet
 
 
 @pytest.fixture

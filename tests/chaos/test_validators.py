@@ -6,18 +6,19 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.clients import RealFleet
 from tests.components import lru_with
+from tests.processes import descendants
 from tests.sandboxes import needs_sandbox
 from tests.servers import TestServer, wait_for
-from tests.trainers import LEASE_S, Start, Validator, instance, is_gone, started_trainers
+from tests.trainers import Start, Validator, instance, is_gone, started_trainers
 from tests.validators import (
     SLOW,
-    descendants,
     events,
     is_over,
     joined,
@@ -30,18 +31,6 @@ from tests.validators import (
 pytestmark = [pytest.mark.timeout(180), needs_sandbox]
 
 AIS = ("V_1", "V_2")
-
-
-@pytest.fixture
-def server() -> Iterator[TestServer]:
-    with TestServer("valkey", "--appendonly", "yes") as server:
-        yield server
-
-
-@pytest.fixture
-def fleet(server: TestServer) -> Iterator[RealFleet]:
-    with RealFleet(server.url, lease_s=LEASE_S) as fleet:
-        yield fleet
 
 
 @pytest.fixture
@@ -134,6 +123,19 @@ def test_a_component_that_ends_its_sandbox_has_failed_at_once(
     assert_judged_once(fleet, "c", "failed")
     assert events(fleet, "c") == ["validated"]
     assert all(validator.process.poll() is None for validator in validators.values())
+
+
+def test_a_sandbox_that_is_killed_from_outside_costs_an_attempt(
+    fleet: RealFleet, validators: dict[str, Validator]
+) -> None:
+    share(fleet, "AI_1", "c", SLOW)
+    _, horse = busy(validators)
+    for pid in descendants(horse):
+        with suppress(ProcessLookupError):  # one ends with another
+            os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: is_gone(horse), what="its work-horse to end")
+    assert_judged_once(fleet, "c")
+    assert events(fleet, "c") == ["validation_lost", "validated"]
 
 
 def test_stopped_for_long_and_continued(fleet: RealFleet, validators: dict[str, Validator]) -> None:

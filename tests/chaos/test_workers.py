@@ -74,7 +74,7 @@ def test_it_survives_six_seconds_without_its_server(
 def test_run_trainer_ends_after_its_minutes_with_its_metrics(fleet: RealFleet, ai: str) -> None:
     program = (
         "import json, sys; from coordinator.settings import Settings;"
-        "from workers.worker import run_trainer;"
+        "from workers.trainer_worker import run_trainer;"
         "print(json.dumps(run_trainer(sys.argv[1], sys.argv[2], Settings(), minutes=0.12)))"
     )
     done = subprocess.run(

@@ -11,6 +11,7 @@ from workers.problems.policies import Interface, Maker, ProblemError, Remote
 from workers.problems.problem import (
     Evaluator,
     JointProblem,
+    Measured,
     Parameter,
     Problem,
     Scenarios,
@@ -24,6 +25,7 @@ __all__ = [
     "Interface",
     "JointProblem",
     "Maker",
+    "Measured",
     "Parameter",
     "Problem",
     "ProblemError",

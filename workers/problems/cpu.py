@@ -106,7 +106,7 @@ class _Cpu:
             self.ready.add(process)
             answer = self.policy.ready(process)
             if type(answer) is not bool:
-                raise bad_answer("ready", answer, "true or false")
+                raise bad_answer("ready", answer, bool)
             if answer:
                 self.admit()
                 return True
@@ -122,8 +122,8 @@ class _Cpu:
         except (KeyError, TypeError, ValueError):
             is_allowed = False
         if not is_allowed:
-            rule = f"a ready process and how long it may run, 1..{LONGEST_US} us"
-            raise bad_answer("choose", chosen, rule)
+            rule = f"a process that is ready, and how long it may run, 1..{LONGEST_US} us"
+            raise bad_answer("choose", chosen, tuple[int, int], rule)
         return process, quantum_us
 
 

@@ -40,10 +40,6 @@ class Draws:
         """One of 0..count - 1."""
         return int(self.uniform() * count)
 
-    def between(self, low: int, high: int) -> int:
-        """One of low..high."""
-        return low + self.below(high - low + 1)
-
     def happens(self, probability: float) -> bool:
         return self.uniform() < probability
 

@@ -19,9 +19,12 @@ def loaded_source(module: str) -> str:
     return Path(str(sys.modules[module].__file__)).read_text("utf-8")
 
 
-def evaluator_version(problem: Trainable, source: Callable[[str], str] = loaded_source) -> str:
+def evaluator_version(
+    problem: Trainable, day: str | None = None, source: Callable[[str], str] = loaded_source
+) -> str:
     """The problem's name, and a digest of the text of all modules that its evaluator is made of:
-    the one that defines it, and what they import of this package.
+    the one that defines it, and what they import of this package. With the `day` (YYYY-MM-DD) on
+    whose workload it measures, if that is another one every day.
 
     A comment counts as well: to measure once more does no harm, to keep a score that no longer
     holds does. `source` gives the text of a module.
@@ -36,7 +39,8 @@ def evaluator_version(problem: Trainable, source: Callable[[str], str] = loaded_
     digest = sha256()
     for module, text in sorted(texts.items()):
         digest.update(f"{module}\0{len(text)}\0{text}".encode())
-    return f"{problem.name}-{digest.hexdigest()[:DIGEST_CHARACTERS]}"
+    made_of = f"{problem.name}-{digest.hexdigest()[:DIGEST_CHARACTERS]}"
+    return f"{made_of}-{day}" if day else made_of
 
 
 def _imported(text: str) -> Iterator[str]:

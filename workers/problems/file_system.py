@@ -19,7 +19,7 @@ recent first. `docs/benchmarks.md` says which scores were known when this was se
 
 A generated workload has the same shape. Of each model in `reads` GENERATED references are counted
 at each cache size, and each scenario has references of its own: who has seen one knows nothing of
-the next. So many are counted that one seed's scores are close to another's.
+the next. Scores of different seeds are not compared: they differ by some hundredths.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def give_up(resident: set[int], victim: int) -> None:
     except (KeyError, TypeError):
         is_block = False
     if not is_block:
-        raise bad_answer("replace", victim, "a resident block")
+        raise bad_answer("replace", victim, int, "a block that is in the cache")
 
 
 def policy_misses(
@@ -241,7 +241,7 @@ class BufferCache:
         _parameter("frequency_weight", -0.5, 1.5),
     )
     training_workloads = PROGRAMS
-    validation_workloads = development(PROGRAMS)
+    development_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
 
     def evaluate(self, values: Mapping[str, float], workload: str) -> Score:
@@ -265,13 +265,23 @@ class BufferCache:
 
     def evaluate_policies(self, makers: Mapping[str, Maker], scenarios: Scenarios) -> Score:
         """The score of any policy; costs are miss ratios, 0..1. See `problem.Evaluator`."""
+        return self.score(scenarios, [self.measure(makers, one) for one in scenarios])
+
+    def measure(self, makers: Mapping[str, Maker], scenario: Scenario) -> float:
+        """The miss ratio of any policy, 0..1."""
         [make_policy] = makers_of(self.interfaces, makers)
-        costs = {}
-        for scenario in scenarios:
-            references, capacity = scenario.references, scenario.capacity_blocks
-            misses = policy_misses(make_policy(capacity), references, scenario.start, capacity)
-            costs[scenario.name] = misses / len(references), scenario.baseline, scenario.bound
-        return Score.from_costs(costs)
+        references, capacity = scenario.references, scenario.capacity_blocks
+        misses = policy_misses(make_policy(capacity), references, scenario.start, capacity)
+        return misses / len(references)
+
+    def score(self, scenarios: Scenarios, measured: Sequence[float]) -> Score:
+        """The score of the miss ratios in the scenarios."""
+        return Score.from_costs(
+            {
+                one.name: (miss_ratio, one.baseline, one.bound)
+                for one, miss_ratio in zip(scenarios, measured, strict=True)
+            }
+        )
 
     def component_source(self, values: Mapping[str, float]) -> str:
         """The module `file_system_policy` as text, with these values as its PARAMETERS."""

@@ -181,7 +181,7 @@ class CacheAndScheduler:
         *prefixed(SCHEDULER, CpuScheduler.parameters),
     )
     training_workloads = PROGRAMS
-    validation_workloads = development(PROGRAMS)
+    development_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
 
     def evaluate(self, values: Mapping[str, float], workload: str) -> Score:
@@ -210,22 +210,24 @@ class CacheAndScheduler:
 
     def evaluate_policies(self, makers: Mapping[str, Maker], scenarios: Scenarios) -> Score:
         """The score of any two policies; see `evaluate` and `problem.Evaluator`."""
+        return self.score(scenarios, [self.measure(makers, one) for one in scenarios])
+
+    def measure(self, makers: Mapping[str, Maker], scenario: Scenario) -> Outcome:
+        """What a replay under any two policies shows."""
         make_cache_policy, make_scheduler_policy = makers_of(self.interfaces, makers)
-        outcomes = [
-            run(
-                one.processes,
-                one.capacity_blocks,
-                make_cache_policy(one.capacity_blocks),
-                make_scheduler_policy(),
-            )
-            for one in scenarios
-        ]
+        capacity = scenario.capacity_blocks
+        return run(
+            scenario.processes, capacity, make_cache_policy(capacity), make_scheduler_policy()
+        )
+
+    def score(self, scenarios: Scenarios, measured: Sequence[Outcome]) -> Score:
+        """The score of what the replays of the scenarios showed."""
         costs = {
             one.name: (outcome.mean_response_s, one.baseline.mean_response_s, one.bound)
-            for one, outcome in zip(scenarios, outcomes, strict=True)
+            for one, outcome in zip(scenarios, measured, strict=True)
         }
         beside = {
-            "miss_ratio": fmean(outcome.miss_ratio for outcome in outcomes),
+            "miss_ratio": fmean(outcome.miss_ratio for outcome in measured),
             "baseline_miss_ratio": fmean(one.baseline.miss_ratio for one in scenarios),
         }
         return Score.from_costs(costs, beside)

@@ -9,16 +9,16 @@ from workers.problems.policies import ProblemError
 from workers.problems.problem import Parameter, Score, Trainable
 
 TRAINING = "training"
-VALIDATION = "validation"
+DEVELOPMENT = "development"
 HELD_OUT = "held-out"
 
 
 class Overall:
-    """`problem` with three workloads: TRAINING, VALIDATION and HELD_OUT, the means over all of its
+    """`problem` with three workloads: TRAINING, DEVELOPMENT and HELD_OUT, the means over all of its
     own."""
 
     training_workloads = (TRAINING,)
-    validation_workloads = (VALIDATION,)
+    development_workloads = (DEVELOPMENT,)
     held_out_workloads = (HELD_OUT,)
 
     def __init__(self, problem: Trainable) -> None:
@@ -43,7 +43,7 @@ class Overall:
         """
         kinds = {
             TRAINING: self._problem.training_workloads,
-            VALIDATION: self._problem.validation_workloads,
+            DEVELOPMENT: self._problem.development_workloads,
             HELD_OUT: self._problem.held_out_workloads,
         }
         if workload not in kinds:

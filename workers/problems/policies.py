@@ -5,22 +5,31 @@ from __future__ import annotations
 
 import reprlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from coordinator.errors import CoordError
 
 Maker = Callable[..., Any]
 """What makes a policy: called with the arguments that its `Interface` names, in order."""
 SHOWN_CHARACTERS = 80
+SHOWN_PARTS = 4
 
 
 class ProblemError(CoordError):
     """A problem was asked for what it cannot do, or a policy broke its rules."""
 
     code = "problem_error"
+
+
+class WrongAnswer(ProblemError):
+    """A policy's ``method`` gave an answer that its interface does not allow."""
+
+    def __init__(self, method: str, answer: object, rule: str) -> None:
+        super().__init__(f"the policy's {method}() answered {shown(answer)}: it must be {rule}")
+        self.method = method
 
 
 @dataclass(frozen=True)
@@ -70,10 +79,25 @@ def shown(answer: object) -> str:
     try:
         text = " ".join(reprlib.repr(answer).split())
     except ValueError:  # Python turns no whole number of so many digits into text
-        text = f"a number too long to show, or a {type(answer).__name__} with one"
+        where = "" if isinstance(answer, int) else f", in a {type(answer).__name__}"
+        text = f"a number too long to show{where}"
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
 
 
-def bad_answer(method: str, answer: object, rule: str) -> ProblemError:
-    """The error of a policy that gave an answer which the rule does not allow."""
-    return ProblemError(f"the policy's {method}() answered {shown(answer)}: it must be {rule}")
+def bad_answer(method: str, answer: object, wanted: Any, rule: str = "") -> WrongAnswer:
+    """The error of a policy whose answer is not of the type ``wanted``, or else breaks the rule."""
+    parts = get_args(wanted)
+    if isinstance(answer, list) and parts:
+        answer = tuple(answer)
+    given = answer[:SHOWN_PARTS] if isinstance(answer, tuple) else ()
+    name, found = _written(wanted, parts), _written(type(answer), [type(one) for one in given])
+    if name != found:
+        rule = f"{'an' if name.startswith('i') else 'a'} {name}, not {found}"
+    return WrongAnswer(method, answer, rule)
+
+
+def _written(kind: Any, parts: Sequence[type]) -> str:
+    """A type as it is written in Python."""
+    inner = ", ".join(_written(part, ()) for part in parts)
+    name = "None" if kind is type(None) else str(kind.__name__)
+    return f"{name}[{inner}]" if inner else name

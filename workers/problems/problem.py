@@ -12,6 +12,8 @@ from workers.problems.policies import Interface, Maker, ProblemError
 ParameterKind = Literal["linear", "log", "integer"]
 Scenarios = Sequence[Any]
 """What policies are measured on, as the problem that made it knows it."""
+Measured = Any
+"""What was found out about policies in one scenario, as the problem that did knows it."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ class Trainable(Protocol):
         """Names of the workloads to search on."""
 
     @property
-    def validation_workloads(self) -> tuple[str, ...]:
+    def development_workloads(self) -> tuple[str, ...]:
         """Names of the workloads to choose between candidates on: neither searched on nor
         reported."""
 
@@ -168,7 +170,8 @@ class Evaluator(Protocol):
     """What measures policies, whoever wrote them, and wherever they run.
 
     Each policy is made anew for each scenario. What a policy is told and asked depends on nothing
-    but the scenarios and its answers, and every answer is checked where it is asked for.
+    but the scenario and its answers, and every answer is checked where it is asked for. So the
+    scenarios of a workload may be measured in any order, or side by side.
     """
 
     @property
@@ -185,10 +188,20 @@ class Evaluator(Protocol):
         """
 
     def evaluate_policies(self, makers: Mapping[str, Maker], scenarios: Scenarios) -> Score:
-        """The score of policies, by specialization what makes them.
+        """The score of policies, by specialization what makes them: each scenario is measured, one
+        after the other. Raises what `measure` raises, and what `score` does."""
+
+    def measure(self, makers: Mapping[str, Maker], scenario: Any) -> Measured:
+        """Let new policies decide in one scenario.
 
         Raises ProblemError for a maker that is missing or not wanted, and for a policy that
         breaks the rules; whatever a policy itself raises passes through.
+        """
+
+    def score(self, scenarios: Scenarios, measured: Sequence[Measured]) -> Score:
+        """The score of policies, from what was measured in each of the scenarios.
+
+        Raises ProblemError if no scenario has a gap.
         """
 
 

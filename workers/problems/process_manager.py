@@ -150,7 +150,7 @@ class CpuScheduler:
         _parameter("interrupted_first", 0, 1, "integer"),
     )
     training_workloads = PROGRAMS
-    validation_workloads = development(PROGRAMS)
+    development_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
 
     def evaluate(self, values: Mapping[str, float], workload: str) -> Score:
@@ -175,23 +175,27 @@ class CpuScheduler:
 
     def evaluate_policies(self, makers: Mapping[str, Maker], scenarios: Scenarios) -> Score:
         """The score of any policy; see `evaluate` and `problem.Evaluator`."""
+        return self.score(scenarios, [self.measure(makers, one) for one in scenarios])
+
+    def measure(self, makers: Mapping[str, Maker], scenario: Scenario) -> tuple[float, float]:
+        """Mean response time in seconds, and mean slowdown, of any policy."""
         [make_policy] = makers_of(self.interfaces, makers)
-        costs = {}
-        slowdowns = []
-        for scenario in scenarios:
-            arrivals_us, cpu_us = scenario.arrivals_us, scenario.cpu_us
-            ends_us = replay(arrivals_us, cpu_us, make_policy())
-            achieved = mean_response_s(arrivals_us, ends_us)
-            costs[scenario.name] = achieved, scenario.baseline, scenario.bound
-            slowdowns.append(mean_slowdown(arrivals_us, cpu_us, ends_us))
-        baseline_slowdown = fmean(scenario.baseline_slowdown for scenario in scenarios)
-        return Score.from_costs(
-            costs,
-            {
-                "mean_slowdown": fmean(slowdowns),
-                "baseline_mean_slowdown": baseline_slowdown,
-            },
-        )
+        arrivals_us, cpu_us = scenario.arrivals_us, scenario.cpu_us
+        ends_us = replay(arrivals_us, cpu_us, make_policy())
+        slowdown = mean_slowdown(arrivals_us, cpu_us, ends_us)
+        return mean_response_s(arrivals_us, ends_us), slowdown
+
+    def score(self, scenarios: Scenarios, measured: Sequence[tuple[float, float]]) -> Score:
+        """The score of what `measure` gave for the scenarios."""
+        costs = {
+            one.name: (response_s, one.baseline, one.bound)
+            for one, (response_s, _) in zip(scenarios, measured, strict=True)
+        }
+        beside = {
+            "mean_slowdown": fmean(slowdown for _, slowdown in measured),
+            "baseline_mean_slowdown": fmean(one.baseline_slowdown for one in scenarios),
+        }
+        return Score.from_costs(costs, beside)
 
     def component_source(self, values: Mapping[str, float]) -> str:
         """The module `process_manager_policy` as text, with these values as its PARAMETERS."""

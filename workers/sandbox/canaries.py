@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.sandbox.failures import PolicyFailed
-from workers.sandbox.limits import MIB, Limits
-from workers.sandbox.rung import Rung
+from workers.sandbox.rung import MIB, Limits, Rung
 from workers.sandbox.sandbox import Sandbox
 
 LIMITS = Limits(wall_s=10.0, cpu_s=5.0)
@@ -35,6 +34,9 @@ class Policy:
     def read(self, path):
         with open(path) as file:
             return file.read()
+
+    def see(self, path):
+        return os.stat(path).st_size
 
     def write(self, path):
         with open(path, "w") as file:
@@ -106,7 +108,7 @@ def _laid() -> Iterator[_Baits]:
 def succeeded(rung: Rung) -> list[str]:
     """The attacks that succeed on ``rung``, in words.
 
-    Raises NoRung if it does not come up, PolicyFailed and OSError if not all could be tried.
+    Raises Interrupted if it does not come up, PolicyFailed and OSError if not all could be tried.
     """
     with _laid() as baits, Sandbox(rung, LIMITS, SOURCE) as box:
         box.load()
@@ -120,6 +122,7 @@ def succeeded(rung: Rung) -> list[str]:
             "it reached an abstract Unix socket": not baits.reached(baits.abstract),
             "it wrote a file outside": not (baits.directory / "written").exists(),
             "it read a file outside": secret != baits.secret,
+            "it saw a file outside": _answer(box, "see", str(baits.directory / "secret")) is None,
             "it got a socket": _answer(box, "socket") is None,
             "it started a process": _answer(box, "fork") is None,
             "it found its supervisor": _answer(box, "signal", os.getpid()) is None,

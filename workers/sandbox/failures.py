@@ -6,7 +6,7 @@ from typing import Literal
 
 from coordinator.errors import CoordError
 
-Kind = Literal["raised", "timeout", "memory", "ended", "bad_answer", "too_much_output"]
+FailureKind = Literal["raised", "timeout", "memory", "ended", "bad_answer", "too_much_output"]
 
 
 class PolicyFailed(CoordError):
@@ -15,9 +15,9 @@ class PolicyFailed(CoordError):
 
     code = "policy_failed"
 
-    def __init__(self, kind: Kind, detail: str) -> None:
+    def __init__(self, kind: FailureKind, detail: str) -> None:
         super().__init__(detail)
-        self.kind: Kind = kind
+        self.kind: FailureKind = kind
 
 
 class NoRung(CoordError):
@@ -29,6 +29,16 @@ class NoRung(CoordError):
         super().__init__(f"{reason}; {cure}" if cure else reason)
         self.reason = reason
         self.cure = cure
+
+
+class Interrupted(NoRung):
+    """An accident of this machine ended one run: that says nothing of the component, nor of the
+    rung, and the next run may well succeed."""
+
+    code = "sandbox_interrupted"
+
+    def __init__(self, reason: str, cure: str = "let it be run again") -> None:
+        super().__init__(reason, cure)
 
 
 class NoCompiler(CoordError):

@@ -2,9 +2,12 @@
 
 The two arguments are file descriptors. It reads its configuration and gives up for good every
 right that it was not granted. Only then does it read the component's source, and what is asked of
-it: each line is a JSON list of calls ``[target, method, arguments]``, answered by one line with the
-value of the last. Target -1 is the Harness, the others are policies. The component shares this
-process, so what comes from here is to be trusted no more than the component.
+it: each line is two JSON lists of calls ``[target, method, arguments]``. All are done in this
+order, and one line answers with the list of what those in the second gave. Target -1 is the
+Harness, the others are policies. The component shares this process, so what comes from here is to
+be trusted no more than the component.
+
+If it is to become another program instead, it answers with the mark alone, and by becoming it.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import ctypes
 import json
 import os
 import resource
+import signal
 import struct
 import sys
 import types
@@ -23,6 +27,7 @@ if TYPE_CHECKING:  # to import it takes longer than all else here
 
 NAME = "component"
 FILE = "<component>"
+POLICY = "Policy"
 HARNESS = -1
 CHUNK_BYTES = 65536
 LONGEST_MESSAGE = 300
@@ -32,7 +37,6 @@ SET_PDEATHSIG, SET_SECCOMP, SET_NO_NEW_PRIVS = 1, 22, 38
 SECCOMP_MODE_FILTER = 2
 LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446
 LANDLOCK_RULE_PATH_BENEATH = 1
-SIGKILL = 9
 
 
 class FilterProgram(ctypes.Structure):
@@ -56,11 +60,10 @@ class Harness:
         specialization = self.names.get("SPECIALIZATION")
         return {
             "specialization": specialization if isinstance(specialization, str) else None,
-            "tests": [name for name, value in self.names.items() if is_test(name, value)],
             "classes": {
                 name: [method for method in dir(value) if is_method(value, method)]
                 for name, value in self.names.items()
-                if isinstance(value, type) and value.__module__ == NAME
+                if name == POLICY and isinstance(value, type)
             },
         }
 
@@ -68,14 +71,7 @@ class Harness:
         self.names[name]()
 
     def make(self, policy_id: int, arguments: list[Any]) -> None:
-        self.targets[policy_id] = self.names["Policy"](*arguments)
-
-    def done(self) -> None:
-        """Its answer says that all before it was done."""
-
-
-def is_test(name: str, value: object) -> bool:
-    return name.startswith("test_") and isinstance(value, types.FunctionType)
+        self.targets[policy_id] = self.names[POLICY](*arguments)
 
 
 def is_method(kind: type, name: str) -> bool:
@@ -84,7 +80,7 @@ def is_method(kind: type, name: str) -> bool:
 
 def serve(requests: int, answers: int, mark: str) -> NoReturn:
     """Answer line after line, until nobody asks any more. The first says that it is ready."""
-    loads, encode = json.loads, json.JSONEncoder(allow_nan=False).encode
+    decode, encode = json.JSONDecoder().raw_decode, json.JSONEncoder(allow_nan=False).encode
     targets: dict[int, Any] = {}
     targets[HARNESS] = Harness(targets)
     number = 0
@@ -94,14 +90,15 @@ def serve(requests: int, answers: int, mark: str) -> NoReturn:
         line = receive(requests)
         number += 1
         try:
-            value = None
-            for target, method, arguments in loads(line):
-                value = getattr(targets[target], method)(*arguments)
+            told, asked = decode(line.decode())[0]
+            for target, method, arguments in told:
+                getattr(targets[target], method)(*arguments)
+            values = [getattr(targets[one], method)(*given) for one, method, given in asked]
         except BaseException as error:
             answer = f"!{json.dumps(described(error))}"
         else:
             try:
-                answer = f"={encode(value)}"
+                answer = f"={encode(values)}"
             except BaseException as error:
                 answer = f"?{json.dumps(described(error))}"
 
@@ -138,12 +135,16 @@ def described(error: BaseException) -> tuple[str, str, int, bool]:
 
 
 def confine(configuration: dict[str, Any]) -> None:
-    """Give up new privileges, resources, the user, files and system calls, in this order: each
-    step needs what a later one takes away. Raises OSError if one is not carried out."""
+    """Give up new privileges, resources, files, the root, the user and system calls, in this order:
+    each step needs what a later one takes away. Raises OSError if one is not carried out."""
     libc = ctypes.CDLL(None, use_errno=True)
     prctl(libc, SET_NO_NEW_PRIVS, 1)
     for name, limits in configuration["rlimits"].items():
         resource.setrlimit(getattr(resource, name), tuple(limits))
+    if configuration["landlock"] is not None:
+        restrict_files(libc, configuration["landlock"])
+    if configuration["root"] is not None:
+        change_root(configuration["root"])
     uid = configuration["uid"]
     if uid is not None:
         os.setgroups([])
@@ -151,11 +152,9 @@ def confine(configuration: dict[str, Any]) -> None:
         os.setresuid(uid, uid, uid)
     parent = configuration["parent"]
     if parent is not None:
-        prctl(libc, SET_PDEATHSIG, SIGKILL)  # a change of user would undo it
+        prctl(libc, SET_PDEATHSIG, signal.SIGKILL)  # a change of user would undo it
         if os.getppid() != parent:
             os._exit(0)
-    if configuration["landlock"] is not None:
-        restrict_files(libc, configuration["landlock"])
     if configuration["seccomp"] is not None:
         program = bytes.fromhex(configuration["seccomp"])
         filter_program = FilterProgram(len(program) // 8, program)
@@ -167,12 +166,30 @@ def restrict_files(libc: ctypes.CDLL, landlock: dict[str, Any]) -> None:
     size = ctypes.c_size_t(len(attributes))
     rules = checked(libc.syscall(LANDLOCK_CREATE_RULESET, attributes, size, 0))
     for path, rights in landlock["rules"]:
-        parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # it was removed since it was listed
         rule = struct.pack("=Qi", rights, parent)
         checked(libc.syscall(LANDLOCK_ADD_RULE, rules, LANDLOCK_RULE_PATH_BENEATH, rule, 0))
         os.close(parent)
     checked(libc.syscall(LANDLOCK_RESTRICT_SELF, rules, 0))
     os.close(rules)
+
+
+def change_root(extensions: list[str]) -> None:
+    """Make the standard library's directory all that there is. What its ``extensions`` need lies
+    elsewhere, so they are loaded before; a later import finds them in memory."""
+    for extension in extensions:
+        ctypes.CDLL(extension)
+    library = os.path.dirname(json.__path__[0])
+    os.chroot(library)
+    os.chdir("/")
+    packages = [module.__path__ for module in sys.modules.values() if hasattr(module, "__path__")]
+    for places in (sys.path, *packages):
+        there = [place for place in places if f"{place}/".startswith(f"{library}/")]
+        places[:] = [place[len(library) :] or "/" for place in there]
+    sys.path_importer_cache.clear()
 
 
 def prctl(libc: ctypes.CDLL, option: int, *values: int) -> None:
@@ -197,16 +214,32 @@ def read_exactly(descriptor: int, size: int) -> bytes:
     return data
 
 
+def become(command: list[str], answers: int, mark: str) -> NoReturn:
+    """Run ``command`` in place of this program: the mark, then an end, is the sign that it runs.
+    Raises OSError if it cannot be run."""
+    send(answers, f"{mark}\n".encode())
+    try:
+        os.execve(command[0], command, {})
+    except OSError:
+        send(answers, b"it cannot be run\n")
+        raise
+
+
 def main() -> NoReturn:
     requests, answers = map(int, sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # else it would be raised in the component
     os.environ.clear()
     configuration = json.loads(read_exactly(requests, int(read_exactly(requests, 8), 16)))
-    confine(configuration)
-    command = configuration["command"]
-    if command:
-        os.closerange(3, 256)
-        os.execve(command[0], command, {})
-    serve(requests, answers, configuration["mark"])
+    mark, command = configuration["mark"], configuration["command"]
+    for descriptor in (requests, answers):
+        os.set_inheritable(descriptor, False)
+    try:
+        confine(configuration)
+        if command:
+            become(command, answers, mark)
+    except OSError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    serve(requests, answers, mark)
 
 
 if __name__ == "__main__":

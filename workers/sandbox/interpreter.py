@@ -1,4 +1,4 @@
-"""The Python that components run in, and exactly the files that it needs."""
+"""The Python that components run in, and the view of the machine's files that it needs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from workers.sandbox.programs import ProgramError, said_by, shared_libraries
 PROBE = """
 import json, os, sys, sysconfig
 library = sysconfig.get_path("stdlib")
-modules = ("zlib", "_bz2", "_ctypes", "_hashlib", "_lzma")
+modules = ("zlib", "_bz2", "_crypt", "_ctypes", "_hashlib", "_lzma", "_sqlite3", "_ssl", "_uuid")
 suffix = sysconfig.get_config_var("EXT_SUFFIX")
 extensions = [os.path.join(library, "lib-dynload", name + suffix) for name in modules]
 print(json.dumps([os.path.realpath(sys.executable), library,
                   [path for path in extensions if os.path.exists(path)]]))
 """
-"""The modules are those that need libraries of their own, less terminals and databases."""
+"""The modules are those that need libraries of their own, less terminals, windows, dbm and NIS."""
 SYSTEM_PYTHON = "/usr/bin/python3"
 OTHERS = ("site-packages", "dist-packages")
 """Packages that are not the standard library, though they lie in it."""
@@ -29,11 +29,13 @@ OTHERS = ("site-packages", "dist-packages")
 
 @dataclass(frozen=True)
 class Interpreter:
-    """``executable`` needs the files ``shared`` and the standard library below ``library``."""
+    """``executable`` needs the files ``shared`` and the standard library below ``library``, whose
+    modules ``extensions`` are those that need some of ``shared`` themselves."""
 
     executable: str
     library: str
     shared: tuple[str, ...]
+    extensions: tuple[str, ...] = ()
 
     @property
     def hidden(self) -> tuple[str, ...]:
@@ -48,6 +50,30 @@ class Interpreter:
         return all(path.stat().st_mode & 0o004 for path in paths) and all(
             path.stat().st_mode & 0o001 for path in (*directories, *paths[:2])
         )
+
+
+@dataclass(frozen=True)
+class View:
+    """Paths of files and directories: what lies below ``reads`` can be read and below ``runs``
+    be run as a program, but nothing below ``hides``; all else is not there, or out of reach."""
+
+    reads: tuple[str, ...]
+    runs: tuple[str, ...] = ()
+    hides: tuple[str, ...] = ()
+
+
+def python_view(interpreter: Interpreter) -> View:
+    """What Python needs, and nothing else."""
+    reads = (interpreter.executable, interpreter.library, *interpreter.shared)
+    return View(reads, hides=interpreter.hidden)
+
+
+def visible_parts(view: View, path: str) -> list[str]:
+    """``path``, or what lies in it where something in it is hidden."""
+    if not any(hidden.startswith(path + os.sep) for hidden in view.hides):
+        return [path]
+    inside = (os.path.join(path, name) for name in sorted(os.listdir(path)))
+    return [part for part in inside if part not in view.hides]
 
 
 @functools.cache
@@ -84,4 +110,5 @@ def _examined(path: str) -> Interpreter:
         executable, library, extensions = json.loads(text)
     except ValueError:
         raise ProgramError(f"{path} does not say where its standard library is") from None
-    return Interpreter(executable, library, shared_libraries([executable, *extensions]))
+    shared = shared_libraries([executable, *extensions])
+    return Interpreter(executable, library, shared, tuple(extensions))

@@ -13,7 +13,7 @@ import os
 import struct
 import sys
 
-from workers.sandbox.view import View, visible_parts
+from workers.sandbox.interpreter import View, visible_parts
 
 CREATE_RULESET = 444
 VERSION_FLAG = 1

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 ANSWER_LIMIT_S = 20.0
 LIBRARY_PATH = re.compile(r"(?:=> |^\s+)(/\S+) \(0x", re.MULTILINE)
 LOADER_CACHE = "/etc/ld.so.cache"
+Identity = tuple[str, int, int, int] | None
+"""Path, file system, inode and time of change (ns) of a program; None if it is not there."""
 
 
 class ProgramError(Exception):
@@ -32,6 +34,19 @@ def said_by(command: Sequence[str]) -> str:
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise ProgramError(f"{command[0]} cannot be asked: {error}") from None
+
+
+def identities(paths: Iterable[str]) -> tuple[Identity, ...]:
+    """By which it can be told that a program was replaced."""
+    return tuple(map(_identity, paths))
+
+
+def _identity(path: str) -> Identity:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return path, found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def shared_libraries(paths: Sequence[str]) -> tuple[str, ...]:

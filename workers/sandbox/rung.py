@@ -1,4 +1,5 @@
-"""One rung of the ladder: a set of layers between a component and the machine."""
+"""One rung of the ladder: a set of layers between a component and the machine, and the limits on
+what a component may use there."""
 
 from __future__ import annotations
 
@@ -8,13 +9,29 @@ from typing import Literal
 from workers.sandbox.bubblewrap import Bubblewrap
 from workers.sandbox.interpreter import Interpreter, common_interpreter
 
-Layer = Literal["namespaces", "uid", "landlock", "seccomp", "rlimits"]
+MIB = 1024 * 1024
+Layer = Literal["namespaces", "root", "uid", "landlock", "seccomp", "rlimits"]
 WORDS: dict[Layer, str] = {
+    "root": "own root",
     "uid": "own uid",
     "landlock": "Landlock",
     "seccomp": "seccomp without fork",
     "rlimits": "rlimits",
 }
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``wall_s`` is waited for it in all, by the clock outside, less the time for which others had
+    the processor that it wanted; ``cpu_s`` is its processor time and ``memory_bytes`` its address
+    space, the interpreter's own included. ``answer_bytes`` is the longest answer, also to several
+    questions together, ``output_bytes`` all that it prints. It can write no file."""
+
+    wall_s: float = 20.0
+    cpu_s: float = 15.0
+    memory_bytes: int = 256 * MIB
+    answer_bytes: int = 64 * 1024
+    output_bytes: int = MIB
 
 
 @dataclass(frozen=True)

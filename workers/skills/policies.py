@@ -16,7 +16,7 @@ from workers.problems import (
     find_joint_problem,
     find_problem,
 )
-from workers.problems.overall import HELD_OUT, TRAINING, VALIDATION, Overall
+from workers.problems.overall import DEVELOPMENT, HELD_OUT, TRAINING, Overall
 from workers.problems.problem import check_values, defaults
 from workers.skills.skill import Knowledge, SkillError
 
@@ -107,7 +107,7 @@ def better_of(
     """What a search found, if it is better than its start where the search did not look; else it
     has learned its recordings by heart, and the start is kept."""
     overall = Overall(problem)
-    begun, ended = (overall.evaluate(values, VALIDATION).gap_closed for values in (start, found))
+    begun, ended = (overall.evaluate(values, DEVELOPMENT).gap_closed for values in (start, found))
     return found if ended > begun else start
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from coordinator.messages import one_line
 from workers.problems import Interface
-from workers.validation.source import TEST_CASES, Cases, ComponentFault
+from workers.validation.source import TEST_CASES, Cases, ComponentFault, parse
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 POLICY = "Policy"
@@ -32,6 +32,18 @@ def takes_of(own_source: str, interface: Interface) -> Takes:
         assert isinstance(member, Function)
         takes[method] = [argument.arg for argument in member.args.args[1:]]
     return takes
+
+
+def specialization_of(text: str) -> str:
+    """What a module says it is a component for, read without running it; "" if it does not say so
+    by a literal, or is no module."""
+    try:
+        assigned = _assigned(parse(text).body)
+    except ComponentFault:
+        return ""
+    values = [value for name, value in assigned if name == SPECIALIZATION]
+    said = values[-1].value if values and isinstance(values[-1], ast.Constant) else None
+    return said if isinstance(said, str) else ""
 
 
 def check_module(tree: ast.Module, specialization: str, takes: Takes) -> None:

@@ -8,10 +8,12 @@ the tests left behind is gone when the policy is measured.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 
 from coordinator.messages import one_line
+from coordinator.specializations import CAPABILITIES
+from coordinator.validation.models import language_of
 from workers.problems import (
     JointProblem,
     Problem,
@@ -23,39 +25,38 @@ from workers.problems import (
     find_problem,
 )
 from workers.problems.problem import defaults
-from workers.sandbox import PolicyFailed, Rung, Sandbox
+from workers.sandbox import Budget, PolicyFailed, Rung, Sandbox
 from workers.validation.interface_check import (
+    SPECIALIZATION,
     Takes,
     check_module,
     check_said,
     find_tests,
     takes_of,
 )
-from workers.validation.remote_policy import remote_makers
+from workers.validation.lockstep import measure_all
 from workers.validation.report import NotValidated, Report
+from workers.validation.seed import fingerprint, seed_of
 from workers.validation.source import (
     Component,
     ComponentFault,
     Source,
     cases_of,
-    language_of,
     parse,
 )
-from workers.validation.workload_seed import fingerprint, seed_of
 
-SCORE_DECIMALS = 3
+MEASURED = tuple(word for word in CAPABILITIES if find_problem(word))
+"""The specializations whose policies are measured, each alone and all of them together."""
+SCORE_DECIMALS = {True: 3, False: 2}
+"""Of a public workload and of a secret one; no more, so that nobody climbs on the digits."""
 COST_DIGITS = 3
-"""No more is told of a score and of costs, so that nobody climbs on the digits."""
-BROKEN = {
-    "raised": "it raised an exception",
-    "timeout": "it took more time than it may",
-    "memory": "it used more memory than it may",
-    "ended": "it ended its process",
-    "bad_answer": "it gave an answer that cannot be read",
-    "too_much_output": "it printed more than it may",
-}
-"""What is told of a policy that failed on a secret workload: nothing in words of its own, by which
-it could tell what it was asked."""
+LONGEST_NAMES = 200
+BROKEN = (
+    "it raised an exception, or broke a rule or a limit, while it was measured: `coord validate`"
+    " says which, on a public workload"
+)
+"""All that is told of a policy that failed on a secret workload: by what it broke, or in words of
+its own, it could tell what it was asked."""
 
 
 class Measurement:
@@ -68,10 +69,11 @@ class Measurement:
         self.sources = sources
         self.report = report
         self.is_public = is_public
+        self.budget = Budget(report.limits.wall_s)
 
-    def run(self, workload_seed: bytes, find_rung: Callable[[], Rung]) -> None:
+    def run(self, seed: bytes, day: str | None, find_rung: Callable[[], Rung]) -> None:
         """Check, test and measure it. Raises ComponentFault, PolicyFailed, ProblemError for what is
-        the component's fault, NotValidated and NoRung for what is not."""
+        the component's fault, NotValidated, NoRung and Interrupted for what is not."""
         report = self.report
         report.on_step("reading it")
         with report.timed("parse_ms"):
@@ -79,7 +81,8 @@ class Measurement:
             problem = self._problem()
             takes = takes_by_specialization(problem)
             for source, tree in zip(self.sources, trees, strict=True):
-                check_module(tree, source.specialization, takes[source.specialization])
+                with self._named(source):
+                    check_module(tree, source.specialization, takes[source.specialization])
             cases = cases_of(self.component)
             tests = find_tests(trees, cases)
         report.fields["not_run"] = list(cases.not_run)
@@ -87,24 +90,33 @@ class Measurement:
         rung = find_rung()
         report.fields["sandbox"] = rung.describe()
         for source, names in zip(self.sources, tests, strict=True):
-            self._test(rung, source, takes[source.specialization], names)
-        self._measure(rung, problem, workload_seed)
+            with self._named(source):
+                self._test(rung, source, takes[source.specialization], names)
+        self._measure(rung, problem, seed, day)
 
     # -- what can be told without running it -------------------------------------------------------
 
     def _parse(self) -> list[ast.Module]:
+        return [self._parsed(source) for source in self.sources]
+
+    def _parsed(self, source: Source) -> ast.Module:
         try:
-            return [parse(source.text) for source in self.sources]
+            with self._named(source):
+                return parse(source.text)
         except ComponentFault as fault:
-            if language_of(self.component):
+            if language_of(self.component.record):
                 raise
             raise NotValidated(
                 f"it names no `language`, and read as Python {fault.detail}: name its language"
             ) from None
 
     def _problem(self) -> Problem | JointProblem:
-        """What its policies are measured by. Raises NotValidated."""
+        """What its policies are measured by. Raises NotValidated, and ComponentFault for what does
+        not say what it is of."""
         names = [source.specialization for source in self.sources]
+        if not all(names):
+            rule = " or ".join(f'`{SPECIALIZATION} = "{word}"`' for word in MEASURED)
+            raise ComponentFault(f"{SPECIALIZATION} is not set: write {rule} at module level")
         problem: Problem | JointProblem | None = None
         if len(names) == 1:
             problem = find_problem(*names)
@@ -112,16 +124,26 @@ class Measurement:
             problem = find_joint_problem(*names)
         if problem is None:
             raise NotValidated(
-                one_line(f"nothing measures {' and '.join(names) or 'no specialization'} yet:")
-                + " docs/components.md says what is measured"
+                one_line(f"nothing measures {' and '.join(names)} yet", LONGEST_NAMES)
+                + f": measured are {', '.join(MEASURED)}, and both together"
             )
         return problem
+
+    @contextmanager
+    def _named(self, source: Source) -> Iterator[None]:
+        """A fault of one source of several says which."""
+        try:
+            yield
+        except (ComponentFault, PolicyFailed) as error:
+            if len(self.sources) == 1:
+                raise
+            raise ComponentFault(f"{source.specialization}: {error.detail}") from None
 
     # -- what takes a sandbox ----------------------------------------------------------------------
 
     def _start(self, stack: ExitStack, rung: Rung, source: Source) -> Sandbox:
-        """A sandbox for one source, which ends with the stack; NoRung if it does not come up."""
-        box = stack.enter_context(Sandbox(rung, self.report.limits, source.text))
+        """A sandbox for one source, which ends with the stack. Raises Interrupted."""
+        box = stack.enter_context(Sandbox(rung, self.report.limits, source.text, self.budget))
         times_ms = self.report.times_ms
         times_ms["startup_ms"] = max(times_ms["startup_ms"], box.startup_ms)
         return box
@@ -142,23 +164,25 @@ class Measurement:
                         raise ComponentFault(f"its test {name}: {error.detail}") from None
                     report.fields.setdefault("tests", []).append(name)
 
-    def _measure(self, rung: Rung, problem: Problem | JointProblem, seed: bytes) -> None:
+    def _measure(
+        self, rung: Rung, problem: Problem | JointProblem, seed: bytes, day: str | None
+    ) -> None:
         """Let the evaluator ask the policies, each in its sandbox."""
         report = self.report
         report.fields |= {
             "problem": problem.name,
-            "evaluator": evaluator_version(problem),
-            "workload": fingerprint(seed, problem.name),
+            "evaluator": evaluator_version(problem, day),
+            "workload": fingerprint(seed, problem.name, day),
             "cost_unit": problem.cost_unit,
         }
         report.on_step("generating the workload")
         with report.timed("workload_ms"):
-            scenarios = problem.generated(seed_of(seed, problem.name))
+            scenarios = problem.generated(seed_of(seed, problem.name, day))
         report.on_step(f"measuring it in {len(scenarios)} scenarios")
         with ExitStack() as stack:
             boxes = {one.specialization: self._start(stack, rung, one) for one in self.sources}
             score = self._evaluate(boxes, problem, scenarios)
-        report.fields |= _measured(score)
+        report.fields |= self._told(score)
 
     def _evaluate(
         self, boxes: dict[str, Sandbox], problem: Problem | JointProblem, scenarios: Scenarios
@@ -169,24 +193,29 @@ class Measurement:
             with report.timed("evaluation_ms"):
                 for box in boxes.values():
                     box.load()
-                score = problem.evaluate_policies(
-                    remote_makers(boxes, problem.interfaces), scenarios
-                )
+                measured = measure_all(problem, boxes, scenarios)
                 for box in boxes.values():
                     box.flush()
-                return score
-        except (PolicyFailed, ProblemError) as error:
+                return problem.score(scenarios, measured)
+        except (PolicyFailed, ProblemError):
             if self.is_public:
                 raise
-            what = "it gave an answer that the rules do not allow"
-            if isinstance(error, PolicyFailed):
-                what = BROKEN[error.kind]
-            raise ComponentFault(
-                f"while it was measured, {what}: `coord validate` shows what, on another workload"
-            ) from None
+            raise ComponentFault(BROKEN) from None
         finally:
             asked_s = sum(box.asked_s for box in boxes.values())
             report.times_ms["policy_ms"] = asked_s * 1000
+
+    def _told(self, score: Score) -> dict[str, object]:
+        """The fields of a verdict that tell a score. What was achieved tells it once more, and is
+        told of a public workload alone."""
+        costs = {"baseline": score.baseline, "bound": score.bound}
+        if self.is_public:
+            costs = {"achieved": score.achieved} | costs
+        return {
+            "score": round(score.gap_closed, SCORE_DECIMALS[self.is_public]),
+            "costs": {name: float(f"{cost:.{COST_DIGITS}g}") for name, cost in costs.items()},
+            "dropped": list(score.dropped),
+        }
 
 
 def takes_by_specialization(problem: Problem | JointProblem) -> dict[str, Takes]:
@@ -197,12 +226,3 @@ def takes_by_specialization(problem: Problem | JointProblem) -> dict[str, Takes]
     else:
         sources = {problem.specialization: problem.component_source(values)}
     return {name: takes_of(sources[name], one) for name, one in problem.interfaces.items()}
-
-
-def _measured(score: Score) -> dict[str, object]:
-    """The fields of a verdict that tell a score."""
-    costs = {"achieved": score.achieved, "baseline": score.baseline, "bound": score.bound}
-    return {
-        "score": round(score.gap_closed, SCORE_DECIMALS),
-        "costs": {name: float(f"{cost:.{COST_DIGITS}g}") for name, cost in costs.items()},
-    }

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 from workers.problems import Interface, Maker, Remote
-from workers.sandbox import Sandbox
+
+
+class Asked(Protocol):
+    """What policies run in: a `Sandbox`, or what stands for it."""
+
+    def make(self, policy_id: int, arguments: Sequence[Any]) -> None: ...
+
+    def tell(self, policy_id: int, method: str, *arguments: Any) -> None: ...
+
+    def ask(self, policy_id: int, method: str, *arguments: Any) -> Any: ...
 
 
 class RemotePolicy(Remote):
-    """Has the methods of its interface. What it is told waits until it is asked: one round trip
-    for each answer, however much was told before. The evaluator checks the answers.
+    """Has the methods of its interface. What it is told waits until something is asked, and takes
+    no round trip of its own. The evaluator checks the answers.
 
     Any of the methods may raise PolicyFailed, for this call or for one that was only told.
     """
 
-    def __init__(self, box: Sandbox, policy_id: int, interface: Interface) -> None:
+    def __init__(self, box: Asked, policy_id: int, interface: Interface) -> None:
         self._tell = partial(box.tell, policy_id)
         for method in interface.tells:
             setattr(self, method, partial(box.tell, policy_id, method))
@@ -30,13 +39,13 @@ class RemotePolicy(Remote):
 
 
 def remote_makers(
-    boxes: Mapping[str, Sandbox], interfaces: Mapping[str, Interface]
+    boxes: Mapping[str, Asked], interfaces: Mapping[str, Interface]
 ) -> dict[str, Maker]:
     """By specialization, what makes a new policy in its sandbox."""
     return {name: _maker(box, interfaces[name]) for name, box in boxes.items()}
 
 
-def _maker(box: Sandbox, interface: Interface) -> Maker:
+def _maker(box: Asked, interface: Interface) -> Maker:
     ids = count()
 
     def make(*arguments: Any) -> RemotePolicy:

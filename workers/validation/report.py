@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -44,9 +44,12 @@ class Report:
         finally:
             self.times_ms[name] += (time.perf_counter() - began_s) * 1000
 
-    def verdict(self, word: VerdictWord, reason: str, time_digits: int) -> Verdict:
-        """All of it; the times are cut to so many digits, and to a tenth of a millisecond."""
-        timings = {
-            name: round(float(f"{ms:.{time_digits}g}"), 1) for name, ms in self.times_ms.items()
-        }
+    def forget(self, times: Iterable[str]) -> None:
+        """Leave the times of these names out of the verdict."""
+        for name in times:
+            self.times_ms.pop(name, None)
+
+    def verdict(self, word: VerdictWord, reason: str) -> Verdict:
+        """All of it; the times to a tenth of a millisecond."""
+        timings = {name: round(ms, 1) for name, ms in self.times_ms.items()}
         return Verdict(verdict=word, reason=one_line(reason), timings=timings, **self.fields)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,13 +19,13 @@ from coordinator.messages import one_line
 
 SOURCE_BYTES = 256 * 1024
 LINE_BYTES = 100_000
+TOKENS = 65_536
+"""Words, signs and lines; the parser takes about 0.5 s and 100 MB for so many."""
 TEST_CASES = 64
 """Most tests of a component, and most entries of its ``test_cases``."""
 ENTRY_CHARS = 200
-_LANGUAGES = {
-    "python": ("python", "python3", "py"),
-    "cpp": ("cpp", "c++", "cxx", "cc"),
-}
+FENCE = "```"
+_TOKEN = re.compile(r"\w+|[^\w\s#]|\n")
 
 
 class ComponentFault(CoordError):
@@ -61,41 +62,50 @@ class Cases:
     not_run: tuple[str, ...]
 
 
-def language_of(component: Component) -> str:
-    """``python``, ``cpp``, another one as it is called, or "" if the record names none."""
-    given = component.record.get("language")
-    word = one_line(str(given or ""), ENTRY_CHARS).strip().lower()
-    return next((name for name, words in _LANGUAGES.items() if word in words), word)
-
-
 def sources_of(component: Component) -> list[Source]:
     """The texts in a component, one for each specialization that it has a policy for.
 
     Raises ComponentFault for what is no text, too large, or could be read in two ways.
     """
     record = component.record
-    given = [record[name] for name in ("implementation", "code") if record.get(name)]
+    given = [_texts(record[name]) for name in ("implementation", "code") if record.get(name)]
     if not given:
         raise ComponentFault("there is no code: put the module's text into `code`")
     if given[0] != given[-1]:
         raise ComponentFault(
             "`implementation` and `code` differ, and only one can be judged: leave one out"
         )
-    specialization = str(record.get("specialization") or component.specialization)
-    if not isinstance(given[0], Mapping):
-        return [Source(one_line(specialization, ENTRY_CHARS), _checked(given[0]))]
-    sources = [Source(str(name), _checked(text)) for name, text in given[0].items()]
-    if len(sources) == 1 and specialization:
-        _check_specializations([specialization], sources)
+    texts = given[0]
+    specialization = _words([record.get("specialization") or component.specialization])[0]
+    if isinstance(texts, str):
+        return [Source(one_line(specialization, ENTRY_CHARS), texts)]
+    if len(texts) == 1 and specialization:
+        _check_specializations([specialization], texts)
     if isinstance(record.get("specializations"), list):
-        _check_specializations(record["specializations"], sources)
-    return sorted(sources, key=lambda source: source.specialization)
+        _check_specializations(_words(record["specializations"]), texts)
+    return [Source(one_line(name, ENTRY_CHARS), text) for name, text in sorted(texts.items())]
 
 
-def _check_specializations(named: list[Any], sources: Iterable[Source]) -> None:
+def _texts(given: object) -> str | dict[str, str]:
+    """One text, or texts by specialization, if each can be a source. Raises ComponentFault."""
+    if isinstance(given, Mapping):
+        return {str(name): _checked(text) for name, text in given.items()}
+    return _checked(given)
+
+
+def _words(given: list[Any]) -> list[str]:
+    for word in given:
+        if not isinstance(word, str):
+            raise ComponentFault(
+                f"a specialization is a {type(word).__name__}, and must be text: a string"
+            )
+    return given
+
+
+def _check_specializations(named: list[str], texts: Iterable[str]) -> None:
     """They are those named: what is measured as one thing must not be listed as another."""
-    has = sorted(source.specialization for source in sources)
-    if sorted(map(str, named)) != has:
+    has = sorted(texts)
+    if sorted(named) != has:
         raise ComponentFault(
             one_line(f"the code is of {has}, but was shared for {named}: name what it is of")
         )
@@ -133,8 +143,18 @@ def parse(text: str) -> ast.Module:
     """The syntax tree of a checked text. Raises ComponentFault.
 
     The interpreter bounds the depth of its parser, of brackets, of indentation and of the tree, and
-    the digits of a number; what goes beyond is refused here as too deep. None of it is compiled.
+    the digits of a number; what goes beyond is refused here as too deep. Its time and its memory
+    are bounded by what is counted here. None of it is compiled.
     """
+    tokens = sum(1 for _ in _TOKEN.finditer(text))
+    if tokens > TOKENS:
+        raise ComponentFault(
+            f"the code has {tokens} words, signs and lines, and may have {TOKENS}: make it shorter"
+        )
+    if text.lstrip().startswith(FENCE):
+        raise ComponentFault(
+            f"the code is no Python: it begins with {FENCE}, as in Markdown; leave such fences out"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -164,6 +184,14 @@ def cases_of(component: Component) -> Cases:
         if word.isidentifier():
             names.append(word)
         else:
-            text = entry if isinstance(entry, str) else json.dumps(entry, default=str)
-            prose.append(one_line(text, ENTRY_CHARS))
+            prose.append(one_line(_as_text(entry), ENTRY_CHARS))
     return Cases(tuple(dict.fromkeys(names)), tuple(prose))
+
+
+def _as_text(entry: object) -> str:
+    if isinstance(entry, str):
+        return entry
+    try:
+        return json.dumps(entry, default=str)
+    except (RecursionError, ValueError):
+        return f"a {type(entry).__name__} that is too large to show"
