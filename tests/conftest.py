@@ -42,9 +42,9 @@ NAMED = 20
 def _no_settings_from_outside(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Neither the developer's settings nor his running fleet have a part in a test."""
+    """Neither the developer's settings, terminal nor running fleet have a part in a test."""
     for name in list(os.environ):
-        if name.startswith("COORD_") or name == "RQ_REDIS_URL":
+        if name.startswith("COORD_") or name in ("RQ_REDIS_URL", "COLUMNS", "LINES"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "no-state"))
 

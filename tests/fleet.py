@@ -229,7 +229,7 @@ class FleetUnderTest:
         for name in ("contributors", "origins", "judged"):
             loaded = getattr(held, name)
             assert loaded == {key: getattr(fresh, name)[key] for key in loaded}, name
-        for name in ("waiting", "evaluators", "log", "events"):
+        for name in ("waiting", "jobless", "evaluators", "log", "events"):
             assert getattr(held, name) == getattr(fresh, name), name
         assert _of_sessions(held) == _of_sessions(fresh)
         for ai, member in held.members.items():

@@ -109,7 +109,7 @@ def test_what_the_checks_see() -> None:
 
 LOW = (
     {"clock", "errors", "processes", "server_errors", "tasks", "validation.__init__", "waiting"},
-    {"messages", "private_files", "secret_files", "specializations"},
+    {"messages", "private_files", "secret_files", "specializations", "stored"},
     {"keys", "payloads", "server_directory", "settings", "work"},
     {"server_probe"},
     {"embedded"},
@@ -142,9 +142,9 @@ SERVICE = (
     },
     {"jobs"},
     {"validation.jobs"},
-    {"acl", "units", "validation.waiting_list", "work_state"},
+    {"acl", "lineage", "units", "validation.waiting_list", "work_state"},
     {"state"},
-    {"lineage", "records"},
+    {"records"},
     {"ancestry", "lineage_reads"},
     {"credit"},
     {"sessions", "validation.verdicts"},

@@ -118,7 +118,10 @@ def test_what_is_queued(
             {"code": "x", "language": "rust"},
             "only Python and C++ are validated; its language is 'rust'",
         ),
-        ({"code": "x", "language": 3}, "only Python and C++ are validated; its language is 'a int'"),
+        (
+            {"code": "x", "language": 3},
+            "only Python and C++ are validated; its language is 'a int'",
+        ),
     ],
 )
 def test_what_cannot_be_validated_says_so_at_once(
