@@ -151,8 +151,9 @@ class Fleet:
 
     ``contributors`` are those of a record, the first one first, ``origins`` what it says that it
     began from, ``judged`` what is known of its worth. ``waiting`` are the records whose validation
-    is open, ``evaluators`` the version of what each specialization is measured by. ``sessions`` are
-    the open ones, ``units`` all of theirs, ``assigned`` how many units each AI has now.
+    is open, ``jobless`` those of them without a job, ``evaluators`` the version of what each
+    specialization is measured by. ``sessions`` are the open ones, ``units`` all of theirs,
+    ``assigned`` how many units each AI has now.
     """
 
     epoch: str = ""
@@ -166,6 +167,7 @@ class Fleet:
     origins: Loaded[RecordKey, tuple[RecordKey, ...]] = field(default_factory=_no_origins)
     judged: Loaded[RecordKey, Judged] = field(default_factory=_nothing_judged)
     waiting: dict[RecordKey, OpenValidation] = field(default_factory=dict)
+    jobless: set[RecordKey] = field(default_factory=set)
     evaluators: dict[str, str] = field(default_factory=dict)
     last_numbers: OrderedDict[Speaker, int] = field(default_factory=OrderedDict)
     seen: OrderedDict[Speaker, dict[str, None]] = field(default_factory=OrderedDict)

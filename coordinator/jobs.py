@@ -9,6 +9,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import redis
@@ -77,7 +78,7 @@ def push(
     queue_name: str, name: str, call: tuple[Any, ...], description: str, limit_s: int, now_ms: int
 ) -> list[Write]:
     """Put the job ``name`` on a queue. ``call`` is the function's name, then what it is given."""
-    queue = Queue(queue_name, connection=_NOT_CONNECTED, serializer=JSONSerializer)
+    queue = _queue(queue_name)
     job = Job.create(
         call[0],
         args=call[1:],
@@ -99,6 +100,12 @@ def push(
     return [Write(tuple(command)) for command, _ in pipe.command_stack]
 
 
+@lru_cache(maxsize=1024)
+def _queue(name: str) -> Queue:
+    """RQ looks at the serializer of each anew, which takes as long as all else of a job does."""
+    return Queue(name, connection=_NOT_CONNECTED, serializer=JSONSerializer)
+
+
 def dequeue(unit: Unit, ai: str, keys: Keys) -> list[Write]:
     """Take the unit's present attempt off ``ai``'s queue."""
     return remove(keys.queue(ai), job_id(ai, unit.id, unit.attempt))
@@ -110,7 +117,7 @@ def remove(queue_name: str, name: str) -> list[Write]:
     Its hash expires instead of being deleted: a worker that still runs it writes to the hash, and
     would bring it back for ever.
     """
-    queue = Queue(queue_name, connection=_NOT_CONNECTED, serializer=JSONSerializer)
+    queue = _queue(queue_name)
     return [
         Write(("LREM", queue.key, 0, name)),
         Write(("LREM", queue.intermediate_queue_key, 0, name)),
@@ -121,7 +128,7 @@ def remove(queue_name: str, name: str) -> list[Write]:
 def retire_queue(ai: str, keys: Keys) -> list[Write]:
     """``ai`` is gone: RQ is to name its queue no longer, and to forget the jobs that ended there;
     nobody but its own worker would ever clean these lists."""
-    queue = Queue(keys.queue(ai), connection=_NOT_CONNECTED, serializer=JSONSerializer)
+    queue = _queue(keys.queue(ai))
     return [
         Write(("SREM", queue.redis_queues_keys, queue.key)),
         *(Write(("EXPIRE", key, JOB_KEPT_S)) for key in _registries(queue)),
@@ -130,7 +137,7 @@ def retire_queue(ai: str, keys: Keys) -> list[Write]:
 
 def revive_queue(ai: str, keys: Keys) -> list[Write]:
     """``ai`` is back, and with it who cleans these lists."""
-    queue = Queue(keys.queue(ai), connection=_NOT_CONNECTED, serializer=JSONSerializer)
+    queue = _queue(keys.queue(ai))
     return [Write(("PERSIST", key)) for key in _registries(queue)]
 
 

@@ -65,6 +65,7 @@ def read_fleet(
     fleet.origins = Loaded(lambda records: read_origins(connection, keys, records))
     fleet.judged = Loaded(lambda records: read_judged(connection, keys, records))
     fleet.waiting = read_waiting(connection, keys)
+    fleet.jobless = {key for key, waiting in fleet.waiting.items() if not waiting.attempt}
     fleet.evaluators = read_evaluators(connection, keys)
     for some in in_chunks(live, renew):
         ais = _read_ais(connection, keys, some)

@@ -100,6 +100,8 @@ def wait(waiting: OpenValidation, context: Context) -> list[Effect]:
     """It waits for its verdict from now on; the job of that attempt, if there is one, is queued."""
     keys = context.keys
     context.fleet.waiting[waiting.record_key] = waiting
+    jobless = context.fleet.jobless
+    (jobless.discard if waiting.attempt else jobless.add)(waiting.record_key)
     queued = enqueue_validation(waiting, keys, context.now_ms) if waiting.attempt else []
     key = keys.record(*waiting.record_key)
     return [
@@ -119,6 +121,7 @@ def stop_waiting(waiting: OpenValidation, context: Context) -> list[Effect]:
     """It waits no longer; its job is taken off the queue, where it may still lie."""
     keys = context.keys
     context.fleet.waiting.pop(waiting.record_key, None)
+    context.fleet.jobless.discard(waiting.record_key)
     return [
         Write(("HDEL", keys.record(*waiting.record_key), "validating")),
         Write(("ZREM", keys.validations, waiting.name)),
@@ -146,8 +149,8 @@ def _over_limit(contributor: str, context: Context) -> str:
     """Why nothing more is queued for ``contributor`` now, and when it may share again; "" if there
     is room. Its hour begins with the first that it shares."""
     settings = context.settings
-    waiting, most = context.fleet.waiting, settings.validations_open_max
-    if len(waiting) >= most and sum(one.attempt > 0 for one in waiting.values()) >= most:
+    fleet, most = context.fleet, settings.validations_open_max
+    if len(fleet.waiting) - len(fleet.jobless) >= most:
         return (
             f"{most} components wait to be validated, which is the most "
             "(COORD_VALIDATIONS_OPEN_MAX): share it again when some of them have their verdict"
