@@ -41,3 +41,9 @@ def descendants(ancestor: int) -> list[int]:
         waiting += more
         found += more
     return sorted(found)
+
+
+def innermost(pids: set[int]) -> int:
+    """The one of ``pids`` that started no other of them."""
+    (last,) = pids - {parent for child, parent in parents().items() if child in pids}
+    return last

@@ -55,7 +55,7 @@ def fleet(real_url: str, real_redis: Redis) -> Iterator[Redis]:
     thread = threading.Thread(target=run_coordinator, args=(settings, real_url, stop_flag))
     thread.start()
     try:
-        wait_for(lambda: real_redis.exists(KEYS.leader), what="a coordinator")
+        wait_for(lambda: real_redis.hexists(KEYS.fleet, "epoch"), what="a coordinator")
         yield real_redis
     finally:
         stop_flag.set()

@@ -424,3 +424,17 @@ def test_a_retraction_takes_edges_and_credit_along(fleet: FleetUnderTest) -> Non
     assert read_contributions(fleet.redis, fleet.keys, "ab") == [0.0, 0.0]
     state = fleet.state()
     assert not [key for key in state if key.startswith(("coord:derived:", "coord:credit:"))]
+
+
+def test_the_retraction_of_a_copy_takes_along_what_led_through_it(fleet: FleetUnderTest) -> None:
+    fleet.join("x", specialization="audio")
+    fleet.say("a", "code_share", {"code": python("orig", "x = 7")})
+    fleet.say("x", "code_share", {"code": python("copy", "x = 7", derived_from="orig")})
+    fleet.run()
+    fleet.say("b", "code_share", {"code": python("new", "x = 8", derived_from="copy")})
+    fleet.run()
+    fleet.judge("v", "new", verdict="passed", score=0.8, problem="disk")
+    assert read_contributions(fleet.redis, fleet.keys, "abx") == [0.2, 0.8, 0.0]
+    fleet.order("retract", id="copy")
+    assert read_contributions(fleet.redis, fleet.keys, "abx") == [0.0, 0.8, 0.0]
+    fleet.check_memory()

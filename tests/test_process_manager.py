@@ -183,8 +183,8 @@ class Speechless(RoundRobin):
 @pytest.mark.parametrize(
     ("policy", "reason"),
     [
-        (Stray(10), "choose() answered (7, 10): it must be a ready process and how long"),
-        (Speechless(10), "choose() answered None: it must be a ready process and how long"),
+        (Stray(10), "choose() answered (7, 10): it must be a process that is ready, and how long"),
+        (Speechless(10), "choose() answered None: it must be a tuple[int, int], not None"),
         (RoundRobin(0), "answered (0, 0): "),
         (RoundRobin(float("nan")), "answered (0, nan): "),  # type: ignore[arg-type]
         (RoundRobin("1 ms"), "answered (0, '1 ms'): "),  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import descendants
+from tests.processes import descendants, innermost
 from tests.sandboxes import RUNG_NAMES, rung_named
 from workers.sandbox import (
     Interrupted,
@@ -174,9 +174,11 @@ def test_a_bubblewrap_that_was_replaced_is_not_the_source_s_fault(program: str) 
 def test_a_compiler_that_is_killed_is_not_the_source_s_fault(
     rung: Rung, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = set(descendants(os.getpid()))
+
     def kill(channel: Channel, limit_s: float) -> bytes:
         select.select([channel._answers], [], [])  # it is about to become the compiler
-        os.kill(max(descendants(os.getpid())), signal.SIGTERM)
+        os.kill(innermost(set(descendants(os.getpid())) - before), signal.SIGTERM)
         return b""
 
     monkeypatch.setattr(Channel, "read_to_end", kill)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import descendants
+from tests.processes import descendants, innermost
 from tests.sandboxes import RUNG_NAMES, held, outlive, rung_named
 from workers.sandbox import Interrupted, Limits, PolicyFailed, Rung, Sandbox
 
@@ -105,9 +105,10 @@ KILLS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SI
 
 @pytest.mark.parametrize("number", [*KILLS, signal.SIGABRT, signal.SIGALRM, signal.SIGRTMIN])
 def test_who_kills_what_runs_inside_does_not_fail_the_component(rung: Rung, number: int) -> None:
+    before = set(descendants(os.getpid()))
     with Sandbox(rung, Limits(cpu_s=0.001), SOURCE) as box:
         box.load()
-        os.kill(max(descendants(os.getpid())), number)
+        os.kill(innermost(set(descendants(os.getpid())) - before), number)
         with pytest.raises(Interrupted, match="killed from outside; let it be run again"):
             box.flush()
 
@@ -117,9 +118,10 @@ def test_who_kills_it_from_outside_does_not_fail_the_component(
     rung: Rung, number: signal.Signals
 ) -> None:
     """However long it is there: what it is charged is processor time that it used."""
+    before = set(descendants(os.getpid()))
     with Sandbox(rung, Limits(cpu_s=0.001), SOURCE) as box:
         box.load()
-        inside = held(descendants(os.getpid()))
+        inside = held(sorted(set(descendants(os.getpid())) - before))
         for descriptor in inside.values():
             with contextlib.suppress(ProcessLookupError):  # one ends with another
                 signal.pidfd_send_signal(descriptor, number)
