@@ -182,6 +182,7 @@ def _own_lines() -> TextIO:
     goes where errors go."""
     lines = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # shown at once
     return lines
 
 

@@ -227,7 +227,8 @@ def become(command: list[str], answers: int, mark: str) -> NoReturn:
 
 def main() -> NoReturn:
     requests, answers = map(int, sys.argv[1:])
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # else it would be raised in the component
+    for number in (signal.SIGINT, signal.SIGQUIT):  # raised in the component, or ignored with ours
+        signal.signal(number, signal.SIG_DFL)
     os.environ.clear()
     configuration = json.loads(read_exactly(requests, int(read_exactly(requests, 8), 16)))
     mark, command = configuration["mark"], configuration["command"]
