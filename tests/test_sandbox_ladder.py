@@ -189,22 +189,25 @@ def test_a_rung_whose_canary_succeeds_is_not_used(monkeypatch: pytest.MonkeyPatc
     )
 
 
-@pytest.mark.parametrize(
-    ("layer", "attack"),
-    [
-        ("rlimits", "it got more memory"),
-        ("root", "it saw a file outside"),
-        ("seccomp", "it got a socket"),
-        ("uid", "it is still root"),
-    ],
-)
+SEEN_WITHOUT = {
+    "rlimits": "it got more memory",
+    "root": "it saw a file outside",
+    "seccomp": "it got a socket",
+    "uid": "it is still root",
+}
+
+
+@pytest.mark.parametrize("layer", SEEN_WITHOUT)
 @pytest.mark.parametrize("name", RUNG_NAMES)
-def test_canaries_see_that_a_layer_is_missing(name: str, layer: str, attack: str) -> None:
+def test_canaries_see_that_a_layer_is_missing(name: str, layer: str) -> None:
     rung = rung_named(name)
+    if layer == "root" and name == "bubblewrap":  # it has a mount namespace instead
+        assert layer not in rung.layers
+        return
     if layer not in rung.layers:
         pytest.skip(f"sandbox: the rung {name} has no layer {layer} for this user")
     assert canaries.succeeded(rung) == []
-    assert canaries.succeeded(rung.without(layer)) == [attack]
+    assert canaries.succeeded(rung.without(layer)) == [SEEN_WITHOUT[layer]]
 
 
 def test_a_canary_that_could_not_be_tried_is_none_that_failed(
