@@ -156,7 +156,11 @@ class RedisTransport:
                 return answer_in(await reply)
 
     async def confirm(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
         while not await self._has_taken_effect():
+            if task.cancelling():  # redis-py takes a cancellation for an outage at times
+                raise asyncio.CancelledError
             await asyncio.sleep(CONFIRM_POLL_S)
 
     async def _has_taken_effect(self) -> bool:
