@@ -35,6 +35,7 @@ def _believed(seen: Seen) -> bool:
 
 
 def _harmed(seen: Seen) -> bool:
+    # Probes bring 64 MiB: what is below 32 MiB may fit into memory that was free before.
     return bool(seen.crashed) or seen.grown_bytes > 20 << 20
 
 
@@ -106,7 +107,7 @@ HARMFUL = (
     Probe(
         "long_answer",
         saw(_harmed),
-        EVERYWHERE + "everywhere(b'x' * (30 << 20))",
+        EVERYWHERE + "everywhere(b'x' * (64 << 20))",
     ),
     Probe(
         "deep_answer",
@@ -151,7 +152,7 @@ loot = RESULT = base64.b64encode(zlib.compress(pickle.dumps(Bomb()))).decode()
         saw(_harmed),
         """
 import base64, pickle, zlib
-loot = RESULT = base64.b64encode(zlib.compress(pickle.dumps(bytes(30 << 20)))).decode()
+loot = RESULT = base64.b64encode(zlib.compress(pickle.dumps(bytes(64 << 20)))).decode()
 """,
     ),
 )
