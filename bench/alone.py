@@ -5,12 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from workers.problems import file_system_policy, process_manager_policy
+from workers.problems.cache_and_scheduler import (
+    CACHE,
+    PROGRAMS,
+    SCHEDULER,
+    CacheAndScheduler,
+    load_workload,
+)
 from workers.problems.cpu import RoundRobin, replay, shortest_remaining_first
-from workers.problems.file_system import BufferCache, belady_misses, lru_misses, policy_misses
-from workers.problems.joint import CACHE, PROGRAMS, SCHEDULER, load_workload, part, prefixed
+from workers.problems.file_system import belady_misses, lru_misses, policy_misses
 from workers.problems.material import development, held_out
-from workers.problems.problem import Score, check_values
-from workers.problems.process_manager import BASELINE_QUANTUM_US, CpuScheduler, mean_response_s
+from workers.problems.problem import Parameter, Score, check_values
+from workers.problems.process_manager import BASELINE_QUANTUM_US, mean_response_s
+
+
+def prefixed(prefix: str) -> tuple[Parameter, ...]:
+    """The parameters of the joint problem that are one policy's."""
+    return tuple(one for one in CacheAndScheduler().parameters if one.name.startswith(prefix))
+
+
+def part(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
+    """Values by the names that the policy knows them by."""
+    return {name.removeprefix(prefix): value for name, value in values.items()}
 
 
 class CacheAlone:
@@ -23,7 +39,7 @@ class CacheAlone:
 
     name = "cache_alone"
     cost_unit = "miss ratio"
-    parameters = prefixed(CACHE, BufferCache.parameters)
+    parameters = prefixed(CACHE)
     training_workloads = PROGRAMS
     development_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
@@ -52,7 +68,7 @@ class SchedulerAlone:
 
     name = "scheduler_alone"
     cost_unit = "s"
-    parameters = prefixed(SCHEDULER, CpuScheduler.parameters)
+    parameters = prefixed(SCHEDULER)
     training_workloads = PROGRAMS
     development_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)

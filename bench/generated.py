@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 from bench.machine import describe_machine
 from bench.search import SEARCH_PACKAGES, row
 from bench.textbook import CACHES, SCHEDULERS
-from workers.problems import Maker, Scenarios, file_system_policy, process_manager_policy
+from workers.problems import Maker, Scenarios
+from workers.problems.cache_and_scheduler import CacheAndScheduler
 from workers.problems.file_system import BufferCache
-from workers.problems.joint import CACHE, SCHEDULER, CacheAndScheduler, part
 from workers.problems.problem import defaults, from_unit
 from workers.problems.process_manager import CpuScheduler
 from workers.search import search
@@ -73,14 +73,7 @@ def makers(problem: Problem, candidate: Candidate) -> dict[str, Maker]:
     if candidate.names:
         known = CACHES | SCHEDULERS
         return dict(zip(problem.interfaces, (known[name] for name in candidate.names), strict=True))
-    made: dict[str, Callable[[Mapping[str, float]], Maker]] = {
-        "file_system": lambda values: lambda size: file_system_policy.Policy(size, values),
-        "process_manager": lambda values: partial(process_manager_policy.Policy, values),
-    }
-    if not isinstance(problem, CacheAndScheduler):
-        return {name: made[name](candidate.values) for name in problem.interfaces}
-    parts = {"file_system": CACHE, "process_manager": SCHEDULER}
-    return {name: made[name](part(parts[name], candidate.values)) for name in parts}
+    return problem.makers(candidate.values)
 
 
 def trained(number: int, workload: str, seed: int) -> Candidate:

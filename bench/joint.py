@@ -25,7 +25,7 @@ from statistics import mean
 from bench.alone import CacheAlone, SchedulerAlone
 from bench.machine import describe_machine
 from bench.search import SEARCH_PACKAGES, row
-from workers.problems.joint import CACHE, SCHEDULER, CacheAndScheduler
+from workers.problems.cache_and_scheduler import CACHE, SCHEDULER, CacheAndScheduler
 from workers.problems.problem import Score, Trainable, defaults
 from workers.search import search, search_steps
 

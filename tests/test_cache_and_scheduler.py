@@ -18,10 +18,7 @@ import pytest
 
 from bench.alone import CacheAlone, SchedulerAlone
 from workers.problems import ProblemError, find_joint_problem
-from workers.problems.cpu import CONTEXT_SWITCH_US, RoundRobin
-from workers.problems.file_system import FILE_SHIFT, BufferCache, lru_misses, policy_misses
-from workers.problems.file_system_policy import Policy as CachingPolicy
-from workers.problems.joint import (
+from workers.problems.cache_and_scheduler import (
     CACHE,
     PROGRAMS,
     REFERENCES,
@@ -31,6 +28,9 @@ from workers.problems.joint import (
     load_workload,
     recorded_process,
 )
+from workers.problems.cpu import CONTEXT_SWITCH_US, RoundRobin
+from workers.problems.file_system import FILE_SHIFT, BufferCache, lru_misses, policy_misses
+from workers.problems.file_system_policy import Policy as CachingPolicy
 from workers.problems.machine import (
     DISK_READ_US,
     LeastRecentlyUsed,
@@ -260,7 +260,7 @@ def test_a_policy_for_each_specialization_is_needed_and_no_other(
 
 SCORE_COMPONENTS = """
 import json, cache, scheduler
-from workers.problems.joint import CacheAndScheduler
+from workers.problems.cache_and_scheduler import CacheAndScheduler
 problem = CacheAndScheduler()
 makers = {one.SPECIALIZATION: one.Policy for one in (cache, scheduler)}
 score = problem.evaluate_policies(makers, problem.recorded("search"))

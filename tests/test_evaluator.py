@@ -8,13 +8,13 @@ from collections.abc import Callable
 import pytest
 
 from workers.problems import Problem, evaluator_version, find_problem
+from workers.problems.cache_and_scheduler import CacheAndScheduler
 from workers.problems.evaluator import loaded_source
-from workers.problems.joint import CacheAndScheduler
 
-SHARED = {"draws", "material", "policies", "problem"}
+SHARED = {"draws", "material", "measuring", "policies", "problem", "single"}
 CACHE = SHARED | {"file_system", "file_system_policy", "reads"}
 SCHEDULER = SHARED | {"process_manager", "process_manager_policy", "cpu", "arrivals"}
-JOINT = CACHE | SCHEDULER | {"joint", "machine"}
+JOINT = CACHE | SCHEDULER | {"cache_and_scheduler", "machine", "pair"}
 
 
 def problems() -> list[tuple[Problem, set[str]]]:

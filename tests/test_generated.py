@@ -12,22 +12,19 @@ from typing import Any
 
 import pytest
 
-from workers.problems import file_system_policy, process_manager_policy
+from workers.problems import JOINT_PROBLEMS, PROBLEMS
 from workers.problems.arrivals import MODELS as ARRIVALS
 from workers.problems.arrivals import SPAN_US, cpu_times_us
+from workers.problems.cache_and_scheduler import CacheAndScheduler
 from workers.problems.draws import BATCH, Draws
 from workers.problems.file_system import BufferCache
-from workers.problems.joint import CacheAndScheduler
+from workers.problems.problem import defaults
 from workers.problems.process_manager import CpuScheduler
 from workers.problems.reads import MODELS as READS
 from workers.problems.reads import ByRank, Programs, lookups, new_file
 
 SEED = bytes(range(32))
-POLICIES = {
-    "file_system": file_system_policy.Policy,
-    "process_manager": process_manager_policy.Policy,
-}
-PROBLEMS: list[Any] = [BufferCache(), CpuScheduler(), CacheAndScheduler()]
+ALL: list[Any] = [*PROBLEMS, *JOINT_PROBLEMS]
 DIGESTS = {
     "buffer_cache": "db0d8bd9e55c2077",
     "cpu_scheduler": "94fbd22689e21ae4",
@@ -63,6 +60,16 @@ def test_draws_are_the_same_on_every_machine(draws: Draws) -> None:
     assert [round(value, 9) for value in draws.heavy_tailed(3, 1, 100)] == HEAVY
 
 
+def test_exponential_and_normal_numbers_have_their_moments(draws: Draws) -> None:
+    exponential = [draws.exponential() for _ in range(20_000)]
+    assert min(exponential) >= 0
+    assert fmean(exponential) == pytest.approx(1, abs=0.03)
+    assert pstdev(exponential) == pytest.approx(1, abs=0.05)
+    normal = [draws.normal() for _ in range(20_000)]
+    assert fmean(normal) == pytest.approx(0, abs=0.03)
+    assert pstdev(normal) == pytest.approx(1, abs=0.03)
+
+
 def test_every_order_is_as_likely(draws: Draws) -> None:
     counts = dict.fromkeys(itertools.permutations("abc"), 0)
     for _ in range(6_000):
@@ -79,7 +86,7 @@ def test_half_of_what_is_larger_is_larger_than_twice_as_much(draws: Draws) -> No
     assert values != sorted(values)
 
 
-@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.name)
+@pytest.mark.parametrize("problem", ALL, ids=lambda problem: problem.name)
 def test_a_seed_makes_one_workload_everywhere(problem: Any) -> None:
     scenarios = problem.generated(SEED)
     assert scenarios == problem.generated(SEED)
@@ -87,9 +94,9 @@ def test_a_seed_makes_one_workload_everywhere(problem: Any) -> None:
     assert sha256(repr(scenarios).encode()).hexdigest()[:16] == DIGESTS[problem.name]
 
 
-@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.name)
+@pytest.mark.parametrize("problem", ALL, ids=lambda problem: problem.name)
 def test_every_scenario_has_a_gap_and_what_is_good_closes_a_part(problem: Any) -> None:
-    makers = {name: POLICIES[name] for name in problem.interfaces}
+    makers = problem.makers(defaults(problem.parameters))
     scores = [problem.evaluate_policies(makers, problem.generated(bytes([n]))) for n in range(6)]
     for score in scores:
         assert not score.dropped

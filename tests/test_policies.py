@@ -10,18 +10,19 @@ from typing import Any
 import pytest
 
 from workers.problems import (
+    JOINT_PROBLEMS,
+    PROBLEMS,
     Interface,
     JointProblem,
+    Maker,
     Problem,
     Remote,
-    file_system_policy,
-    find_joint_problem,
-    find_problem,
-    process_manager_policy,
 )
 from workers.problems.cpu import LONGEST_US, RoundRobin, replay
 from workers.problems.file_system import policy_misses
-from workers.problems.policies import SHOWN_CHARACTERS, WrongAnswer, shown
+from workers.problems.policies import SHOWN_CHARACTERS, WrongAnswer, is_finite_number, shown
+from workers.problems.problem import defaults
+from workers.problems.process_manager import CpuScheduler
 
 NO_WHOLE_NUMBERS: list[Any] = [
     True,
@@ -190,31 +191,24 @@ class Away(Remote):
         return call
 
 
-POLICIES = {
-    "file_system": file_system_policy.Policy,
-    "process_manager": process_manager_policy.Policy,
-}
+ALL: list[Problem | JointProblem] = [*PROBLEMS, *JOINT_PROBLEMS]
 
 
-def problems() -> list[Problem | JointProblem]:
-    found = [find_problem("file_system"), find_problem("process_manager")]
-    joint = find_joint_problem("file_system", "process_manager")
-    assert None not in (*found, joint)
-    return [*found, joint]  # type: ignore[list-item]
+def makers_of_defaults(problem: Problem | JointProblem) -> dict[str, Maker]:
+    return problem.makers(defaults(problem.parameters))
 
 
-@pytest.mark.parametrize("problem", problems(), ids=lambda problem: problem.name)
+@pytest.mark.parametrize("problem", ALL, ids=lambda problem: problem.name)
 def test_a_policy_elsewhere_scores_the_same(problem: Problem) -> None:
     calls: Counter[str] = Counter()
+    makers = makers_of_defaults(problem)
 
     def away(specialization: str) -> Callable[..., Away]:
         interface = problem.interfaces[specialization]
-        return lambda *arguments: Away(POLICIES[specialization](*arguments), interface, calls)
+        return lambda *arguments: Away(makers[specialization](*arguments), interface, calls)
 
     scenarios = problem.generated(b"elsewhere")
-    here = problem.evaluate_policies(
-        {name: POLICIES[name] for name in problem.interfaces}, scenarios
-    )
+    here = problem.evaluate_policies(makers, scenarios)
     there = problem.evaluate_policies({name: away(name) for name in problem.interfaces}, scenarios)
     assert there == here
     assert calls["told"]
@@ -224,15 +218,14 @@ def test_a_policy_elsewhere_scores_the_same(problem: Problem) -> None:
 
 def test_a_process_that_finds_the_cpu_idle_asks_nothing() -> None:
     calls: Counter[str] = Counter()
-    interface = problems()[1].interfaces["process_manager"]
+    interface = CpuScheduler().interfaces["process_manager"]
     policy: Any = Away(RoundRobin(10), interface, calls)
     replay([0, 100, 110], [20, 30, 10], policy, switch_us=0)
     # 0 and 1 come to an idle CPU, 2 while 1 runs.
     assert calls["asked ready"] == 1
 
 
-@pytest.mark.parametrize("problem", problems(), ids=lambda problem: problem.name)
-def test_policies_have_the_methods_that_interfaces_name(problem: Problem) -> None:
-    for specialization, interface in problem.interfaces.items():
-        for method in interface.methods:
-            assert callable(getattr(POLICIES[specialization], method))
+def test_only_finite_numbers_are_numbers() -> None:
+    assert all(map(is_finite_number, (0, -1, 0.5, 10**300)))
+    numbers = (True, None, "1", [1], float("nan"), float("inf"), -float("inf"), 10**400)
+    assert not any(map(is_finite_number, numbers))

@@ -57,15 +57,21 @@ class Range(Untested):
         }
         return check_values(self.parameters, joined)
 
+    def split(self, values: Mapping[str, float]) -> dict[str, dict[str, float]]:
+        return {
+            of: {name[2:]: value for name, value in values.items() if name[0] == of[0]}
+            for of in self.specializations
+        }
+
     def component_sources(self, values: Mapping[str, float]) -> dict[str, str]:
         return {of: f"VALUES = {dict(values)}\n" for of in self.specializations}
 
 
 @pytest.fixture(autouse=True)
 def _toy_problems(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(problems._PROBLEMS, "hills", Hill)
-    monkeypatch.setitem(problems._PROBLEMS, "vales", Vale)
-    monkeypatch.setitem(problems._JOINT_PROBLEMS, frozenset({"hills", "vales"}), Range)
+    monkeypatch.setitem(problems._SINGLE, "hills", Hill())
+    monkeypatch.setitem(problems._SINGLE, "vales", Vale())
+    monkeypatch.setitem(problems._JOINT, frozenset({"hills", "vales"}), Range())
 
 
 class FakeWorkspace:

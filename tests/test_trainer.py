@@ -12,14 +12,18 @@ import pytest
 from coordinator import lineage
 from workers.lines import encode_line, read_line
 from workers.problems import Interface, Maker, Measured, Scenarios
-from workers.problems.problem import Parameter, Problem, Score, check_values
+from workers.problems.problem import About, Parameter, Problem, Score, check_values
 from workers.training import MAX_CANDIDATES, Trainer, seed_of
 
 
 class Untested:
     """The part of a problem that training does without: it measures parameters, and no policies."""
 
+    about = About("where to stand", "a landscape", "the valley", "the peak")
     interfaces: Mapping[str, Interface] = {}
+
+    def makers(self, values: Mapping[str, float]) -> dict[str, Maker]:
+        raise AssertionError("no policy is measured here")
 
     def recorded(self, workload: str) -> Scenarios:
         raise AssertionError("no policy is measured here")

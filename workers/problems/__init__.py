@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from workers.problems.cache_and_scheduler import CacheAndScheduler
 from workers.problems.evaluator import evaluator_version
 from workers.problems.file_system import BufferCache
-from workers.problems.joint import CacheAndScheduler
 from workers.problems.policies import Interface, Maker, ProblemError, Remote
 from workers.problems.problem import (
+    About,
     Evaluator,
     JointProblem,
     Measured,
@@ -21,6 +20,9 @@ from workers.problems.problem import (
 from workers.problems.process_manager import CpuScheduler
 
 __all__ = [
+    "JOINT_PROBLEMS",
+    "PROBLEMS",
+    "About",
     "Evaluator",
     "Interface",
     "JointProblem",
@@ -38,22 +40,20 @@ __all__ = [
     "find_problem",
 ]
 
-_PROBLEMS: dict[str, Callable[[], Problem]] = {
-    "file_system": BufferCache,
-    "process_manager": CpuScheduler,
-}
-_JOINT_PROBLEMS: dict[frozenset[str], Callable[[], JointProblem]] = {
-    frozenset(CacheAndScheduler.specializations): CacheAndScheduler,
-}
+PROBLEMS: tuple[Problem, ...] = (BufferCache(), CpuScheduler())
+"""One for each specialization that something is trained for."""
+JOINT_PROBLEMS: tuple[JointProblem, ...] = (CacheAndScheduler(),)
+"""Those of two specializations together."""
+
+_SINGLE = {one.specialization: one for one in PROBLEMS}
+_JOINT = {frozenset(one.specializations): one for one in JOINT_PROBLEMS}
 
 
 def find_problem(specialization: str) -> Problem | None:
     """The problem of a specialization, or None if there is nothing to train for it yet."""
-    constructor = _PROBLEMS.get(specialization)
-    return constructor() if constructor else None
+    return _SINGLE.get(specialization)
 
 
 def find_joint_problem(one: str, other: str) -> JointProblem | None:
     """The problem of two specializations in either order, or None if they have none together."""
-    constructor = _JOINT_PROBLEMS.get(frozenset((one, other)))
-    return constructor() if constructor else None
+    return _JOINT.get(frozenset((one, other)))

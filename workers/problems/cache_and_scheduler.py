@@ -31,7 +31,6 @@ from itertools import pairwise, product
 from statistics import fmean
 from types import MappingProxyType
 
-from workers.problems import cpu, file_system, file_system_policy, process_manager_policy
 from workers.problems.arrivals import MODELS, cpu_times_us
 from workers.problems.cpu import RoundRobin
 from workers.problems.draws import Draws
@@ -46,15 +45,16 @@ from workers.problems.machine import (
 )
 from workers.problems.material import (
     development,
-    filled_source,
     held_out,
     recorded_workloads,
     recording,
 )
-from workers.problems.policies import Interface, Maker, ProblemError, makers_of
-from workers.problems.problem import Parameter, Scenarios, Score, check_values
+from workers.problems.pair import PairProblem
+from workers.problems.policies import Maker, ProblemError, makers_of
+from workers.problems.problem import About, Scenarios, Score
 from workers.problems.process_manager import BASELINE_QUANTUM_US, CpuScheduler
 from workers.problems.reads import Programs
+from workers.problems.single import SingleProblem
 
 REFERENCES = 8_000
 GENERATED, MACHINES = 75, 4
@@ -154,51 +154,25 @@ def scenario(name: str, came: Sequence[Process]) -> Scenario:
     return Scenario(f"{name}/{capacity} blocks", processes, capacity, baseline, bound_s(processes))
 
 
-def prefixed(prefix: str, parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:
-    return tuple(replace(one, name=prefix + one.name) for one in parameters)
+class CacheAndScheduler(PairProblem):
+    """The joint problem of `file_system` and `process_manager`; costs are mean response times,
+    seconds. `Score.beside` has `miss_ratio` and `baseline_miss_ratio`.
+    """
 
-
-def part(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
-    """The values of one of the two policies, by the names that it knows them by."""
-    return {
-        name.removeprefix(prefix): value
-        for name, value in values.items()
-        if name.startswith(prefix)
-    }
-
-
-class CacheAndScheduler:
-    """The joint problem of `file_system` and `process_manager`; see `problem.JointProblem`."""
-
-    specializations = ("file_system", "process_manager")
     name = "cache_and_scheduler"
     cost_unit = "s"
-    interfaces: Mapping[str, Interface] = MappingProxyType(
-        {"file_system": file_system.INTERFACE, "process_manager": cpu.INTERFACE}
+    about = About(
+        decides="which block a full cache gives up, and which process runs meanwhile",
+        workload="recorded processes with their reads, on one CPU with one disk",
+        baseline="LRU with round robin of 10 ms",
+        bound="the CPU alone, the disk alone, or no queues, whichever is most; loose",
     )
-    parameters = (
-        *prefixed(CACHE, BufferCache.parameters),
-        *prefixed(SCHEDULER, CpuScheduler.parameters),
+    parts: Mapping[str, SingleProblem] = MappingProxyType(
+        {CACHE: BufferCache(), SCHEDULER: CpuScheduler()}
     )
     training_workloads = PROGRAMS
     development_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
-
-    def evaluate(self, values: Mapping[str, float], workload: str) -> Score:
-        """The score of both policies' values on a workload; costs are mean response times, seconds.
-
-        `beside` has `miss_ratio` and `baseline_miss_ratio`. Raises ProblemError for an unknown
-        workload and for missing, unknown or bad values.
-        """
-        checked = check_values(self.parameters, values)
-        of_cache, of_scheduler = part(CACHE, checked), part(SCHEDULER, checked)
-        return self.evaluate_policies(
-            {
-                "file_system": lambda capacity: file_system_policy.Policy(capacity, of_cache),
-                "process_manager": lambda: process_manager_policy.Policy(of_scheduler),
-            },
-            self.recorded(workload),
-        )
 
     def recorded(self, workload: str) -> tuple[Scenario, ...]:
         """The scenarios of the workload of that name; raises ProblemError if unknown."""
@@ -207,10 +181,6 @@ class CacheAndScheduler:
     def generated(self, seed: bytes) -> tuple[Scenario, ...]:
         """Scenarios of the models of `arrivals` and `reads`."""
         return tuple(generated_scenarios(seed))
-
-    def evaluate_policies(self, makers: Mapping[str, Maker], scenarios: Scenarios) -> Score:
-        """The score of any two policies; see `evaluate` and `problem.Evaluator`."""
-        return self.score(scenarios, [self.measure(makers, one) for one in scenarios])
 
     def measure(self, makers: Mapping[str, Maker], scenario: Scenario) -> Outcome:
         """What a replay under any two policies shows."""
@@ -231,25 +201,3 @@ class CacheAndScheduler:
             "baseline_miss_ratio": fmean(one.baseline.miss_ratio for one in scenarios),
         }
         return Score.from_costs(costs, beside)
-
-    def joined(self, parts: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-        """The values of both policies, from those of each by specialization.
-
-        Raises ProblemError if it is not the two, or for missing, unknown or bad values.
-        """
-        if set(parts) != set(self.specializations):
-            raise ProblemError(f"{sorted(parts)} are not {list(self.specializations)}")
-        values = {
-            prefix + name: value
-            for prefix, specialization in zip((CACHE, SCHEDULER), self.specializations, strict=True)
-            for name, value in parts[specialization].items()
-        }
-        return check_values(self.parameters, values)
-
-    def component_sources(self, values: Mapping[str, float]) -> dict[str, str]:
-        """By specialization, the module of its policy as text, with its values as PARAMETERS."""
-        checked = check_values(self.parameters, values)
-        return {
-            "file_system": filled_source("file_system_policy", part(CACHE, checked)),
-            "process_manager": filled_source("process_manager_policy", part(SCHEDULER, checked)),
-        }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator, MutableSequence
+from decimal import Context, Decimal
 from hashlib import sha3_256, shake_256
 from typing import Any
 
 BATCH = 1_024
 _UNPACK = struct.Struct(f"<{BATCH}Q")
 _KEEP_BITS = 53
+_EXACT = Context(prec=20)
 
 
 class Draws:
@@ -42,6 +45,16 @@ class Draws:
 
     def happens(self, probability: float) -> bool:
         return self.uniform() < probability
+
+    def exponential(self) -> float:
+        """At least 0, 1 on average, exponentially distributed. `decimal` rounds a logarithm
+        correctly, and so alike everywhere."""
+        return -float(_EXACT.ln(Decimal(1 - self.uniform())))
+
+    def normal(self) -> float:
+        """0 on average with a standard deviation of 1, and nearly normally distributed: the sum of
+        twelve uniform numbers, less their mean."""
+        return math.fsum(self.uniform() for _ in range(12)) - 6
 
     def shuffle(self, items: MutableSequence[Any]) -> None:
         """Put them into an order at random (R. Durstenfeld, Algorithm 235, CACM 7(7), 1964)."""

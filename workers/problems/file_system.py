@@ -30,22 +30,21 @@ from dataclasses import dataclass
 from functools import cache, partial
 from heapq import heappop, heappush
 from itertools import islice, product
-from types import MappingProxyType
 from typing import Protocol
 
 from workers.problems import file_system_policy
 from workers.problems.draws import Draws
 from workers.problems.material import (
     development,
-    filled_source,
     held_out,
     recorded_workloads,
     recording,
     table_parameter,
 )
 from workers.problems.policies import Interface, Maker, ProblemError, bad_answer, makers_of
-from workers.problems.problem import Scenarios, Score, check_values
+from workers.problems.problem import About
 from workers.problems.reads import MODELS
+from workers.problems.single import SingleProblem
 
 BLOCK_BYTES = 4096
 FILE_SHIFT = file_system_policy.FILE_SHIFT
@@ -225,13 +224,20 @@ def scenario(name: str, references: Sequence[int], fraction: float) -> Scenario:
 _parameter = partial(table_parameter, file_system_policy.PARAMETERS)
 
 
-class BufferCache:
-    """The problem of the specialization `file_system`; see `workers.problems.problem.Problem`."""
+class BufferCache(SingleProblem):
+    """The problem of the specialization `file_system`; costs are miss ratios, 0..1."""
 
     specialization = "file_system"
     name = "buffer_cache"
     cost_unit = "miss ratio"
-    interfaces: Mapping[str, Interface] = MappingProxyType({"file_system": INTERFACE})
+    about = About(
+        decides="which block a full cache gives up",
+        workload="recorded reads of files, at three cache sizes",
+        baseline="LRU: the block that was not used for longest",
+        bound="Belady's optimum, which knows the future; exact",
+    )
+    interface = INTERFACE
+    policy = file_system_policy
     parameters = (
         _parameter("first_interval", 0.05, 50.0, "log"),
         _parameter("scan_interval", 0.05, 50.0, "log"),
@@ -244,17 +250,6 @@ class BufferCache:
     development_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
 
-    def evaluate(self, values: Mapping[str, float], workload: str) -> Score:
-        """The score of parameter values on a workload; costs are miss ratios, 0..1.
-
-        Raises ProblemError for an unknown workload and for missing, unknown or bad values.
-        """
-        checked = check_values(self.parameters, values)
-        return self.evaluate_policies(
-            {"file_system": lambda capacity: file_system_policy.Policy(capacity, checked)},
-            self.recorded(workload),
-        )
-
     def recorded(self, workload: str) -> tuple[Scenario, ...]:
         """The scenarios of the workload of that name; raises ProblemError if unknown."""
         return load_workload(workload)
@@ -263,26 +258,9 @@ class BufferCache:
         """Scenarios of the models of `reads`, by three cache sizes each."""
         return tuple(generated_scenarios(seed))
 
-    def evaluate_policies(self, makers: Mapping[str, Maker], scenarios: Scenarios) -> Score:
-        """The score of any policy; costs are miss ratios, 0..1. See `problem.Evaluator`."""
-        return self.score(scenarios, [self.measure(makers, one) for one in scenarios])
-
     def measure(self, makers: Mapping[str, Maker], scenario: Scenario) -> float:
         """The miss ratio of any policy, 0..1."""
         [make_policy] = makers_of(self.interfaces, makers)
         references, capacity = scenario.references, scenario.capacity_blocks
         misses = policy_misses(make_policy(capacity), references, scenario.start, capacity)
         return misses / len(references)
-
-    def score(self, scenarios: Scenarios, measured: Sequence[float]) -> Score:
-        """The score of the miss ratios in the scenarios."""
-        return Score.from_costs(
-            {
-                one.name: (miss_ratio, one.baseline, one.bound)
-                for one, miss_ratio in zip(scenarios, measured, strict=True)
-            }
-        )
-
-    def component_source(self, values: Mapping[str, float]) -> str:
-        """The module `file_system_policy` as text, with these values as its PARAMETERS."""
-        return filled_source("file_system_policy", check_values(self.parameters, values))

@@ -4,6 +4,7 @@ answer must be. Nothing that a policy says is believed before it was checked her
 from __future__ import annotations
 
 import reprlib
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,6 +83,12 @@ def shown(answer: object) -> str:
         where = "" if isinstance(answer, int) else f", in a {type(answer).__name__}"
         text = f"a number too long to show{where}"
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
+
+
+def is_finite_number(answer: object) -> bool:
+    """Whether an answer is a number one can compute with: an int or a float, no bool, and neither
+    infinite nor too large for a float."""
+    return type(answer) in (int, float) and abs(answer) <= sys.float_info.max  # type: ignore[arg-type]
 
 
 def bad_answer(method: str, answer: object, wanted: Any, rule: str = "") -> WrongAnswer:

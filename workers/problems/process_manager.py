@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from functools import cache, partial
 from itertools import product
 from statistics import fmean
-from types import MappingProxyType
 
 from workers.problems import process_manager_policy
 from workers.problems.arrivals import MODELS, cpu_times_us
@@ -33,14 +32,14 @@ from workers.problems.cpu import INTERFACE, RoundRobin, replay, shortest_remaini
 from workers.problems.draws import Draws
 from workers.problems.material import (
     development,
-    filled_source,
     held_out,
     recorded_workloads,
     recording,
     table_parameter,
 )
-from workers.problems.policies import Interface, Maker, ProblemError, makers_of
-from workers.problems.problem import Scenarios, Score, check_values
+from workers.problems.policies import Maker, ProblemError, makers_of
+from workers.problems.problem import About, Scenarios, Score
+from workers.problems.single import SingleProblem
 
 PROCESSES = 500
 GENERATED = 1_000
@@ -133,13 +132,23 @@ def scenario(name: str, came_us: Sequence[int], cpu_us: tuple[int, ...], load: f
 _parameter = partial(table_parameter, process_manager_policy.PARAMETERS)
 
 
-class CpuScheduler:
-    """The problem of the specialization `process_manager`; see `problem.Problem`."""
+class CpuScheduler(SingleProblem):
+    """The problem of the specialization `process_manager`; costs are mean response times, seconds.
+
+    `Score.beside` has `mean_slowdown` and `baseline_mean_slowdown`.
+    """
 
     specialization = "process_manager"
     name = "cpu_scheduler"
     cost_unit = "s"
-    interfaces: Mapping[str, Interface] = MappingProxyType({"process_manager": INTERFACE})
+    about = About(
+        decides="which process runs next, and for how long",
+        workload="recorded processes, at two loads of the CPU",
+        baseline="round robin with a quantum of 10 ms",
+        bound="shortest remaining time first, which knows the future; exact but for the switches",
+    )
+    interface = INTERFACE
+    policy = process_manager_policy
     parameters = (
         _parameter("levels", 1, 8, "integer"),
         _parameter("first_quantum_ms", 0.5, 100.0, "log"),
@@ -153,18 +162,6 @@ class CpuScheduler:
     development_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
 
-    def evaluate(self, values: Mapping[str, float], workload: str) -> Score:
-        """The score of parameter values on a workload; costs are mean response times, seconds.
-
-        `beside` has `mean_slowdown` and `baseline_mean_slowdown`. Raises ProblemError for an
-        unknown workload and for missing, unknown or bad values.
-        """
-        checked = check_values(self.parameters, values)
-        return self.evaluate_policies(
-            {"process_manager": lambda: process_manager_policy.Policy(checked)},
-            self.recorded(workload),
-        )
-
     def recorded(self, workload: str) -> tuple[Scenario, ...]:
         """The scenarios of the workload of that name; raises ProblemError if unknown."""
         return load_workload(workload)
@@ -172,10 +169,6 @@ class CpuScheduler:
     def generated(self, seed: bytes) -> tuple[Scenario, ...]:
         """Scenarios of the models of `arrivals`, at each load."""
         return tuple(generated_scenarios(seed))
-
-    def evaluate_policies(self, makers: Mapping[str, Maker], scenarios: Scenarios) -> Score:
-        """The score of any policy; see `evaluate` and `problem.Evaluator`."""
-        return self.score(scenarios, [self.measure(makers, one) for one in scenarios])
 
     def measure(self, makers: Mapping[str, Maker], scenario: Scenario) -> tuple[float, float]:
         """Mean response time in seconds, and mean slowdown, of any policy."""
@@ -196,7 +189,3 @@ class CpuScheduler:
             "baseline_mean_slowdown": fmean(one.baseline_slowdown for one in scenarios),
         }
         return Score.from_costs(costs, beside)
-
-    def component_source(self, values: Mapping[str, float]) -> str:
-        """The module `process_manager_policy` as text, with these values as its PARAMETERS."""
-        return filled_source("process_manager_policy", check_values(self.parameters, values))

@@ -1,0 +1,39 @@
+"""A problem that one specialization trains on by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from types import ModuleType
+
+from workers.problems.material import filled_source
+from workers.problems.measuring import Measuring
+from workers.problems.policies import Interface, Maker
+from workers.problems.problem import Parameter, check_values
+
+
+class SingleProblem(Measuring):
+    """Most of `problem.Problem`.
+
+    `policy` is the module whose `Policy` is trained. Its constructor takes what `interface` names,
+    and after that a table of values like the module's PARAMETERS.
+    """
+
+    specialization: str
+    interface: Interface
+    policy: ModuleType
+    parameters: tuple[Parameter, ...]
+
+    @cached_property
+    def interfaces(self) -> Mapping[str, Interface]:
+        return {self.specialization: self.interface}
+
+    def makers(self, values: Mapping[str, float]) -> dict[str, Maker]:
+        """What makes the policy that has these values; raises ProblemError for bad ones."""
+        make, checked = self.policy.Policy, check_values(self.parameters, values)
+        return {self.specialization: lambda *arguments: make(*arguments, checked)}
+
+    def component_source(self, values: Mapping[str, float]) -> str:
+        """The module of the policy as text, with these values as its PARAMETERS."""
+        module = self.policy.__name__.rpartition(".")[2]
+        return filled_source(module, check_values(self.parameters, values))
