@@ -10,13 +10,12 @@ import random
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 import pytest
 
-from bench.alone import CacheAlone, SchedulerAlone
 from workers.problems import ProblemError, find_joint_problem
 from workers.problems.cache_and_scheduler import (
     CACHE,
@@ -290,20 +289,6 @@ def test_components_reproduce_their_score_in_a_fresh_process(
     assert json.loads(done.stdout) == [*problem.specializations, gap_closed]
 
 
-def test_alone_is_without_the_other() -> None:
-    cache, scheduler = CacheAlone(), SchedulerAlone()
-    missed = cache.evaluate(defaults(cache.parameters), "compile").scenarios
-    responded = scheduler.evaluate(defaults(scheduler.parameters), "compile").scenarios
-    for scenario in load_workload("compile"):
-        apart = (
-            replace(process, arrival_us=place * 10**9)
-            for place, process in enumerate(scenario.processes)
-        )
-        shown = outcome(*apart, capacity_blocks=scenario.capacity_blocks)
-        assert missed[scenario.name].baseline == shown.miss_ratio
-        assert responded[scenario.name].baseline < scenario.baseline.mean_response_s
-
-
 ALONE, SEED = 60, 0
 
 
@@ -317,12 +302,16 @@ class Separately:
 
 @pytest.fixture(scope="module")
 def separately() -> Separately:
-    searches = [search_steps(one, "search", SEED) for one in (CacheAlone(), SchedulerAlone())]
+    alone = (BufferCache(), CpuScheduler())
+    searches = {one.specialization: search_steps(one, "search", SEED) for one in alone}
     once, twice = (
-        [next(itertools.islice(steps, ALONE - 1, None)).values for steps in searches]
+        {
+            name: next(itertools.islice(steps, ALONE - 1, None)).values
+            for name, steps in searches.items()
+        }
         for _ in range(2)
     )
-    return Separately(once[0] | once[1], twice[0] | twice[1])
+    return Separately(CacheAndScheduler().joined(once), CacheAndScheduler().joined(twice))
 
 
 def test_the_best_together_is_not_the_best_of_each(
