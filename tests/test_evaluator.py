@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from workers.problems import Problem, evaluator_version, find_problem
+from workers.problems import JOINT_PROBLEMS, PROBLEMS, evaluator_version, find_problem
 from workers.problems.cache_and_scheduler import CacheAndScheduler
 from workers.problems.evaluator import loaded_source
 
 SHARED = {"draws", "material", "measuring", "policies", "problem", "single"}
 CACHE = SHARED | {"file_system", "file_system_policy", "reads"}
 SCHEDULER = SHARED | {"process_manager", "process_manager_policy", "cpu", "arrivals"}
-JOINT = CACHE | SCHEDULER | {"cache_and_scheduler", "machine", "pair"}
-
-
-def problems() -> list[tuple[Problem, set[str]]]:
-    cache, scheduler = find_problem("file_system"), find_problem("process_manager")
-    assert cache is not None
-    assert scheduler is not None
-    return [(cache, CACHE), (scheduler, SCHEDULER), (CacheAndScheduler(), JOINT)]  # type: ignore[list-item]
+MODULES: list[tuple[Any, set[str]]] = [
+    (find_problem("file_system"), CACHE),
+    (find_problem("process_manager"), SCHEDULER),
+    (CacheAndScheduler(), CACHE | SCHEDULER | {"cache_and_scheduler", "machine", "pair"}),
+]
+ALL: list[Any] = [*PROBLEMS, *JOINT_PROBLEMS]
 
 
 def changed(module: str) -> Callable[[str], str]:
@@ -29,11 +28,8 @@ def changed(module: str) -> Callable[[str], str]:
     return lambda name: loaded_source(name) + "#" * (name == module)
 
 
-@pytest.mark.parametrize(("problem", "modules"), problems(), ids=lambda value: "")
-def test_every_module_that_it_is_made_of_counts(problem: Problem, modules: set[str]) -> None:
-    version = evaluator_version(problem)
-    assert re.fullmatch(rf"{problem.name}-[0-9a-f]{{12}}", version)
-    assert version == evaluator_version(problem)
+def modules_of(problem: Any) -> list[str]:
+    """The modules whose text the version is made of."""
     read: list[str] = []
 
     def source(module: str) -> str:
@@ -41,11 +37,24 @@ def test_every_module_that_it_is_made_of_counts(problem: Problem, modules: set[s
         return loaded_source(module)
 
     evaluator_version(problem, source=source)
-    assert sorted(read) == sorted(f"workers.problems.{module}" for module in modules)
-    assert all(evaluator_version(problem, source=changed(module)) != version for module in read)
+    return read
+
+
+@pytest.mark.parametrize(("problem", "modules"), MODULES, ids=lambda value: "")
+def test_it_is_made_of_what_it_imports(problem: Any, modules: set[str]) -> None:
+    assert sorted(modules_of(problem)) == sorted(f"workers.problems.{name}" for name in modules)
+
+
+@pytest.mark.parametrize("problem", ALL, ids=lambda problem: problem.name)
+def test_every_module_that_it_is_made_of_counts(problem: Any) -> None:
+    version = evaluator_version(problem)
+    assert re.fullmatch(rf"{problem.name}-[0-9a-f]{{12}}", version)
+    assert version == evaluator_version(problem)
+    made_of = modules_of(problem)
+    assert type(problem).__module__ in made_of
+    assert all(evaluator_version(problem, source=changed(name)) != version for name in made_of)
     assert evaluator_version(problem, source=changed("workers.problems.overall")) == version
 
 
 def test_problems_have_versions_of_their_own() -> None:
-    versions = {evaluator_version(problem) for problem, _ in problems()}
-    assert len(versions) == 3
+    assert len({evaluator_version(problem) for problem in ALL}) == len(ALL)

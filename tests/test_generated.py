@@ -28,6 +28,12 @@ ALL: list[Any] = [*PROBLEMS, *JOINT_PROBLEMS]
 DIGESTS = {
     "buffer_cache": "db0d8bd9e55c2077",
     "cpu_scheduler": "94fbd22689e21ae4",
+    "memory_allocator": "7f8bc195ae4f4d8a",
+    "playout_delay": "40c53836577a2cbf",
+    "congestion_control": "f07d4b2241739bc2",
+    "firewall_order": "005317fe6ee1a3f0",
+    "texture_walk": "56b25a561de6f8ae",
+    "damage_merging": "7ccce4ffff6bfc4c",
     "cache_and_scheduler": "a2a554ce14b8a1f2",
 }
 BELOW, HEAVY = [685065, 749469, 496695], [1.894166036, 1.134456151, 64.201988944]
@@ -97,7 +103,7 @@ def test_a_seed_makes_one_workload_everywhere(problem: Any) -> None:
 @pytest.mark.parametrize("problem", ALL, ids=lambda problem: problem.name)
 def test_every_scenario_has_a_gap_and_what_is_good_closes_a_part(problem: Any) -> None:
     makers = problem.makers(defaults(problem.parameters))
-    scores = [problem.evaluate_policies(makers, problem.generated(bytes([n]))) for n in range(6)]
+    scores = [problem.evaluate_policies(makers, problem.generated(bytes([n]))) for n in range(4)]
     for score in scores:
         assert not score.dropped
         for scenario in score.scenarios.values():

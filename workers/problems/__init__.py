@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from workers.problems.audio import PlayoutDelay
 from workers.problems.cache_and_scheduler import CacheAndScheduler
+from workers.problems.congestion_and_playout import CongestionAndPlayout
 from workers.problems.evaluator import evaluator_version
 from workers.problems.file_system import BufferCache
+from workers.problems.firewall_and_congestion import FirewallAndCongestion
+from workers.problems.graphics import TextureWalk
+from workers.problems.networking import CongestionControl
+from workers.problems.performance import MemoryAllocator
 from workers.problems.policies import Interface, Maker, ProblemError, Remote
 from workers.problems.problem import (
     About,
@@ -18,6 +24,8 @@ from workers.problems.problem import (
     Score,
 )
 from workers.problems.process_manager import CpuScheduler
+from workers.problems.security import FirewallOrder
+from workers.problems.window_manager import DamageMerging
 
 __all__ = [
     "JOINT_PROBLEMS",
@@ -40,9 +48,22 @@ __all__ = [
     "find_problem",
 ]
 
-PROBLEMS: tuple[Problem, ...] = (BufferCache(), CpuScheduler())
+PROBLEMS: tuple[Problem, ...] = (
+    BufferCache(),
+    CpuScheduler(),
+    MemoryAllocator(),
+    PlayoutDelay(),
+    CongestionControl(),
+    FirewallOrder(),
+    TextureWalk(),
+    DamageMerging(),
+)
 """One for each specialization that something is trained for."""
-JOINT_PROBLEMS: tuple[JointProblem, ...] = (CacheAndScheduler(),)
+JOINT_PROBLEMS: tuple[JointProblem, ...] = (
+    CacheAndScheduler(),
+    CongestionAndPlayout(),
+    FirewallAndCongestion(),
+)
 """Those of two specializations together."""
 
 _SINGLE = {one.specialization: one for one in PROBLEMS}
