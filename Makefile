@@ -17,7 +17,7 @@ $(VENV)/ready: pyproject.toml requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(VENV)/ready ## see four trainers find each other, learn and share, and a validator measure it (about 30 s)
+demo: $(VENV)/ready ## see eight trainers find each other, learn and share, and a validator measure it (about a minute)
 	@$(BIN)/coord demo
 
 test: $(VENV)/ready ## the whole suite: fakeredis, the embedded Valkey, Redis where installed
@@ -53,6 +53,7 @@ bench: $(VENV)/ready ## the benchmarks; they print the tables of docs/benchmarks
 	$(BIN)/python -m bench.collaborate
 	$(BIN)/python -m bench.validation
 	$(BIN)/python -m bench.generated
+	$(BIN)/python -m bench.evaluations
 
 lock: $(VENV)/ready ## choose the newest versions of all dependencies anew
 	$(BIN)/pip install --quiet uv

@@ -2,9 +2,11 @@
 
     python -m bench.generated --seeds 20 --processes 2
 
-Ranked are the default values, some at random, some trained on one recorded workload each (on
-recordings, never on models), and those of textbooks. Agreement is Spearman's rank correlation of
-one seed's scores with the means over recorded workloads. Prints Markdown, a row for each problem.
+Ranked are the default values, some at random, some trained on one training workload each, and those
+of textbooks where `textbook` has any. Agreement is Spearman's rank correlation of one seed's scores
+with the means over the development or held-out workloads, which are recordings, or for a problem
+that nothing is recorded for, other seeds of the same models. Prints Markdown, a row for each
+problem.
 """
 
 from __future__ import annotations
@@ -21,11 +23,15 @@ from typing import Any, NamedTuple
 from bench.machine import describe_machine
 from bench.search import SEARCH_PACKAGES, row
 from bench.textbook import CACHES, SCHEDULERS
-from workers.problems import Maker, Scenarios
-from workers.problems.cache_and_scheduler import CacheAndScheduler
-from workers.problems.file_system import BufferCache
+from workers.problems import (
+    JOINT_PROBLEMS,
+    PROBLEMS,
+    JointProblem,
+    Maker,
+    Problem,
+    Scenarios,
+)
 from workers.problems.problem import defaults, from_unit
-from workers.problems.process_manager import CpuScheduler
 from workers.search import search
 
 AT_RANDOM = 8
@@ -40,23 +46,27 @@ PAIRS = (
     ("LRU-2", "least attained service"),
     ("random", "round robin 4 ms"),
 )
-Problem = BufferCache | CpuScheduler | CacheAndScheduler
 Textbook = tuple[str, ...]
 """Names of textbook policies, one for each specialization of a problem."""
+TEXTBOOK: Mapping[str, Sequence[Textbook]] = {
+    "buffer_cache": [(name,) for name in CACHES],
+    "cpu_scheduler": [(name,) for name in SCHEDULERS],
+    "cache_and_scheduler": PAIRS,
+}
+"""What textbooks have, by the name of a problem."""
 
 
 class Subject(NamedTuple):
     """A problem, how often each workload is trained on, and what textbooks have for it."""
 
-    problem: Problem
+    problem: Problem | JointProblem
     times_trained: int
     textbook: Sequence[Textbook]
 
 
 SUBJECTS = (
-    Subject(BufferCache(), 1, [(name,) for name in CACHES]),
-    Subject(CpuScheduler(), 1, [(name,) for name in SCHEDULERS]),
-    Subject(CacheAndScheduler(), 2, PAIRS),
+    *(Subject(problem, 1, TEXTBOOK.get(problem.name, ())) for problem in PROBLEMS),
+    *(Subject(problem, 2, TEXTBOOK.get(problem.name, ())) for problem in JOINT_PROBLEMS),
 )
 
 
@@ -68,7 +78,7 @@ class Candidate(NamedTuple):
     names: Textbook = ()
 
 
-def makers(problem: Problem, candidate: Candidate) -> dict[str, Maker]:
+def makers(problem: Problem | JointProblem, candidate: Candidate) -> dict[str, Maker]:
     """By specialization, what makes the candidate's policy."""
     if candidate.names:
         known = CACHES | SCHEDULERS
@@ -161,17 +171,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--processes", type=int, default=2)
+    names = [subject.problem.name for subject in SUBJECTS]
+    parser.add_argument("--problems", nargs="+", default=names, choices=names)
     arguments = parser.parse_args()
     print(f"Machine: {describe_machine(*SEARCH_PACKAGES)}. {arguments.seeds} seeds.\n")
     heads = (
         *("problem", "policies", "scenarios", "defaults: mean, sd over seeds"),
         *("the trained: mean, sd", "agreement: development", "held out"),
-        *("recordings among themselves", "one seed with another"),
+        *("development with held out", "one seed with another"),
     )
     print(row(heads))
     print(row("---" for _ in heads))
     with ProcessPoolExecutor(arguments.processes) as pool:
-        for number in range(len(SUBJECTS)):
+        for number in map(names.index, arguments.problems):
             print(row(measure(pool, number, arguments.seeds)), flush=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from workers.problems.audio import PlayoutDelay
+from workers.problems.cache_and_allocator import CacheAndAllocator
 from workers.problems.cache_and_scheduler import CacheAndScheduler
 from workers.problems.congestion_and_playout import CongestionAndPlayout
 from workers.problems.evaluator import evaluator_version
@@ -61,6 +62,7 @@ PROBLEMS: tuple[Problem, ...] = (
 """One for each specialization that something is trained for."""
 JOINT_PROBLEMS: tuple[JointProblem, ...] = (
     CacheAndScheduler(),
+    CacheAndAllocator(),
     CongestionAndPlayout(),
     FirewallAndCongestion(),
 )

@@ -6,7 +6,8 @@ Management Conference 2005). What a rule is likely to decide is an exponentially
 what it decided. Since some rules must stay before others, a rule comes together with those, and is
 weighed by what they decide together, as A. Tapdiya and E. W. Fulp compare sub-graphs of rules
 (Towards Optimal Firewall Rule Ordering Utilizing Directed Acyclical Graphs, ICCCN 2009). A new
-order costs something, so there is one only if it is likely to pay.
+order costs something, so there is one only if it is likely to pay. The default values are those of
+someone who orders rules by a log, and so has a long memory, and takes whatever saves something.
 
 A rule is nine whole numbers: the lowest and the highest value of source, destination, port and
 protocol, and 1 to accept or 0 to deny.
@@ -20,13 +21,13 @@ from operator import mul
 SPECIALIZATION = "security"
 
 PARAMETERS: Mapping[str, float] = {
-    "memory": 0.7,
+    "memory": 0.9,
     "latest_weight": 0.0,
     "burst_power": 1.0,
     "surprise": 1.0,
     "group_power": 1.0,
     "absorbed": 0.0,
-    "payback_epochs": 4.0,
+    "payback_epochs": 16.0,
 }
 
 ACTION = 8

@@ -47,6 +47,7 @@ from workers.problems.texture import (
     LINE_TEXELS,
     ROW_BY_ROW,
     SIDE,
+    STEPS,
     Cache,
     Texture,
     TexturePolicy,
@@ -72,23 +73,23 @@ TEXTURE, DAMAGE = "texture.", "damage."
 
 @dataclass(frozen=True)
 class Picture:
-    """What was damaged in a frame, and the part of the screen around it: where it begins, in pixels
-    of the smaller screen, how it lies in the texture, and the texels it reads row by row."""
+    """What was damaged in a frame of a window that lies turned on the screen.
+
+    `whole` is the screen's box around all of it, `view` how that lies in the texture, `read` the
+    texels of its pixels row by row.
+    """
 
     rects: Frame
-    left: int
-    top: int
+    whole: Rect
     view: View
     read: tuple[int, ...]
 
     def part(self, box: Rect) -> tuple[View, list[int]]:
-        """The view of a box in it, and the texels of that; boxes are in pixels of the recording."""
-        x, y, width, height = smaller(box)
-        row = self.view.width
-        begin = (y - self.top) * row + x - self.left
-        rows = (
-            self.read[first : first + width] for first in range(begin, begin + height * row, row)
-        )
+        """What is painted for a box of the window: its view, and the texels of that."""
+        x, y, width, height = on_screen(box, self.view)
+        left, top, row, _ = self.whole
+        begin = (y - top) * row + x - left
+        rows = (self.read[at : at + width] for at in range(begin, begin + height * row, row))
         return self.view._replace(width=width, height=height), list(chain.from_iterable(rows))
 
 
@@ -112,18 +113,26 @@ class Scenario:
     bound: float
 
 
-def smaller(box: Rect) -> Rect:
-    """The pixels of the smaller screen that a box has a part in."""
+def on_screen(box: Rect, view: View) -> Rect:
+    """The box of the screen around a box of a window that lies there as a view says: of a turn, the
+    way back is that through the transposed matrix."""
     x, y, width, height = box
-    left, top = x // SCALE, y // SCALE
-    return left, top, -(-(x + width) // SCALE) - left, -(-(y + height) // SCALE) - top
+    corners = list(product((x, x + width), (y, y + height)))
+    across = [view.u_x * u + view.v_x * v for u, v in corners]
+    down = [view.u_y * u + view.v_y * v for u, v in corners]
+    left, top = (min(ends) // (STEPS * SCALE) for ends in (across, down))
+    right, bottom = (-(-max(ends) // (STEPS * SCALE)) for ends in (across, down))
+    return left, top, right - left, bottom - top
 
 
 def picture(rects: Frame, draws: Draws) -> Picture:
-    """What was damaged in a frame, on a screen that is turned anyhow."""
-    left, top, width, height = smaller(bounding_box(rects))
-    view = page(draws)._replace(width=width, height=height)
-    return Picture(rects, left, top, view, texels(view))
+    """What was damaged in a frame of a window that is turned anyhow."""
+    turned = page(draws)
+    left, top, width, height = whole = on_screen(bounding_box(rects), turned)
+    u_0 = (turned.u_x * left + turned.u_y * top) // STEPS
+    v_0 = (turned.v_x * left + turned.v_y * top) // STEPS
+    view = turned._replace(width=width, height=height, u_0=u_0, v_0=v_0)
+    return Picture(rects, whole, view, texels(view))
 
 
 def paint(
