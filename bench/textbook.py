@@ -129,13 +129,66 @@ class Sieve(Cache):
         self.oldest_first.append(block)
 
     def give_up(self, block: int) -> int:
+        while self.oldest_first[self.hand] in self.visited:
+            self.visited.remove(self.oldest_first[self.hand])
+            self.hand = (self.hand + 1) % len(self.oldest_first)
+        gone = self.oldest_first.pop(self.hand)
+        self.hand %= max(1, len(self.oldest_first))
+        return gone
+
+
+class SmallMainGhost(Cache):
+    """S3-FIFO: J. Yang et al., FIFO Queues Are All You Need for Cache Eviction, SOSP 2023.
+
+    What comes in goes to a small queue, and from there to the main one if it was used twice
+    meanwhile; what was not is given up and remembered, and goes to the main queue when it comes
+    back. As in the authors' simulator, libCacheSim, blocks that are too many for the small queue go
+    to the main one until the cache is full.
+    """
+
+    SMALL_SHARE, MOST_USES, USES_TO_STAY = 0.1, 3, 2
+
+    def __init__(self, capacity_blocks: int) -> None:
+        super().__init__(capacity_blocks)
+        self.most_small = max(1, int(capacity_blocks * self.SMALL_SHARE))
+        self.most_gone = int(capacity_blocks * (1 - self.SMALL_SHARE))
+        self.small: OrderedDict[int, int] = OrderedDict()
+        self.main: OrderedDict[int, int] = OrderedDict()
+        self.gone: OrderedDict[int, None] = OrderedDict()
+
+    def hit(self, block: int) -> None:
+        queue = self.small if block in self.small else self.main
+        queue[block] = min(self.MOST_USES, queue[block] + 1)
+
+    def insert(self, block: int) -> None:
+        queue = self.main if len(self.small) >= self.most_small else self.small
+        queue[block] = 0
+
+    def replace(self, block: int) -> int:
+        queue = self.main if block in self.gone else self.small
+        self.gone.pop(block, None)
+        gone = self.give_up(block)
+        queue[block] = 0
+        return gone
+
+    def give_up(self, block: int) -> int:
+        is_main_full = len(self.main) > self.capacity_blocks - self.most_small
+        while self.small and not is_main_full:
+            gone, uses = self.small.popitem(last=False)
+            if uses < self.USES_TO_STAY:
+                self._remember(gone)
+                return gone
+            self.main[gone] = 0
         while True:
-            self.hand %= len(self.oldest_first)
-            looked_at = self.oldest_first[self.hand]
-            if looked_at not in self.visited:
-                return self.oldest_first.pop(self.hand)
-            self.visited.remove(looked_at)
-            self.hand += 1
+            gone, uses = self.main.popitem(last=False)
+            if not uses:
+                return gone
+            self.main[gone] = uses - 1
+
+    def _remember(self, block: int) -> None:
+        self.gone[block] = None
+        if len(self.gone) > self.most_gone:
+            self.gone.popitem(last=False)
 
 
 class TwoQueues(Cache):
@@ -228,6 +281,7 @@ CACHES: dict[str, Maker] = {
     "LFU": LeastFrequentlyUsed,
     "LFU with history": LeastFrequentlyEverUsed,
     "SIEVE": Sieve,
+    "S3-FIFO": SmallMainGhost,
     "2Q": TwoQueues,
     "LRU-2": LeastRecentlyUsedTwice,
 }
