@@ -28,13 +28,17 @@ ALL: list[Any] = [*PROBLEMS, *JOINT_PROBLEMS]
 DIGESTS = {
     "buffer_cache": "db0d8bd9e55c2077",
     "cpu_scheduler": "94fbd22689e21ae4",
-    "memory_allocator": "7f8bc195ae4f4d8a",
+    "memory_allocator": "5aa36de860207524",
     "playout_delay": "40c53836577a2cbf",
     "congestion_control": "f07d4b2241739bc2",
     "firewall_order": "005317fe6ee1a3f0",
     "texture_walk": "56b25a561de6f8ae",
-    "damage_merging": "7ccce4ffff6bfc4c",
+    "damage_merging": "ecb3b77d355287e9",
     "cache_and_scheduler": "a2a554ce14b8a1f2",
+    "cache_and_allocator": "d507e2f39d59d382",
+    "congestion_and_playout": "fba32350e93606b8",
+    "firewall_and_congestion": "8dafe57cf6be6f04",
+    "tiling_and_damage": "9dc3931bac26f017",
 }
 BELOW, HEAVY = [685065, 749469, 496695], [1.894166036, 1.134456151, 64.201988944]
 
@@ -108,7 +112,7 @@ def test_every_scenario_has_a_gap_and_what_is_good_closes_a_part(problem: Any) -
         assert not score.dropped
         for scenario in score.scenarios.values():
             assert scenario.bound < 0.95 * scenario.baseline
-            assert scenario.achieved > scenario.bound
+            assert scenario.achieved >= scenario.bound
     gaps = [score.gap_closed for score in scores]
     assert min(gaps) > 0.1
     assert pstdev(gaps) < 0.12

@@ -54,11 +54,9 @@ LARGE = Cache(lines=4_096, ways=4_096)
 SQUARES = Layout(4, 4, 1, 0)
 UPRIGHT = View(8, 8, STEPS, 0, 0, STEPS, 0, 0)
 LAYOUTS = [
-    layout
-    for layout in itertools.starmap(
-        Layout, itertools.product((1, 2, 4, 8, 16, 128), (1, 2, 4, 8, 16), (1, 2, 4), (0, 3))
-    )
-    if layout.is_possible()
+    Layout(width, max(height, LINE_TEXELS // width), tiles, padding_lines)
+    for width, height in ((1, 1), (2, 16), (4, 1), (4, 8), (8, 1), (16, 1), (16, 16), (64, 1))
+    for tiles, padding_lines in ((1, 0), (1, 3), (2, 0))
 ]
 views = st.builds(
     View,
@@ -232,22 +230,22 @@ def test_the_bound_is_the_best_of_all_layouts_and_walks_if_the_cache_holds_all()
 def test_the_policy_comes_near_what_trying_everything_finds() -> None:
     view = MODELS["sprites"](Draws(b"small", "sprite"))._replace(width=8, height=8)
     sizes = (1, 2, 4, 8)
-    costs = {
-        (layout, walk): filled(Fixed(layout, walk), Cache(2, 1), view)
+    fewest = min(
+        filled(Fixed(layout, walk), Cache(2, 1), view)
         for layout in LAYOUTS
-        for walk in itertools.product(sizes, sizes, ORDERS, ORDERS)
-    }
+        for walk in itertools.product(sizes, sizes, ORDERS, ("rows", "columns"))
+    )
     draw = random.Random(1)
     problem = TextureWalk()
     found = min(
         filled(make(SIDE, 2, 1), Cache(2, 1), view)
-        for _ in range(300)
+        for _ in range(200)
         for make in problem.makers(
             from_unit(problem.parameters, [draw.random() for _ in problem.parameters])
         ).values()
     )
-    assert fewest_lines([texels(view)]) <= min(costs.values()) <= found
-    assert found <= 1.2 * min(costs.values())
+    assert fewest_lines([texels(view)]) <= fewest
+    assert found <= 1.2 * fewest
 
 
 @given(st.lists(views, min_size=1, max_size=3), caches, st.sampled_from(LAYOUTS), st.data())

@@ -26,6 +26,7 @@ from workers.problems.problem import (
 )
 from workers.problems.process_manager import CpuScheduler
 from workers.problems.security import FirewallOrder
+from workers.problems.tiling_and_damage import TilingAndDamage
 from workers.problems.window_manager import DamageMerging
 
 __all__ = [
@@ -65,6 +66,7 @@ JOINT_PROBLEMS: tuple[JointProblem, ...] = (
     CacheAndAllocator(),
     CongestionAndPlayout(),
     FirewallAndCongestion(),
+    TilingAndDamage(),
 )
 """Those of two specializations together."""
 

@@ -45,10 +45,10 @@ from workers.problems.problem import About
 from workers.problems.single import SingleProblem
 
 LATE_PERCENT_MS = 20
-"""A round number. Beyond 177 ms a percent of lost packets counts about as much as 25 ms of delay in
-the E-model of ITU-T G.107 as R. G. Cole and J. H. Rosenbluth write it (Voice over IP Performance
-Monitoring, ACM CCR 31(2), 2001): about 3 points for G.711, and 0.134 a millisecond. It counts more
-below."""
+"""A round number. In the E-model of ITU-T G.107, as R. G. Cole and J. H. Rosenbluth write it (Voice
+over IP Performance Monitoring, ACM CCR 31(2), 2001), a percent of lost packets costs G.711 about 3
+points, and beyond 177 ms a millisecond 0.134: a percent is worth 20 to 30 ms there, and more below.
+"""
 LATE_PACKET_MS = 100 * LATE_PERCENT_MS
 """The same for a packet, where costs are summed over packets."""
 BASELINE_MS = 60

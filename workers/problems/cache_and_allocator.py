@@ -57,9 +57,7 @@ from workers.problems.single import SingleProblem
 
 REFERENCES, OBJECTS = 1_500, 1_000
 MEMORY_FRACTION = 1 / 8
-PROGRAMS = MappingProxyType(
-    {"compile": "compile", "database": "words", "mixed": "history"}
-)
+PROGRAMS = MappingProxyType({"compile": "compile", "database": "words", "mixed": "history"})
 """Whose references to files meet whose objects."""
 WORKLOADS = recorded_workloads(tuple(PROGRAMS))
 CACHE, ALLOCATOR = "cache.", "allocator."

@@ -10,10 +10,11 @@ ClassBench has no actions; here each rule denies or accepts, whatever others do.
 
 The packets are made as its trace generator makes headers: each is a corner of some rule, and comes
 again as often as a Pareto distribution with exponent 1 says. What it does not have is added. Some
-rules are wanted more than others, by Zipf's law, and which these are changes: in the logs of tens
-of firewalls S. Acharya, J. Wang, Z. Ge, T. F. Znati and A. Greenberg, Traffic-Aware Firewall
-Optimization Strategies, ICC 2006, found both that and sudden anomalies, here floods of packets for
-one rule. All numbers are round ones, and none was chosen by how any policy scores.
+rules are wanted more than others, by Zipf's law; which these are changes, and now and then there is
+a flood of packets for one rule. That traffic changes, and sometimes as suddenly, is why firewalls
+adapt to it: S. Acharya, J. Wang, Z. Ge, T. F. Znati, A. Greenberg, Traffic-Aware Firewall
+Optimization Strategies, ICC 2006. What no source gives is a round number; of those BRANCHES is so
+small, and DENIED not a half, so that rules overlap.
 """
 
 from __future__ import annotations

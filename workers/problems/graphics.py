@@ -6,10 +6,10 @@ pixels; `texture` says what is fetched. The cost is what is fetched from memory,
 Each view begins with an empty cache, as if much else was drawn between two of them.
 
 Baseline is a texture that is stored row by row, and rectangles that are filled row by row, each as
-a whole. The caches are smaller than that needs: a row of 32 pixels or more reads more lines than
-they hold as soon as the texture is turned. The bound counts each line once that a view has a texel
-of, for the shape of lines that is best for all views together (see `texture.fewest_lines`). That is
-exact for a cache that holds all that a view reads, and loose for smaller ones.
+a whole. For most views that takes a larger cache, since a row of pixels reads more lines than it
+holds. The bound counts each line once that a view has a texel of, for the shape of lines that is
+best for all views together (see `texture.fewest_lines`). That is exact for a cache that holds all
+that a view reads, and loose for smaller ones.
 
 Nothing is recorded. Training, development and held-out workloads have each views of their own,
 drawn by the workload's name. A workload has CACHES, one scenario each; so has a generated one, for

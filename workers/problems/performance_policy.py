@@ -36,7 +36,10 @@ UNITS_A_PAGE = 256
 
 
 class FreeSpots:
-    """The spots below `top`, the end of a page, that are free; in units. Those that touch are one."""
+    """The spots below `top`, the end of a page, that are free; in units. Those that touch are one.
+
+    `sizes` has a bit for each size of which there are any; `starts` has their beginnings, sorted.
+    """
 
     def __init__(self) -> None:
         self.top = 0

@@ -32,8 +32,8 @@ INTERFACE = Interface(
 )
 """See `OrderPolicy`; the arguments are the rules, and what a new order costs, in tests."""
 RELOAD_TESTS = 25
-"""What it costs to write a rule, in tests: a round number. Both are about copying and reading some
-hundred bytes, but who writes must also check, and wait until nobody reads the old table."""
+"""What it costs to write a rule, in tests: a round number, with which a new order pays within some
+intervals, and not always within one."""
 FIELDS = 4
 ACTION = 2 * FIELDS
 

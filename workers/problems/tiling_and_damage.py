@@ -1,17 +1,17 @@
 """A screen whose damage is merged by one policy and painted from a texture by another's walks.
 
-What is damaged in a frame is grouped, and the box around each group is filled from a texture that
-lies turned on the screen. A larger box paints in vain, but needs fewer lines of the texture for
-each of its pixels, and how many, the layout and the walk decide; the boxes, in turn, decide what
-the texture's layout must be good for. So what is best for one policy depends on the other. The
-cost is what is fetched from memory, in bytes a frame, with BOX_COST_BYTES for each box. Baseline is
-one box around all that is damaged, filled row by row from a texture that is stored row by row.
+What is damaged in a frame is grouped, and the box around each group is filled from a texture. Each
+box has its cost, whatever its size, so how much may be painted in vain to have one box less depends
+on what a pixel takes, which is up to layout and walks; and the boxes are what layout and walks must
+be good for. So what is best for one policy depends on the other. The cost is what is fetched from
+memory, in bytes a frame, and BOX_COST_BYTES for each box. Baseline is one box around all that is
+damaged, filled row by row from a texture that is stored row by row.
 
 A workload is one or two recorded runs of `window_manager`, FRAMES of their frames in equal shares,
-evenly from the first to the last. They are shown by the caches of `graphics`, one scenario each, in
-turns. Between any two of them the screen was turned: each frame has a view of its own, by a model
-in `views`, drawn by the workload's name. To be quick to paint, the screen is 1 / SCALE as wide and
-as high as it was when it was recorded, and boxes grow to whole pixels.
+evenly from the first to the last. CACHES show them in turns, one scenario each. The texture lies
+turned, as pages do (see `views`), and otherwise in each frame, as if it had been moved between any
+two of them; that is drawn by the name of the run. To be quick to paint, the screen is 1 / SCALE as
+wide and as high as it was when it was recorded, and boxes grow to whole pixels.
 
 A generated workload has the models in `screens`, each by each cache, GENERATED frames a scenario.
 """
@@ -34,7 +34,8 @@ from workers.problems.damage import (
     boxes_of,
 )
 from workers.problems.draws import Draws
-from workers.problems.graphics import CACHES, TextureWalk
+from workers.problems.graphics import CACHES as ALONE
+from workers.problems.graphics import TextureWalk
 from workers.problems.material import development, held_out, recorded_workloads, recording
 from workers.problems.pair import PairProblem
 from workers.problems.policies import Maker, ProblemError, makers_of
@@ -44,10 +45,8 @@ from workers.problems.single import SingleProblem
 from workers.problems.texture import (
     LINE_BYTES,
     LINE_SHAPES,
-    LINE_TEXELS,
     ROW_BY_ROW,
     SIDE,
-    STEPS,
     Cache,
     Texture,
     TexturePolicy,
@@ -59,11 +58,19 @@ from workers.problems.texture import (
     texels,
 )
 from workers.problems.views import page
-from workers.problems.window_manager import DamageMerging, recorded_frames, spread
+from workers.problems.window_manager import (
+    MOST_GENERATED_RECTS,
+    DamageMerging,
+    recorded_frames,
+    spread,
+)
 
 SCALE = 16
-BOX_COST_BYTES = BOX_COST_PIXELS // SCALE**2 * LINE_BYTES // LINE_TEXELS
-"""What a box costs `window_manager`, as so many texels of a screen that is smaller."""
+CACHES = tuple(Cache(2 * lines, ways) for lines, ways in ALONE)
+"""Larger than those of `graphics` as boxes are: up to the whole screen."""
+BOX_COST_BYTES = BOX_COST_PIXELS // SCALE**2 * LINE_BYTES
+"""What a box costs beside its pixels: as much as so many pixels, as for `window_manager`, and here
+each of these as if it had fetched a line."""
 FRAMES = 72
 GENERATED = 24
 PROGRAMS = ("write", "watch", "read", "mixed")
@@ -73,22 +80,23 @@ TEXTURE, DAMAGE = "texture.", "damage."
 
 @dataclass(frozen=True)
 class Picture:
-    """What was damaged in a frame of a window that lies turned on the screen.
+    """What was damaged in a frame, and the part of the screen around it.
 
-    `whole` is the screen's box around all of it, `view` how that lies in the texture, `read` the
-    texels of its pixels row by row.
+    That begins at `left`, `top`, in pixels of the smaller screen; `view` is how it lies in the
+    texture, `read` the texels of its pixels row by row.
     """
 
     rects: Frame
-    whole: Rect
+    left: int
+    top: int
     view: View
     read: tuple[int, ...]
 
     def part(self, box: Rect) -> tuple[View, list[int]]:
-        """What is painted for a box of the window: its view, and the texels of that."""
-        x, y, width, height = on_screen(box, self.view)
-        left, top, row, _ = self.whole
-        begin = (y - top) * row + x - left
+        """The view of a box in it, and the texels of that; boxes are in pixels of the recording."""
+        x, y, width, height = smaller(box)
+        row = self.view.width
+        begin = (y - self.top) * row + x - self.left
         rows = (self.read[at : at + width] for at in range(begin, begin + height * row, row))
         return self.view._replace(width=width, height=height), list(chain.from_iterable(rows))
 
@@ -113,26 +121,18 @@ class Scenario:
     bound: float
 
 
-def on_screen(box: Rect, view: View) -> Rect:
-    """The box of the screen around a box of a window that lies there as a view says: of a turn, the
-    way back is that through the transposed matrix."""
+def smaller(box: Rect) -> Rect:
+    """The pixels of the smaller screen that a box has a part in."""
     x, y, width, height = box
-    corners = list(product((x, x + width), (y, y + height)))
-    across = [view.u_x * u + view.v_x * v for u, v in corners]
-    down = [view.u_y * u + view.v_y * v for u, v in corners]
-    left, top = (min(ends) // (STEPS * SCALE) for ends in (across, down))
-    right, bottom = (-(-max(ends) // (STEPS * SCALE)) for ends in (across, down))
-    return left, top, right - left, bottom - top
+    left, top = x // SCALE, y // SCALE
+    return left, top, -(-(x + width) // SCALE) - left, -(-(y + height) // SCALE) - top
 
 
 def picture(rects: Frame, draws: Draws) -> Picture:
-    """What was damaged in a frame of a window that is turned anyhow."""
-    turned = page(draws)
-    left, top, width, height = whole = on_screen(bounding_box(rects), turned)
-    u_0 = (turned.u_x * left + turned.u_y * top) // STEPS
-    v_0 = (turned.v_x * left + turned.v_y * top) // STEPS
-    view = turned._replace(width=width, height=height, u_0=u_0, v_0=v_0)
-    return Picture(rects, whole, view, texels(view))
+    """What was damaged in a frame, on a screen that shows the texture turned somehow."""
+    left, top, width, height = smaller(bounding_box(rects))
+    view = page(draws)._replace(width=width, height=height)
+    return Picture(rects, left, top, view, texels(view))
 
 
 def paint(
@@ -221,9 +221,11 @@ def recorded_scenarios(run: str, count: int) -> Iterator[Scenario]:
 def generated_scenarios(seed: bytes) -> Iterator[Scenario]:
     """Each model by each cache, with frames of its own."""
     for model, its_cache in product(MODELS, CACHES):
-        draws = Draws(seed, f"joint/{model}/{its_cache.lines}/{its_cache.ways}")
-        frames = list(islice(MODELS[model](draws), GENERATED))
-        yield scenario(model, its_cache, frames, draws)
+        screen = f"{model}/{its_cache.lines}/{its_cache.ways}"
+        frames = MODELS[model](Draws(seed, f"screen/{screen}"))
+        usable = (frame for frame in frames if 1 < len(frame) <= MOST_GENERATED_RECTS)
+        views = Draws(seed, f"turned/{screen}")
+        yield scenario(model, its_cache, list(islice(usable, GENERATED)), views)
 
 
 def scenario(name: str, its_cache: Cache, frames: Sequence[Frame], draws: Draws) -> Scenario:
