@@ -23,14 +23,7 @@ from typing import Any, NamedTuple
 from bench.machine import describe_machine
 from bench.search import SEARCH_PACKAGES, row
 from bench.textbook import CACHES, SCHEDULERS
-from workers.problems import (
-    JOINT_PROBLEMS,
-    PROBLEMS,
-    JointProblem,
-    Maker,
-    Problem,
-    Scenarios,
-)
+from workers.problems import JOINT_PROBLEMS, PROBLEMS, JointProblem, Maker, Problem, Scenarios
 from workers.problems.problem import defaults, from_unit
 from workers.search import search
 

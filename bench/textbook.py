@@ -8,7 +8,7 @@ from functools import partial
 from random import Random
 
 from workers.problems import Maker
-from workers.problems.cpu import RoundRobin
+from workers.problems.process_manager.cpu import RoundRobin
 
 SLICE_US = 5_000
 FOREVER_US = 10**12

@@ -20,7 +20,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.problems import Problem, ProblemError, find_problem
-from workers.problems.audio import (
+from workers.problems.audio.jitter import (
+    BUFFER_MS,
+    MODELS,
+    PACKET_MS,
+    PAUSE_MS,
+    SPURT_MS,
+    delays_ms,
+    talk_spurts,
+)
+from workers.problems.audio.policy import PARAMETERS, Policy
+from workers.problems.audio.problem import (
     BASELINE_MS,
     LATE_PACKET_MS,
     LATE_PERCENT_MS,
@@ -35,17 +45,7 @@ from workers.problems.audio import (
     mean_cost_ms,
     spurt_cost_ms,
 )
-from workers.problems.audio_policy import PARAMETERS, Policy
 from workers.problems.draws import Draws
-from workers.problems.jitter import (
-    BUFFER_MS,
-    MODELS,
-    PACKET_MS,
-    PAUSE_MS,
-    SPURT_MS,
-    delays_ms,
-    talk_spurts,
-)
 from workers.problems.policies import WrongAnswer
 from workers.problems.problem import Parameter, defaults, from_unit
 from workers.search import search
@@ -282,7 +282,7 @@ def test_what_a_search_finds_is_worth_something_elsewhere(
 
 SCORE_A_COMPONENT = """
 import json, component
-from workers.problems.audio import PlayoutDelay
+from workers.problems.audio.problem import PlayoutDelay
 problem = PlayoutDelay()
 makers = {component.SPECIALIZATION: component.Policy}
 score = problem.evaluate_policies(makers, problem.recorded("spikes"))

@@ -8,7 +8,9 @@ from types import ModuleType
 import pytest
 
 from workers.problems import find_joint_problem
-from workers.problems.cache_and_allocator import (
+from workers.problems.file_system.policy import Policy as CachePolicy
+from workers.problems.file_system.problem import BufferCache, belady_misses, policy_misses
+from workers.problems.pairs.cache_and_allocator import (
     ALLOCATOR,
     CACHE,
     OBJECTS,
@@ -18,13 +20,11 @@ from workers.problems.cache_and_allocator import (
     CacheAndAllocator,
     load_workload,
 )
-from workers.problems.file_system import BufferCache, belady_misses, policy_misses
-from workers.problems.file_system_policy import Policy as CachePolicy
-from workers.problems.heap import PAGE_BYTES, Buddy, replay
-from workers.problems.machine import LeastRecentlyUsed
-from workers.problems.memory import HEAP, Outcome, run
-from workers.problems.performance import MemoryAllocator
-from workers.problems.performance_policy import Policy as AllocatorPolicy
+from workers.problems.pairs.machine import LeastRecentlyUsed
+from workers.problems.pairs.memory import HEAP, Outcome, run
+from workers.problems.performance.heap import PAGE_BYTES, Buddy, replay
+from workers.problems.performance.policy import Policy as AllocatorPolicy
+from workers.problems.performance.problem import MemoryAllocator
 from workers.problems.policies import ProblemError, WrongAnswer
 from workers.problems.problem import JointProblem, defaults, from_unit
 

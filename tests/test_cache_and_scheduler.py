@@ -17,7 +17,10 @@ from pathlib import Path
 import pytest
 
 from workers.problems import ProblemError, find_joint_problem
-from workers.problems.cache_and_scheduler import (
+from workers.problems.file_system.policy import Policy as CachingPolicy
+from workers.problems.file_system.problem import FILE_SHIFT, BufferCache, lru_misses, policy_misses
+from workers.problems.material import recording
+from workers.problems.pairs.cache_and_scheduler import (
     CACHE,
     PROGRAMS,
     REFERENCES,
@@ -27,10 +30,7 @@ from workers.problems.cache_and_scheduler import (
     load_workload,
     recorded_process,
 )
-from workers.problems.cpu import CONTEXT_SWITCH_US, RoundRobin
-from workers.problems.file_system import FILE_SHIFT, BufferCache, lru_misses, policy_misses
-from workers.problems.file_system_policy import Policy as CachingPolicy
-from workers.problems.machine import (
+from workers.problems.pairs.machine import (
     DISK_READ_US,
     LeastRecentlyUsed,
     Outcome,
@@ -38,10 +38,10 @@ from workers.problems.machine import (
     bound_s,
     run,
 )
-from workers.problems.material import recording
 from workers.problems.problem import JointProblem, defaults, from_unit
-from workers.problems.process_manager import CpuScheduler
-from workers.problems.process_manager_policy import Policy as SchedulingPolicy
+from workers.problems.process_manager.cpu import CONTEXT_SWITCH_US, RoundRobin
+from workers.problems.process_manager.policy import Policy as SchedulingPolicy
+from workers.problems.process_manager.problem import CpuScheduler
 from workers.search import search, search_steps
 
 ALL_RUNS = sorted(run for runs in WORKLOADS.values() for run in runs)
@@ -259,7 +259,7 @@ def test_a_policy_for_each_specialization_is_needed_and_no_other(
 
 SCORE_COMPONENTS = """
 import json, cache, scheduler
-from workers.problems.cache_and_scheduler import CacheAndScheduler
+from workers.problems.pairs.cache_and_scheduler import CacheAndScheduler
 problem = CacheAndScheduler()
 makers = {one.SPECIALIZATION: one.Policy for one in (cache, scheduler)}
 score = problem.evaluate_policies(makers, problem.recorded("search"))

@@ -17,9 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.problems import ProblemError, find_joint_problem
-from workers.problems.audio import BASELINE_MS, LATE_PACKET_MS, FixedDelay, PlayoutDelay
-from workers.problems.bottleneck import Bottleneck, Link, Sender, run
-from workers.problems.congestion_and_playout import (
+from workers.problems.audio.jitter import PACKET_MS
+from workers.problems.audio.problem import BASELINE_MS, LATE_PACKET_MS, FixedDelay, PlayoutDelay
+from workers.problems.material import development, held_out
+from workers.problems.networking.bottleneck import Bottleneck, Link, Sender, run
+from workers.problems.networking.flows import Path as FlowPath
+from workers.problems.networking.flows import Reno
+from workers.problems.networking.problem import CongestionControl
+from workers.problems.pairs.congestion_and_playout import (
     BUFFERS,
     CALL_MS,
     CONGESTION,
@@ -38,11 +43,6 @@ from workers.problems.congestion_and_playout import (
     transfer_ms,
     voice_ms,
 )
-from workers.problems.flows import Path as FlowPath
-from workers.problems.flows import Reno
-from workers.problems.jitter import PACKET_MS
-from workers.problems.material import development, held_out
-from workers.problems.networking import CongestionControl
 from workers.problems.policies import WrongAnswer
 from workers.problems.problem import JointProblem, defaults, from_unit
 from workers.search import search
@@ -240,7 +240,7 @@ def test_policies_that_break_the_rules_are_refused(
 
 SCORE_COMPONENTS = """
 import json, playout, congestion
-from workers.problems.congestion_and_playout import CongestionAndPlayout
+from workers.problems.pairs.congestion_and_playout import CongestionAndPlayout
 problem = CongestionAndPlayout()
 makers = {one.SPECIALIZATION: one.Policy for one in (playout, congestion)}
 score = problem.evaluate_policies(makers, problem.recorded("shared"))

@@ -9,16 +9,20 @@ from typing import Any
 import pytest
 
 from workers.problems import JOINT_PROBLEMS, PROBLEMS, evaluator_version, find_problem
-from workers.problems.cache_and_scheduler import CacheAndScheduler
 from workers.problems.evaluator import loaded_source
+from workers.problems.pairs.cache_and_scheduler import CacheAndScheduler
 
 SHARED = {"draws", "material", "measuring", "policies", "problem", "single"}
-CACHE = SHARED | {"file_system", "file_system_policy", "reads"}
-SCHEDULER = SHARED | {"process_manager", "process_manager_policy", "cpu", "arrivals"}
+CACHE = SHARED | {"file_system.problem", "file_system.policy", "file_system.reads"}
+SCHEDULER = SHARED | {
+    *("process_manager.problem", "process_manager.policy"),
+    *("process_manager.cpu", "process_manager.arrivals"),
+}
+BOTH = CACHE | SCHEDULER | {"pair", "pairs.cache_and_scheduler", "pairs.machine"}
 MODULES: list[tuple[Any, set[str]]] = [
     (find_problem("file_system"), CACHE),
     (find_problem("process_manager"), SCHEDULER),
-    (CacheAndScheduler(), CACHE | SCHEDULER | {"cache_and_scheduler", "machine", "pair"}),
+    (CacheAndScheduler(), BOTH),
 ]
 ALL: list[Any] = [*PROBLEMS, *JOINT_PROBLEMS]
 

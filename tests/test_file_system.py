@@ -18,7 +18,8 @@ import pytest
 
 from coordinator.errors import CoordError
 from workers.problems import ProblemError, find_problem
-from workers.problems.file_system import (
+from workers.problems.file_system.policy import Policy
+from workers.problems.file_system.problem import (
     FILE_SHIFT,
     MEASURED,
     PROGRAMS,
@@ -31,7 +32,6 @@ from workers.problems.file_system import (
     lru_misses,
     policy_misses,
 )
-from workers.problems.file_system_policy import Policy
 from workers.problems.material import recording
 from workers.problems.problem import (
     Parameter,
@@ -257,7 +257,7 @@ def test_parameters_map_to_the_unit_interval_and_back() -> None:
 
 SCORE_A_COMPONENT = """
 import json, component
-from workers.problems.file_system import BufferCache
+from workers.problems.file_system.problem import BufferCache
 problem = BufferCache()
 makers = {component.SPECIALIZATION: component.Policy}
 score = problem.evaluate_policies(makers, problem.recorded("database"))

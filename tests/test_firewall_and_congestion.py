@@ -10,17 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.problems import JointProblem, ProblemError, find_joint_problem
-from workers.problems.bottleneck import Bottleneck, Link
-from workers.problems.filters import FAMILIES, MIXES
-from workers.problems.firewall_and_congestion import (
+from workers.problems.networking.bottleneck import Bottleneck, Link
+from workers.problems.networking.flows import Flow, Path, Reno
+from workers.problems.pairs.firewall_and_congestion import (
     EPOCHS,
     FLOWS,
     FirewallAndCongestion,
     load_workload,
     scenario,
 )
-from workers.problems.flows import Flow, Path, Reno
-from workers.problems.inspection import (
+from workers.problems.pairs.inspection import (
     MOST_OTHERS,
     PACKET_TESTS,
     TEST_MS,
@@ -32,8 +31,9 @@ from workers.problems.inspection import (
 )
 from workers.problems.policies import WrongAnswer
 from workers.problems.problem import defaults
-from workers.problems.rules import ACTION, Firewall
-from workers.problems.security import FirewallOrder
+from workers.problems.security.filters import FAMILIES, MIXES
+from workers.problems.security.problem import FirewallOrder
+from workers.problems.security.rules import ACTION, Firewall
 from workers.search import search
 
 DENY_LOW = (0, 1, 0, 9, 0, 9, 0, 9, 0)

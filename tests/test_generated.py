@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from workers.problems import JOINT_PROBLEMS, PROBLEMS
-from workers.problems.arrivals import MODELS as ARRIVALS
-from workers.problems.arrivals import SPAN_US, cpu_times_us
-from workers.problems.cache_and_scheduler import CacheAndScheduler
 from workers.problems.draws import BATCH, Draws
-from workers.problems.file_system import BufferCache
+from workers.problems.file_system.problem import BufferCache
+from workers.problems.file_system.reads import MODELS as READS
+from workers.problems.file_system.reads import ByRank, Programs, lookups, new_file
+from workers.problems.pairs.cache_and_scheduler import CacheAndScheduler
 from workers.problems.problem import defaults
-from workers.problems.process_manager import CpuScheduler
-from workers.problems.reads import MODELS as READS
-from workers.problems.reads import ByRank, Programs, lookups, new_file
+from workers.problems.process_manager.arrivals import MODELS as ARRIVALS
+from workers.problems.process_manager.arrivals import SPAN_US, cpu_times_us
+from workers.problems.process_manager.problem import CpuScheduler
 
 SEED = bytes(range(32))
 ALL: list[Any] = [*PROBLEMS, *JOINT_PROBLEMS]

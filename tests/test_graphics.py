@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from workers.problems import ProblemError, find_problem
 from workers.problems.draws import Draws
-from workers.problems.graphics import (
+from workers.problems.graphics.policy import Policy
+from workers.problems.graphics.problem import (
     CACHES,
     USES,
     WORKLOADS,
@@ -26,11 +27,8 @@ from workers.problems.graphics import (
     load_workload,
     scenario,
 )
-from workers.problems.graphics_policy import Policy
-from workers.problems.policies import WrongAnswer
-from workers.problems.problem import Problem, defaults, from_unit
-from workers.problems.raster import ORDERS, Walk, pixels
-from workers.problems.texture import (
+from workers.problems.graphics.raster import ORDERS, Walk, pixels
+from workers.problems.graphics.texture import (
     LINE_BYTES,
     LINE_SHAPES,
     LINE_TEXELS,
@@ -48,7 +46,9 @@ from workers.problems.texture import (
     row_by_row,
     texels,
 )
-from workers.problems.views import MODELS, SIZES
+from workers.problems.graphics.views import MODELS, SIZES
+from workers.problems.policies import WrongAnswer
+from workers.problems.problem import Problem, defaults, from_unit
 
 LARGE = Cache(lines=4_096, ways=4_096)
 SQUARES = Layout(4, 4, 1, 0)
@@ -396,7 +396,7 @@ def test_the_problem_is_found(problem: TextureWalk) -> None:
 
 SCORE_COMPONENT = """
 import json, component
-from workers.problems.graphics import TextureWalk
+from workers.problems.graphics.problem import TextureWalk
 problem = TextureWalk()
 makers = {component.SPECIALIZATION: component.Policy}
 print(json.dumps(problem.evaluate_policies(makers, problem.recorded("mixed")).gap_closed))

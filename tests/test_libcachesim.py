@@ -11,7 +11,7 @@ from functools import cache
 import pytest
 
 from bench.textbook import CACHES
-from workers.problems.file_system import (
+from workers.problems.file_system.problem import (
     WORKLOADS,
     belady_misses,
     block_references,

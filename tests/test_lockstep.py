@@ -12,15 +12,9 @@ from greenlet import getcurrent, greenlet
 
 from tests.components import LRU, ROUND_ROBIN
 from tests.sandboxes import needs_sandbox
-from workers.problems import (
-    Interface,
-    Maker,
-    ProblemError,
-    file_system_policy,
-    find_joint_problem,
-    find_problem,
-    process_manager_policy,
-)
+from workers.problems import Interface, Maker, ProblemError, find_joint_problem, find_problem
+from workers.problems.file_system import policy as file_system_policy
+from workers.problems.process_manager import policy as process_manager_policy
 from workers.sandbox import Call, Limits, PolicyFailed, Sandbox, find_rung
 from workers.validation.lockstep import measure_all
 

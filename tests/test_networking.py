@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.problems import ProblemError, find_problem
-from workers.problems.bottleneck import Bottleneck, Link, Sender, run
 from workers.problems.draws import Draws
-from workers.problems.flows import (
+from workers.problems.networking.bottleneck import Bottleneck, Link, Sender, run
+from workers.problems.networking.flows import (
     MOST_PACKETS,
     CongestionPolicy,
     Flow,
@@ -30,18 +30,18 @@ from workers.problems.flows import (
     geometric_mean,
     power,
 )
-from workers.problems.flows import (
+from workers.problems.networking.flows import (
     Path as FlowPath,
 )
-from workers.problems.links import CELL_MOST, LEAST, MODELS, capacity
-from workers.problems.networking import (
+from workers.problems.networking.links import CELL_MOST, LEAST, MODELS, capacity
+from workers.problems.networking.policy import PARAMETERS, Policy
+from workers.problems.networking.problem import (
     INSTANCES,
     SHAPES,
     CongestionControl,
     load_workload,
     lost_power,
 )
-from workers.problems.networking_policy import PARAMETERS, Policy
 from workers.problems.problem import Parameter, Problem, defaults, from_unit
 from workers.search import search
 
@@ -415,7 +415,7 @@ def test_search_improves_on_the_defaults(problem: CongestionControl) -> None:
 
 SCORE_A_COMPONENT = """
 import json, component
-from workers.problems.networking import CongestionControl
+from workers.problems.networking.problem import CongestionControl
 problem = CongestionControl()
 makers = {component.SPECIALIZATION: component.Policy}
 score = problem.evaluate_policies(makers, problem.recorded("wired"))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scripts.record_mallocs import OBJECTS as RECORDED_OBJECTS
 from scripts.record_mallocs import SHORT, Call, events_of, objects_of
 from workers.problems.draws import Draws
-from workers.problems.heap import (
+from workers.problems.performance.heap import (
     PAGE_BYTES,
     SPACE_BYTES,
     UNIT_BYTES,
@@ -28,8 +28,9 @@ from workers.problems.heap import (
     replay,
     spans_of,
 )
-from workers.problems.mallocs import FATES, allocations
-from workers.problems.performance import (
+from workers.problems.performance.mallocs import FATES, allocations
+from workers.problems.performance.policy import PARAMETERS, Policy
+from workers.problems.performance.problem import (
     OBJECTS,
     PROGRAMS,
     WORKLOADS,
@@ -37,7 +38,6 @@ from workers.problems.performance import (
     first_objects,
     load_workload,
 )
-from workers.problems.performance_policy import PARAMETERS, Policy
 from workers.problems.policies import ProblemError, WrongAnswer, shown
 from workers.problems.problem import Parameter, defaults, from_unit
 

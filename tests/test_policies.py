@@ -18,11 +18,11 @@ from workers.problems import (
     Problem,
     Remote,
 )
-from workers.problems.cpu import LONGEST_US, RoundRobin, replay
-from workers.problems.file_system import policy_misses
+from workers.problems.file_system.problem import policy_misses
 from workers.problems.policies import SHOWN_CHARACTERS, WrongAnswer, is_finite_number, shown
 from workers.problems.problem import defaults
-from workers.problems.process_manager import CpuScheduler
+from workers.problems.process_manager.cpu import LONGEST_US, RoundRobin, replay
+from workers.problems.process_manager.problem import CpuScheduler
 
 NO_WHOLE_NUMBERS: list[Any] = [
     True,

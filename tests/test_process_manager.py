@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 from workers.problems import ProblemError, find_problem
-from workers.problems.cpu import RoundRobin, replay, shortest_remaining_first
 from workers.problems.material import recording
 from workers.problems.problem import (
     Parameter,
@@ -25,7 +24,9 @@ from workers.problems.problem import (
     defaults,
     from_unit,
 )
-from workers.problems.process_manager import (
+from workers.problems.process_manager.cpu import RoundRobin, replay, shortest_remaining_first
+from workers.problems.process_manager.policy import PARAMETERS, Policy
+from workers.problems.process_manager.problem import (
     LOADS,
     PROCESSES,
     PROGRAMS,
@@ -36,7 +37,6 @@ from workers.problems.process_manager import (
     mean_response_s,
     mean_slowdown,
 )
-from workers.problems.process_manager_policy import PARAMETERS, Policy
 from workers.search import search
 
 ALL_RUNS = sorted(run for runs in WORKLOADS.values() for run in runs)
@@ -243,7 +243,9 @@ def test_the_bound_closes_the_gap_if_switching_is_free(
     problem: CpuScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policies = (KnowsTheRest(list(scenario.cpu_us)) for scenario in load_workload("search"))
-    monkeypatch.setattr("workers.problems.process_manager.replay", partial(replay, switch_us=0))
+    monkeypatch.setattr(
+        "workers.problems.process_manager.problem.replay", partial(replay, switch_us=0)
+    )
     makers = {"process_manager": lambda: next(policies)}
     score = problem.evaluate_policies(makers, problem.recorded("search"))
     assert score.gap_closed == pytest.approx(1.0, abs=1e-12)
@@ -296,7 +298,7 @@ def test_search_improves_on_the_defaults(problem: CpuScheduler) -> None:
 
 SCORE_A_COMPONENT = """
 import json, component
-from workers.problems.process_manager import CpuScheduler
+from workers.problems.process_manager.problem import CpuScheduler
 problem = CpuScheduler()
 makers = {component.SPECIALIZATION: component.Policy}
 score = problem.evaluate_policies(makers, problem.recorded("compile"))

@@ -9,9 +9,10 @@ from statistics import mean
 import pytest
 
 from bench.random_search import random_steps
+from workers.evaluations import Evaluation
 from workers.problems import Parameter, ProblemError, Score, find_problem
 from workers.problems.problem import defaults, to_unit
-from workers.search import Found, search, search_steps
+from workers.search import Found, Search, search, search_steps
 
 
 class Bowl:
@@ -110,3 +111,57 @@ def test_what_is_learned_on_one_run_helps_on_another() -> None:
     found = search(problem, "search", 60, 0)
     after = problem.evaluate(found.values, "search-development")
     assert after.gap_closed > before.gap_closed + 0.2
+
+
+def told(search_: Search, points: list[list[float]]) -> list[bool]:
+    return [
+        search_.learn(Evaluation(point, -sum((x - 0.7) ** 2 for x in point))) for point in points
+    ]
+
+
+def test_what_others_evaluated_is_told_as_if_it_were_ones_own() -> None:
+    bowl = Bowl()
+    one = Search(bowl, "a", 3)
+    one.step()
+    others = [[0.2 + place / 50] * 6 for place in range(9)]
+    assert told(one, others) == [True] * 9  # a whole generation
+    for _ in range(9):
+        one.step()
+    drawn = [mean(values.values()) for values in bowl.evaluated[1:]]
+    assert mean(drawn) > 0.25  # it began at 0.2, and was pulled towards 0.36
+    assert one.found.evaluations == one.evaluations == len(bowl.evaluated) == 10
+    assert one.found.values in bowl.evaluated
+
+
+def test_what_it_could_not_have_drawn_itself_is_left_out() -> None:
+    first, second = Bowl(), Bowl()
+    one, other = Search(first, "a", 3), Search(second, "a", 3)
+    for search_ in (one, other):
+        for _ in range(200):
+            search_.step()
+    assert told(one, [[0.0] * 6, [1.0] * 6]) == [False, False]
+    assert one.step() == other.step()
+
+
+def test_what_is_checked_is_the_best_only_if_it_is() -> None:
+    bowl = Bowl()
+    one = Search(bowl, "a", 3)
+    assert one.check({f"p{place}": 0.1 for place in range(6)}) < one.found.score.gap_closed
+    start = one.found.values
+    assert start == {f"p{place}": 0.2 for place in range(6)}
+    peak = {f"p{place}": 0.7 for place in range(6)}
+    assert one.check(peak) == one.found.score.gap_closed == 1.0
+    assert one.found.values == peak
+    assert one.evaluations == len(bowl.evaluated) == 3
+
+
+def test_it_goes_on_where_something_far_away_was_found_to_be_better() -> None:
+    bowl = Bowl()
+    one = Search(bowl, "a", 3)
+    for _ in range(60):
+        one.step()
+    far = {f"p{place}": 0.7 + (place % 2) * 1e-3 for place in range(6)}
+    one.check(far)
+    for _ in range(200):
+        one.step()
+    assert one.found.score.gap_closed > 0.9999

@@ -19,11 +19,13 @@ from hypothesis import strategies as st
 
 from workers.problems import ProblemError, find_problem
 from workers.problems.draws import Draws
-from workers.problems.filters import FAMILIES, MIXES, matching, some_firewall, some_rules
 from workers.problems.policies import WrongAnswer
 from workers.problems.problem import Parameter, Problem, defaults, from_unit
-from workers.problems.rule_orders import BestOrder, LooseOrder, least_tests
-from workers.problems.rules import (
+from workers.problems.security.filters import FAMILIES, MIXES, matching, some_firewall, some_rules
+from workers.problems.security.policy import PARAMETERS, Policy
+from workers.problems.security.problem import EPOCHS, SIZES, WORKLOADS, FirewallOrder, load_workload
+from workers.problems.security.rule_orders import BestOrder, LooseOrder, least_tests
+from workers.problems.security.rules import (
     ACTION,
     RELOAD_TESTS,
     Firewall,
@@ -35,8 +37,6 @@ from workers.problems.rules import (
     intersect,
     policy_tests,
 )
-from workers.problems.security import EPOCHS, SIZES, WORKLOADS, FirewallOrder, load_workload
-from workers.problems.security_policy import PARAMETERS, Policy
 from workers.search import search
 
 DENY_LOW = (0, 1, 0, 9, 0, 9, 0, 9, 0)
@@ -399,7 +399,7 @@ def test_a_new_order_must_pay() -> None:
 
 SCORE_A_COMPONENT = """
 import json, component
-from workers.problems.security import FirewallOrder
+from workers.problems.security.problem import FirewallOrder
 problem = FirewallOrder()
 makers = {component.SPECIALIZATION: component.Policy}
 score = problem.evaluate_policies(makers, problem.recorded("chain"))

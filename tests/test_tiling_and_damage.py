@@ -16,14 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.problems import ProblemError, find_joint_problem
-from workers.problems.damage import Frame, Rect
 from workers.problems.draws import Draws
-from workers.problems.graphics import TextureWalk
-from workers.problems.graphics_policy import Policy as TilingPolicy
-from workers.problems.policies import WrongAnswer
-from workers.problems.problem import JointProblem, defaults, from_unit
-from workers.problems.texture import LINE_BYTES, ROW_BY_ROW, SIDE, STEPS, Cache, View, texels
-from workers.problems.tiling_and_damage import (
+from workers.problems.graphics.policy import Policy as TilingPolicy
+from workers.problems.graphics.problem import TextureWalk
+from workers.problems.graphics.texture import (
+    LINE_BYTES,
+    ROW_BY_ROW,
+    SIDE,
+    STEPS,
+    Cache,
+    View,
+    texels,
+)
+from workers.problems.pairs.tiling_and_damage import (
     BOX_COST_BYTES,
     CACHES,
     FRAMES,
@@ -41,8 +46,11 @@ from workers.problems.tiling_and_damage import (
     scenario,
     smaller,
 )
-from workers.problems.window_manager import DamageMerging
-from workers.problems.window_manager_policy import Policy as MergingPolicy
+from workers.problems.policies import WrongAnswer
+from workers.problems.problem import JointProblem, defaults, from_unit
+from workers.problems.window_manager.damage import Frame, Rect
+from workers.problems.window_manager.policy import Policy as MergingPolicy
+from workers.problems.window_manager.problem import DamageMerging
 from workers.search import search
 
 LARGE = Cache(lines=4_096, ways=4_096)
@@ -222,7 +230,7 @@ class Stray:
 
 SCORE_COMPONENTS = """
 import json, tiling, merging
-from workers.problems.tiling_and_damage import TilingAndDamage
+from workers.problems.pairs.tiling_and_damage import TilingAndDamage
 problem = TilingAndDamage()
 makers = {one.SPECIALIZATION: one.Policy for one in (tiling, merging)}
 print(json.dumps(problem.evaluate_policies(makers, problem.recorded("watch")).gap_closed))

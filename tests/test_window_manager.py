@@ -20,7 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.problems import ProblemError, find_problem
-from workers.problems.damage import (
+from workers.problems.draws import Draws
+from workers.problems.material import recording
+from workers.problems.policies import WrongAnswer
+from workers.problems.problem import Parameter, Problem, defaults, from_unit
+from workers.problems.window_manager.damage import (
     BOX_COST_PIXELS,
     EXACT_RECTS,
     Frame,
@@ -35,12 +39,8 @@ from workers.problems.damage import (
     policy_pixels,
     union_pixels,
 )
-from workers.problems.draws import Draws
-from workers.problems.material import recording
-from workers.problems.policies import WrongAnswer
-from workers.problems.problem import Parameter, Problem, defaults, from_unit
-from workers.problems.screens import HEIGHT_PIXELS, MODELS, WIDTH_PIXELS, WINDOWS, windows
-from workers.problems.window_manager import (
+from workers.problems.window_manager.policy import PARAMETERS, Policy
+from workers.problems.window_manager.problem import (
     FRAMES,
     PROGRAMS,
     RECTS,
@@ -51,7 +51,13 @@ from workers.problems.window_manager import (
     scenario,
     spread,
 )
-from workers.problems.window_manager_policy import PARAMETERS, Policy
+from workers.problems.window_manager.screens import (
+    HEIGHT_PIXELS,
+    MODELS,
+    WIDTH_PIXELS,
+    WINDOWS,
+    windows,
+)
 
 ALL_RUNS = sorted(run for runs in WORKLOADS.values() for run in runs)
 SCREEN = (0, 0, WIDTH_PIXELS, HEIGHT_PIXELS)
@@ -318,7 +324,7 @@ def test_unknown_workloads_are_refused(problem: DamageMerging) -> None:
 
 SCORE_A_COMPONENT = """
 import json, component
-from workers.problems.window_manager import DamageMerging
+from workers.problems.window_manager.problem import DamageMerging
 problem = DamageMerging()
 makers = {component.SPECIALIZATION: component.Policy}
 score = problem.evaluate_policies(makers, problem.recorded("watch"))

@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 
 from workers.problems import find_problem
-from workers.problems.file_system import BufferCache
+from workers.problems.file_system.problem import BufferCache
 from workers.problems.problem import defaults
 
 PACKAGE = Path(__file__).parents[2]

@@ -16,8 +16,8 @@ from tests.attacks.clairvoyant import (
 from tests.attacks.probes_channel import EVERYWHERE
 from tests.components import lru_with
 from tests.sandboxes import needs_sandbox
-from workers.problems import file_system
-from workers.problems.file_system import BufferCache
+from workers.problems.file_system import problem as file_system
+from workers.problems.file_system.problem import BufferCache
 from workers.sandbox import Limits
 from workers.validation import Component, validate
 from workers.validation.judgement import DEFAULT_LIMITS

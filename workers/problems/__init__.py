@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from workers.problems.audio import PlayoutDelay
-from workers.problems.cache_and_allocator import CacheAndAllocator
-from workers.problems.cache_and_scheduler import CacheAndScheduler
-from workers.problems.congestion_and_playout import CongestionAndPlayout
+from workers.problems.audio.problem import PlayoutDelay
 from workers.problems.evaluator import evaluator_version
-from workers.problems.file_system import BufferCache
-from workers.problems.firewall_and_congestion import FirewallAndCongestion
-from workers.problems.graphics import TextureWalk
-from workers.problems.networking import CongestionControl
-from workers.problems.performance import MemoryAllocator
+from workers.problems.file_system.problem import BufferCache
+from workers.problems.graphics.problem import TextureWalk
+from workers.problems.networking.problem import CongestionControl
+from workers.problems.pairs.cache_and_allocator import CacheAndAllocator
+from workers.problems.pairs.cache_and_scheduler import CacheAndScheduler
+from workers.problems.pairs.congestion_and_playout import CongestionAndPlayout
+from workers.problems.pairs.firewall_and_congestion import FirewallAndCongestion
+from workers.problems.pairs.tiling_and_damage import TilingAndDamage
+from workers.problems.performance.problem import MemoryAllocator
 from workers.problems.policies import Interface, Maker, ProblemError, Remote
 from workers.problems.problem import (
     About,
@@ -24,10 +25,9 @@ from workers.problems.problem import (
     ScenarioScore,
     Score,
 )
-from workers.problems.process_manager import CpuScheduler
-from workers.problems.security import FirewallOrder
-from workers.problems.tiling_and_damage import TilingAndDamage
-from workers.problems.window_manager import DamageMerging
+from workers.problems.process_manager.problem import CpuScheduler
+from workers.problems.security.problem import FirewallOrder
+from workers.problems.window_manager.problem import DamageMerging
 
 __all__ = [
     "JOINT_PROBLEMS",

@@ -44,9 +44,9 @@ def evaluator_version(
 
 
 def _imported(text: str) -> Iterator[str]:
-    """The modules of this package that a text imports: all of them by `from ... import`."""
+    """The modules of this package that a text imports, or imports something of."""
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ImportFrom) and node.module == PACKAGE:
-            yield from (f"{PACKAGE}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and str(node.module).startswith(f"{PACKAGE}."):
-            yield str(node.module)
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{PACKAGE}."):
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in sys.modules else str(node.module)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from pathlib import Path
+from types import ModuleType
 
 from workers.problems.policies import ProblemError
 from workers.problems.problem import Parameter, ParameterKind
@@ -52,12 +54,12 @@ def table_parameter(
     return Parameter(name, low, high, table[name], kind)
 
 
-def filled_source(module: str, values: Mapping[str, float]) -> str:
-    """The text of a policy's module in this package, with these values as its PARAMETERS."""
-    source = resources.files("workers.problems") / f"{module}.py"
-    head, opening, rest = source.read_text("utf-8").partition(_PARAMETERS_BEGIN)
+def filled_source(module: ModuleType, values: Mapping[str, float]) -> str:
+    """The text of a policy's module, with these values as its PARAMETERS."""
+    source = Path(str(module.__file__)).read_text("utf-8")
+    head, opening, rest = source.partition(_PARAMETERS_BEGIN)
     _, closing, tail = rest.partition(_PARAMETERS_END)
     if not (opening and closing):
-        raise ProblemError(f"the module {module} has no table of parameters to fill in")
+        raise ProblemError(f"the module {module.__name__} has no table of parameters to fill in")
     lines = "".join(f"    {name!r}: {value!r},\n" for name, value in values.items())
     return f"{head}{opening}{lines}{closing}{tail}"

@@ -35,5 +35,4 @@ class SingleProblem(Measuring):
 
     def component_source(self, values: Mapping[str, float]) -> str:
         """The module of the policy as text, with these values as its PARAMETERS."""
-        module = self.policy.__name__.rpartition(".")[2]
-        return filled_source(module, check_values(self.parameters, values))
+        return filled_source(self.policy, check_values(self.parameters, values))

@@ -1,0 +1,1 @@
+"""The playout delay: its problem, its policy, and models of jitter."""

@@ -1,0 +1,1 @@
+"""The buffer cache: its problem, its policy, and models of reads."""

@@ -1,0 +1,1 @@
+"""Texture mapping: its problem, its policy, textures, and models of views."""

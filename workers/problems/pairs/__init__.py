@@ -1,0 +1,1 @@
+"""Problems that two specializations train on together, and what their policies run in."""

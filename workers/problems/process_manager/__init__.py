@@ -1,0 +1,1 @@
+"""The CPU scheduler: its problem, its policy, the CPU, and models of arrivals."""

@@ -1,0 +1,1 @@
+"""Merging damage: its problem, its policy, and models of screens."""
