@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any
 
 import redis
@@ -24,17 +25,25 @@ from cli.evaluation import measure
 from cli.launch import child_environment, serve_command
 from cli.local_fleet import (
     check_alive,
+    each_in_turn,
     enroll_validator,
     trainer_ids,
     validator_ids,
     wait_for,
 )
 from cli.options import JsonOption, OpenFleet, load_settings
-from cli.output import ExitCode, complain, console, counted, percent, plain, say, say_json
+from cli.output import ExitCode, complain, console, counted, percent, plain, say, say_json, table
 from cli.scratch import scratch_directory
 from cli.session_text import kind_of, outcome_of, workers_of
 from cli.signals import Interrupted, Signals
-from cli.verdicts import best_row, counts_row, sandbox_rows, sum_up
+from cli.verdicts import (
+    COLUMNS,
+    count_verdicts,
+    counts_row,
+    read_validated,
+    sandbox_rows,
+    validated_rows,
+)
 from coordinator import embedded
 from coordinator.connection import connect, redact
 from coordinator.history import Follower
@@ -42,29 +51,28 @@ from coordinator.keys import Keys, Kind
 from coordinator.reads import Item, read_counts, read_records
 from coordinator.session_reads import read_sessions
 from coordinator.settings import Settings
-from coordinator.specializations import CAPABILITIES
 from workers.launch import trainer_command, validator_command, worker_environment
-from workers.problems import find_problem
+from workers.problems import PROBLEMS
 
+ONE_OF_EACH = len(PROBLEMS)
 READY_LIMIT_S = 30.0
 GRACE_S = 10.0
+VERDICTS_LIMIT_S = 10.0
 KEEP_LOGS = "--keep keeps all logs"
 BLOCK_MS = 200
 SESSIONS_MAX = 200
-TOGETHER_SHOWN = 12
-LONGEST_OUTCOME = 200
+TOGETHER_SHOWN = 6
+LONGEST_OUTCOME = 260
 SESSION_FIELDS = (
     *("id", "type", "requirements", "initiator", "participants", "state", "reason"),
     *("began_ms", "ended_ms", "component_id", "result"),
 )
 PIPED_WIDTH = 100
 """Columns of the summary where it is shown on no terminal."""
-WHY_THEY_DIFFER = (
-    "these shares differ because the workloads do: one recording that nobody trained on, all such"
-    " recordings on average, and a validator's own workload"
+WHAT_IS_SHOWN = (
+    "validated is the share of the gap between baseline and bound that was closed on a"
+    " workload that only the validator has; built on says from whose records it was begun"
 )
-MISS_RATIO = "miss ratio"
-"""The cost unit that is a share, and shown in percent."""
 
 TrainersOption = Annotated[int, typer.Option("--trainers", "-t", min=1, max=64, help="How many.")]
 SecondsOption = Annotated[
@@ -74,18 +82,19 @@ KeepOption = Annotated[bool, typer.Option("--keep", help="Keep the directory wit
 
 
 def demo(
-    trainers: TrainersOption = 4,
-    seconds: SecondsOption = 30,
+    trainers: TrainersOption = ONE_OF_EACH,
+    seconds: SecondsOption = 40,
     keep: KeepOption = False,
     json: JsonOption = False,
 ) -> None:
     """Show a whole fleet at work: a server, a coordinator and trainers, all real processes.
 
-    They learn from recorded traces, share what they learn and work on it together; a validator runs
-    the components in a sandbox and measures them. At the end the best patterns are evaluated again.
+    They are of all specializations, learn from recorded traces, share what they learn and work on
+    it together; a validator runs the components in a sandbox and measures them. At the end the best
+    patterns are evaluated again.
     Everything is in a temporary directory of its own; nothing is left behind.
 
-    Example: coord demo --trainers 12 --seconds 60
+    Example: coord demo --trainers 16 --seconds 60
     """
     with Signals() as signals:
         try:
@@ -131,10 +140,11 @@ class Demo:
         self._settings = settings
         self._keys = Keys(settings.namespace)
         self._signals = signals
-        self._trainers = dict(zip(trainer_ids(count), _cycled(count), strict=True))
+        self._trainers = dict(zip(trainer_ids(count), each_in_turn(count), strict=True))
         self._board = Board(console(), self._trainers, silent=silent)
         self._coordinator: list[Child] = []  # one, once it is started
-        self._running: list[Child] = []  # the AIs that are started
+        self._learning: list[Child] = []  # the trainers that are started
+        self._judging: list[Child] = []  # the validators
 
     def run(self, seconds: float) -> Item:
         """Everything from the start of the server to its end; what was counted and shared."""
@@ -145,8 +155,8 @@ class Demo:
                 self._board.say(f"server at {redact(endpoint.url)}")
                 return self._run_on(endpoint.url, seconds)
         finally:
-            self._stop(self._running)  # who leaves tells the coordinator, so it ends last
-            self._stop(self._coordinator)
+            for leaving in (self._learning, self._judging, self._coordinator):
+                self._stop(leaving)  # who leaves tells the coordinator, so it ends last
             embedded.stop(self._directory)
 
     def _run_on(self, url: str, seconds: float) -> Item:
@@ -156,11 +166,14 @@ class Demo:
             self._board.say("coordinator is active")
             follower = Follower(connection, self._keys)
             follower.begin_at(0)
-            self._start_ais(connection, url)
+            fleet = OpenFleet(connection, redact(url), self._keys)
+            self._start_ais(fleet, url)
             self._follow(connection, follower, seconds)
             sessions = read_sessions(connection, self._keys, SESSIONS_MAX).items
             self._board.say("time is up: the trainers leave")
-            self._stop(self._running)
+            self._stop(self._learning)
+            self._await_verdicts(connection, follower)
+            self._stop(self._judging)
             self._signals.check()
             for line in follower.read(0):
                 self._board.take(line)
@@ -169,25 +182,27 @@ class Demo:
             components += self._read(connection, "feature", counts["features"])
             return {
                 "trainer_ids": list(self._trainers),
+                "specializations": list(dict.fromkeys(self._trainers.values())),
                 "patterns_shared": counts["patterns"],
                 "components_shared": counts["components"] + counts["features"],
                 "messages_routed": counts["messages"],
                 "messages_by_type": counts["messages_by_type"],
                 "patterns": self._read(connection, "pattern", counts["patterns"]),
-                **sum_up(components),
+                "verdicts": count_verdicts(components),
+                "validated": read_validated(fleet),
                 "sessions": [{name: item[name] for name in SESSION_FIELDS} for item in sessions],
             }
 
-    def _start_ais(self, connection: redis.Redis, url: str) -> None:
+    def _start_ais(self, fleet: OpenFleet, url: str) -> None:
         """The trainers, and a validator."""
         namespace = self._settings.namespace
         for ai, word in self._trainers.items():
             own = worker_environment(url, self._settings_of(word))
-            self._running.append(self._start(ai, trainer_command(ai, namespace), own, url))
+            self._learning.append(self._start(ai, trainer_command(ai, namespace), own, url))
         for ai in validator_ids(1):
-            enroll_validator(OpenFleet(connection, redact(url), self._keys), ai)
+            enroll_validator(fleet, ai)
             own = worker_environment(url, self._settings)
-            self._running.append(self._start(ai, validator_command(ai, namespace), own, url))
+            self._judging.append(self._start(ai, validator_command(ai, namespace), own, url))
         self._board.say(f"{counted(len(self._trainers), 'trainer')} and a validator are starting")
 
     def _read(self, connection: redis.Redis, kind: Kind, count: int) -> list[Item]:
@@ -202,6 +217,14 @@ class Demo:
                 self._board.take(line)
             self._board.show_sessions(read_sessions(connection, self._keys, SESSIONS_MAX).items)
             self._board.redraw()
+
+    def _await_verdicts(self, connection: redis.Redis, follower: Follower) -> None:
+        """The validator judges what the trainers have left, unless that takes too long."""
+        ends_s = time.monotonic() + VERDICTS_LIMIT_S
+        while connection.zcard(self._keys.validations) and time.monotonic() < ends_s:
+            self._signals.check()
+            for line in follower.read(BLOCK_MS):
+                self._board.take(line)
 
     def _start(self, name: str, command: list[str], own: dict[str, str], url: str) -> Child:
         self._signals.check()
@@ -224,13 +247,7 @@ class Demo:
     def _check(self) -> None:
         """Raises if a signal came, or if a child has ended before its time."""
         self._signals.check()
-        check_alive(self._coordinator + self._running, KEEP_LOGS)
-
-
-def _cycled(count: int) -> list[str]:
-    """Specializations for ``count`` trainers: those that there is something to train for."""
-    words = [word for word in CAPABILITIES if find_problem(word)]
-    return [words[i % len(words)] for i in range(count)]
+        check_alive(self._coordinator + self._learning + self._judging, KEEP_LOGS)
 
 
 def print_summary(shown: Console, summary: dict[str, Any]) -> None:
@@ -245,21 +262,27 @@ def print_summary(shown: Console, summary: dict[str, Any]) -> None:
         *together_rows(summary["sessions"]),
         counts_row(summary["verdicts"]),
         *sandbox_rows(summary["validated"]),
-        *_best_rows(summary["best"], summary["validated"]),
+        held_out_row(summary["best"]),
     ]
     grid = Table.grid(padding=(0, 2))
     for name, text in rows:
         grid.add_row(Text("  " + plain(name)), Text(plain(text)))
     shown.print(Text("\nWhat the fleet achieved, measured", style="bold"))
     shown.print(grid)
+    shown.print(Text())
+    best = validated_rows(summary["validated"], summary["specializations"])
+    shown.print(table("", COLUMNS, best))
+    shown.print(Text(WHAT_IS_SHOWN))
 
 
 def together_rows(sessions: list[Item]) -> list[tuple[str, str]]:
-    """Who worked with whom on what, and what those who did it say came out."""
+    """Who worked with whom on what, and what those who did it say came out; first what two
+    specializations did, for that says what each gave up and gained."""
     states = Counter(item["state"] for item in sessions)
     told = ", ".join(f"{count} {state}" for state, count in states.items())
     rows = [("worked together", f"{told} when time was up" if told else "nobody")]
     completed = [item for item in sessions if item["state"] == "completed"]
+    completed.sort(key=lambda item: item["type"] != "cross_specialization")
     if completed:
         rows.append(("", "what came out, as those who did it measured it:"))
     for item in completed[:TOGETHER_SHOWN]:
@@ -270,32 +293,18 @@ def together_rows(sessions: list[Item]) -> list[tuple[str, str]]:
     return rows
 
 
-def _best_rows(best: dict[str, Item], validated: dict[str, Item]) -> list[tuple[str, str]]:
-    """Of each problem by itself: the gaps of two problems cannot be compared."""
-    rows = []
-    for found in best.values():
-        rows += [*_best_of(found), best_row(found["problem"], validated.get(found["problem"]))]
-    measured = {found["problem"] for found in best.values()}
-    others = [best_row(name, found) for name, found in validated.items() if name not in measured]
-    nothing = [("best policy", "none was shared in this time: give it more --seconds")]
-    why = [("", WHY_THEY_DIFFER)] if best and validated else []
-    return [*rows, *others, *why] or nothing
+def held_out_row(best: dict[str, Item]) -> tuple[str, str]:
+    """How good the best pattern of each problem is where nobody trained; the gaps of two problems
+    cannot be compared."""
+    told = [f"{found['problem']} {percent(_held_out(found))}" for found in best.values()]
+    if not told:
+        return "best patterns", "none was shared in this time: give it more --seconds"
+    where = "of the gap closed on average on what nobody trained on, evaluated here again"
+    return "best patterns", f"{', '.join(told)} {where}"
 
 
-def _best_of(best: Item) -> list[tuple[str, str]]:
-    held_out = best["held_out"].values()
-    mean = sum(score["gap_closed"] for score in held_out) / len(held_out)
-    name = f"{best['pattern_id']} of {best['contributor']}"
-    where = f"on the {len(held_out)} recordings that nobody trained on"
-    score = score_text(best["measured"], best["cost_unit"])
-    return [
-        (
-            f"best {best['problem']}",
-            f"{name}: the best pattern over all training recordings, evaluated here again",
-        ),
-        ("", f"{where}: {percent(mean)} of the gap closed on average"),
-        ("", f"on {best['workload']} of them: {score}"),
-    ]
+def _held_out(best: Item) -> float:
+    return fmean(score["gap_closed"] for score in best["held_out"].values())
 
 
 def _trainer_text(found: dict[str, Any] | None) -> str:
@@ -303,35 +312,12 @@ def _trainer_text(found: dict[str, Any] | None) -> str:
         return "shared no pattern"
     text = f"{counted(found['patterns'], 'pattern')}, "
     built_on = found["built_on"]
-    if built_on:
-        first = built_on[0]
-        text += f"{len(built_on)} of them begun from others' patterns, the first from"
-        text += f" {first.get('id')} of {first.get('contributor')}"
-        measured = first.get("measured_gap_closed")
-        if isinstance(measured, int | float):
-            text += f" (measured again: {percent(measured)} of the gap)"
-    else:
-        text += "none of them begun from another's"
-    best = found["best"]
-    if best:
-        gap = percent(best["measured"]["gap_closed"])
-        text += f"; the one that did best in training: {gap} on {best['workload']}"
-        text += f" of {best['problem']}"
+    if not built_on:
+        return f"{text}none of them begun from another's"
+    first = built_on[0]
+    text += f"{len(built_on)} of them begun from others' patterns, the first from"
+    text += f" {first.get('id')} of {first.get('contributor')}"
+    measured = first.get("measured_gap_closed")
+    if isinstance(measured, int | float):
+        text += f" (measured again: {percent(measured)} of the gap)"
     return text
-
-
-def score_text(score: dict[str, float], cost_unit: str) -> str:
-    """A score in words: what was gained over the baseline, and what is left to the bound."""
-    is_share = cost_unit == MISS_RATIO
-    scale, unit = (100, "points") if is_share else (1, cost_unit)
-
-    def cost(name: str) -> str:
-        return percent(score[name]) if is_share else f"{score[name]:.3g} {unit}"
-
-    gained = (score["baseline"] - score["achieved"]) * scale
-    left = (score["achieved"] - score["bound"]) * scale
-    return (
-        f"cost {cost('achieved')}; baseline {cost('baseline')}"
-        f" ({gained:+.3g} {unit} gained), bound {cost('bound')}"
-        f" ({left:.3g} {unit} left): {percent(score['gap_closed'])} of the gap closed"
-    )

@@ -13,10 +13,16 @@ from cli.output import complain
 from coordinator.enrolled import read_access
 from coordinator.errors import CoordError
 from coordinator.waiting import POLL_S
+from workers.problems import PROBLEMS
 
 
 def trainer_ids(count: int) -> list[str]:
     return [f"AI_Node_{i + 1}" for i in range(count)]
+
+
+def each_in_turn(count: int) -> list[str]:
+    """Specializations of ``count`` trainers: those that there is something to train for."""
+    return [PROBLEMS[i % len(PROBLEMS)].specialization for i in range(count)]
 
 
 def validator_ids(count: int) -> list[str]:

@@ -22,9 +22,11 @@ from cli import (
     dev_cert,
     doctor,
     enroll,
+    experiment,
     gateway,
     lineage,
     members,
+    problems,
     records,
     revoke,
     send,
@@ -110,6 +112,7 @@ app.command("status")(status.status)
 app.command("ais")(records.ais)
 app.command("patterns")(records.patterns)
 app.command("components")(records.components)
+app.command("problems")(problems.problems)
 app.command("lineage")(lineage.lineage)
 app.command("sessions")(sessions.sessions)
 app.command("session")(sessions.session)
@@ -131,6 +134,7 @@ app.command("tail")(tail.tail)
 app.command("send")(send.send)
 app.command("retract")(send.retract)
 app.add_typer(dead.app, name="dead")
+app.add_typer(experiment.app, name="experiment")
 app.command("doctor")(doctor.doctor)
 app.command("validate")(validate.validate_command)
 

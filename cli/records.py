@@ -20,7 +20,8 @@ from cli.options import (
     load_settings,
     open_fleet,
 )
-from cli.output import age_of, cell, dig, plain, say, short_age, show, table
+from cli.output import age_of, cell, dig, percent, plain, say, short_age, show, table
+from cli.ranking import problems_of, read_ranking
 from coordinator.clock import SystemClock
 from coordinator.credit import read_contributions
 from coordinator.errors import CoordError
@@ -44,6 +45,12 @@ OnlySpecializationOption = Annotated[
 ]
 RecordArgument = Annotated[
     str | None, typer.Argument(metavar="[ID]", help="This one whole.", show_default=False)
+]
+BestOption = Annotated[
+    str | None,
+    typer.Option(
+        "--best", "-b", metavar="NAME", help="The best that passed, of this specialization."
+    ),
 ]
 CapabilityOption = Annotated[
     str | None, typer.Option("--capability", "-c", metavar="NAME", help="Only those that have it.")
@@ -120,6 +127,7 @@ def patterns(
 def components(
     record_id: RecordArgument = None,
     specialization: OnlySpecializationOption = None,
+    best: BestOption = None,
     limit: LimitOption = 20,
     json: JsonOption = False,
     redis: RedisOption = None,
@@ -129,12 +137,17 @@ def components(
     """List the newest components and features. The quality is what a validator measured.
 
     ID shows one whole: its code, the record of its validation, and what its contributor claims.
+    With --best the highest quality comes first, and each problem has a list of its own.
 
-    Example: coord components --json
+    Example: coord components --best file_system
     """
+    wanted = problems_of(best) if best is not None else []
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
         if record_id is not None:
             _show_whole(fleet, ("component", "feature"), record_id, json)
+            return
+        if wanted:
+            _show_best(fleet, wanted, limit, json)
             return
         read = (fleet.connection, fleet.keys)
         found = read_records(*read, "component", limit, specialization)
@@ -182,6 +195,24 @@ def _show_whole(fleet: OpenFleet, kinds: tuple[Kind, ...], record_id: str, as_js
         _say_fields(_claims_named(item[RECORD_FIELD[kind]]), "    ")
 
     show(item, as_json, render)
+
+
+def _show_best(fleet: OpenFleet, problems: Sequence[str], limit: int, as_json: bool) -> None:
+    """Of each of ``problems`` those that passed, the best first: the ``limit`` best of each."""
+    ranked = {problem: read_ranking(fleet, problem, limit) for problem in problems}
+
+    def render(shown: Console) -> None:
+        now_ms = SystemClock().now_ms()
+        spare = ("kind", "measured on", "by")
+        columns = ("component", "made by", "quality", "uses", "age", *spare)
+        for problem, items in ranked.items():
+            if items:
+                rows = [_ranked_row(item, now_ms) for item in items]
+                shown.print(table(f"best of {problem}", columns, rows, spare=spare))
+            else:
+                shown.print(Text(f"no component of {problem} has passed a validation yet"))
+
+    show({"best": ranked}, as_json, render)
 
 
 def _say_fields(fields: Item, indent: str) -> None:
@@ -269,6 +300,19 @@ def _component_row(item: Item, field: str, now_ms: int) -> tuple[object, ...]:
         age_of(item["timestamp"], now_ms),
         record.get("name", record.get("component_name")),
         item["specialization"],
+    )
+
+
+def _ranked_row(item: Item, now_ms: int) -> tuple[object, ...]:
+    return (
+        item["id"],
+        item["contributor"],
+        percent(item["quality_score"]),
+        item["usage_count"],
+        age_of(item["timestamp"], now_ms),
+        item["kind"],
+        dig(item, "validation", "workload"),
+        dig(item, "validation", "validator"),
     )
 
 

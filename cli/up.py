@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, NamedTuple, cast
 
 import typer
 from pydantic import BaseModel
@@ -16,6 +16,7 @@ from cli.children import stop as stop_children
 from cli.launch import child_environment, serve_command
 from cli.local_fleet import (
     check_alive,
+    each_in_turn,
     enroll_validator,
     trainer_ids,
     validator_ids,
@@ -54,11 +55,22 @@ ValidatorsOption = Annotated[
     typer.Option("--validators", min=0, max=64, help="How many measure what the trainers share."),
 ]
 FleetSpecializationOption = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--specialization", "-s", metavar="NAME", help=f"What they are good at. {SPECIALIZATIONS}"
+        "--specialization",
+        "-s",
+        metavar="NAME",
+        help=f"What all trainers are good at. {SPECIALIZATIONS}",
+        show_default="each built-in one in turn",
     ),
 ]
+
+
+class Program(NamedTuple):
+    """What is started: a command, and what its environment has beside everybody's."""
+
+    command: list[str]
+    environment: dict[str, str]
 
 
 class Record(BaseModel, frozen=True, extra="forbid"):
@@ -78,7 +90,7 @@ class Record(BaseModel, frozen=True, extra="forbid"):
 def up(
     trainers: TrainersOption = 4,
     validators: ValidatorsOption = 1,
-    specialization: FleetSpecializationOption = "file_system",
+    specialization: FleetSpecializationOption = None,
     redis: RedisOption = None,
     namespace: NamespaceOption = None,
     state_dir: StateDirOption = None,
@@ -88,14 +100,16 @@ def up(
     What runs already is left as it is. Validators are enrolled as such if they are not yet. Logs
     are in the state directory; `coord down` ends it all.
 
-    Example: coord up --trainers 4 --validators 1 --specialization file_system
+    Example: coord up --trainers 8 --validators 1
     """
     settings = load_settings(redis, namespace, state_dir, specialization=specialization)
-    warn_of_near_miss(specialization)
+    if specialization is not None:
+        warn_of_near_miss(specialization)
+    words = each_in_turn(trainers) if specialization is None else [specialization] * trainers
     try:
         with Signals() as signals, _locked(settings.state_dir, signals):
             url, record = _prepare(settings)
-            record = _start_all(settings, url, record, trainers, validators, signals)
+            record = _start_all(settings, url, record, words, validators, signals)
     except Interrupted:
         complain("interrupted; `coord down` ends what has been started")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -173,38 +187,49 @@ def _embedded(state_dir: Path, record: Record, recorded: Record | None) -> tuple
 
 
 def _start_all(
-    settings: Settings, url: str, record: Record, trainers: int, validators: int, signals: Signals
+    settings: Settings,
+    url: str,
+    record: Record,
+    specializations: Sequence[str],
+    validators: int,
+    signals: Signals,
 ) -> Record:
-    """Coordinator and trainers; and validators, once a coordinator is there to enroll them."""
+    """Coordinator, and a trainer of each of ``specializations``; and validators, once a coordinator
+    is there to enroll them."""
     namespace = settings.namespace
-    learning = {ai: trainer_command(ai, namespace) for ai in trainer_ids(trainers)}
-    judging = {ai: validator_command(ai, namespace) for ai in validator_ids(validators)}
-    first = {COORDINATOR: serve_command(), **learning}
-    record = _start_missing(settings, url, record, first, signals)
+    first = {COORDINATOR: Program(serve_command(), {})}
+    for ai, word in zip(trainer_ids(len(specializations)), specializations, strict=True):
+        own = settings.model_copy(update={"specialization": word})
+        first[ai] = Program(trainer_command(ai, namespace), worker_environment(url, own))
+    judging = {
+        ai: Program(validator_command(ai, namespace), worker_environment(url, settings))
+        for ai in validator_ids(validators)
+    }
+    record = _start_missing(settings, record, first, signals)
     with connect(url) as connection, explained(url):
         fleet = OpenFleet(connection, redact(url), Keys(namespace))
         _wait_until_there(fleet, record, set(), signals)
         for ai in judging:
             enroll_validator(fleet, ai)
-        record = _start_missing(settings, url, record, judging, signals)
+        record = _start_missing(settings, record, judging, signals)
         names = {child.name for child in record.children}
         _wait_until_there(fleet, record, names - {COORDINATOR}, signals)
     return record
 
 
 def _start_missing(
-    settings: Settings, url: str, record: Record, commands: dict[str, list[str]], signals: Signals
+    settings: Settings, record: Record, programs: Mapping[str, Program], signals: Signals
 ) -> Record:
     """Start what does not run yet."""
     everybodys = child_environment(settings, named_url(settings))
     running = {child.name: child for child in record.children}
-    for name, command in commands.items():
+    for name, program in programs.items():
         if name in running:
             say(f"{name} runs already (process {running[name].pid})")
             continue
         signals.check()
-        own = {} if name == COORDINATOR else worker_environment(url, settings)
-        record = _start(settings.state_dir, record, name, command, everybodys | own)
+        environment = everybodys | program.environment
+        record = _start(settings.state_dir, record, name, program.command, environment)
         say(f"{name} started (process {record.children[-1].pid})")
     return record
 

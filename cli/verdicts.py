@@ -6,33 +6,47 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from cli.output import percent
+from cli.options import OpenFleet
+from cli.output import cell, dig, percent
+from cli.ranking import EVERY_PROBLEM, read_built_on, read_ranking, specializations_of
 from coordinator.reads import Item
 from coordinator.validation.models import shown_word
+from workers.problems import JointProblem, Problem
+
+VERDICT_FIELDS = ("costs", "evaluator", "workload", "validator", "sandbox")
+WHOLE_FROM = 1000
+"""Larger costs are shown without decimals."""
+COLUMNS = (
+    *("specialization", "problem", "cost in", "baseline", "bound", "validated", "by"),
+    "built on",
+)
 
 
-def sum_up(items: Iterable[Item]) -> dict[str, Any]:
-    """How many components stand at which verdict, and the best that passed, by problem.
+def count_verdicts(items: Iterable[Item]) -> dict[str, int]:
+    """How many components and features, as ``coordinator.reads`` gives them, stand at which
+    verdict, the most frequent first."""
+    judged = (item["validation"]["verdict"] for item in items if item["validation"])
+    return dict(Counter(judged).most_common())
 
-    ``items`` are components and features as ``coordinator.reads`` gives them.
-    """
-    judged = [item for item in items if item["validation"]]
-    best: dict[str, Item] = {}
-    for item in judged:
-        verdict, score = item["validation"], item["quality_score"]
-        if score is None:
-            continue
-        problem = verdict["problem"]
-        if problem not in best or score > best[problem]["quality_score"]:
-            fields = ("evaluator", "workload", "validator", "sandbox")
-            best[problem] = {
-                "component_id": item["id"],
-                "contributor": item["contributor"],
-                "quality_score": score,
-                **{name: verdict.get(name) for name in fields},
-            }
-    counts = Counter(item["validation"]["verdict"] for item in judged)
-    return {"verdicts": dict(counts.most_common()), "validated": dict(sorted(best.items()))}
+
+def read_validated(fleet: OpenFleet) -> dict[str, Item]:
+    """By problem, the best that passed, with what was found of it and whom it was built on."""
+    return {
+        problem.name: _told(fleet, problem, best)
+        for problem in EVERY_PROBLEM
+        for best in read_ranking(fleet, problem.name, limit=1)
+    }
+
+
+def _told(fleet: OpenFleet, problem: Problem | JointProblem, best: Item) -> dict[str, Any]:
+    return {
+        "specializations": list(specializations_of(problem)),
+        "component_id": best["id"],
+        "contributor": best["contributor"],
+        "quality_score": best["quality_score"],
+        "built_on": read_built_on(fleet, best),
+        **{name: best["validation"].get(name) for name in VERDICT_FIELDS},
+    }
 
 
 def counts_row(verdicts: dict[str, int]) -> tuple[str, str]:
@@ -40,19 +54,32 @@ def counts_row(verdicts: dict[str, int]) -> tuple[str, str]:
     return "components", ", ".join(told) or "none was shared"
 
 
-def best_row(problem: str, best: Item | None) -> tuple[str, str]:
-    """The best component of a problem that passed, and who says so."""
-    if best is None:
-        return "", "no component of it has passed a validation yet"
-    text = (
-        f"{best['component_id']} of {best['contributor']}: the best component that was validated,"
-        f" {percent(best['quality_score'])} of the gap closed on a workload that only"
-        f" {best['validator']} has"
-    )
-    return f"validated {problem}", text
-
-
 def sandbox_rows(validated: dict[str, Item]) -> list[tuple[str, str]]:
     """In what the best components were run, each sandbox once."""
     told = dict.fromkeys(str(best["sandbox"]) for best in validated.values() if best["sandbox"])
     return [("sandbox" if n == 0 else "", text) for n, text in enumerate(told)]
+
+
+def validated_rows(validated: dict[str, Item], trained: Iterable[str]) -> list[tuple[str, ...]]:
+    """A row below COLUMNS for each problem of the specializations that ``trained``, and for each
+    joint one of which something passed."""
+    alone = {(specialization,) for specialization in trained}
+    return [
+        _row(problem, validated.get(problem.name))
+        for problem in EVERY_PROBLEM
+        if problem.name in validated or specializations_of(problem) in alone
+    ]
+
+
+def _row(problem: Problem | JointProblem, best: Item | None) -> tuple[str, ...]:
+    head = (", ".join(specializations_of(problem)), problem.name, problem.cost_unit)
+    if best is None:
+        return (*head, "", "", "none yet")
+    costs = (_cost(dig(best, "costs", name)) for name in ("baseline", "bound"))
+    quality = percent(best["quality_score"])
+    return (*head, *costs, quality, best["contributor"], ", ".join(best["built_on"]))
+
+
+def _cost(cost: object) -> str:
+    is_large = isinstance(cost, float) and cost >= WHOLE_FROM
+    return f"{cost:,.0f}" if is_large else cell(cost)

@@ -151,8 +151,8 @@ class Fleet:
 
     ``contributors`` are those of a record, the first one first, ``origins`` what it says that it
     began from, ``judged`` what is known of its worth. ``waiting`` are the records whose validation
-    is open, ``jobless`` those of them without a job, ``evaluators`` the version of what each
-    specialization is measured by. ``sessions`` are the open ones, ``units`` all of theirs,
+    is open, ``jobless`` those of them without a job, ``evaluators`` the version of what measures
+    each problem. ``sessions`` are the open ones, ``units`` all of theirs,
     ``assigned`` how many units each AI has now.
     """
 

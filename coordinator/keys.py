@@ -44,8 +44,9 @@ key                                   type    holds
 <ns>:benchmarks:<component>           STREAM  performance reports
 <ns>:validations                      ZSET    <kind>:<id> that waits for its verdict -> since when,
                                               ms
-<ns>:best:components|features:<s>     ZSET    id -> quality_score of those that passed
-<ns>:evaluators                       HASH    specialization -> version it is measured by
+<ns>:best:components|features:<p>     ZSET    id -> quality_score of those that passed, of one
+                                              problem
+<ns>:evaluators                       HASH    problem -> version of what measures it
 <ns>:derived:<kind>:<id>              ZSET    <kind>:<id> that builds on it -> 1, or 0 if it is of
                                               the same AI
 <ns>:credit:<ai>                      HASH    own:<problem>, built:<ai>:<problem> -> what it is
@@ -164,8 +165,8 @@ class Keys:
         suffix = f":{specialization}" if specialization else ""
         return f"{self.namespace}:{kind}s{suffix}"
 
-    def best(self, kind: Kind, specialization: str) -> str:
-        return f"{self.namespace}:best:{kind}s:{specialization}"
+    def best(self, kind: Kind, problem: str) -> str:
+        return f"{self.namespace}:best:{kind}s:{problem}"
 
     def derived(self, kind: Kind, record_id: str) -> str:
         return f"{self.namespace}:derived:{kind}:{record_id}"

@@ -45,7 +45,7 @@ class Hello(Payload):
     """An AI introduces itself; ``cursor`` is how far it has read, if it was here before.
 
     ``skills`` are the kinds of units that its worker runs; one without a worker has none.
-    ``evaluators`` are a validator's: what it measures a specialization by, in which version.
+    ``evaluators`` are a validator's: by problem, the version of what it measures that by.
     """
 
     specialization: Word = "general"
@@ -148,12 +148,14 @@ class Verdict(Payload):
     dropped: list[Name] = Field(default_factory=list, max_length=64)
 
     @model_validator(mode="after")
-    def _has_score_if_passed(self) -> Verdict:
+    def _is_measured_if_passed(self) -> Verdict:
         if (self.verdict == "passed") != (self.score is not None):
             raise ValueError(
                 f"a score belongs to the verdict passed and to no other, and is {self.score} with "
                 f"{self.verdict}"
             )
+        if self.verdict == "passed" and not self.problem:
+            raise ValueError("what passed names the problem that it was measured by")
         return self
 
 

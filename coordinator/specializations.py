@@ -40,6 +40,7 @@ FEATURES: dict[str, str] = {
     "graphics_driver": "graphics",
     "audio_mixer": "audio",
     "security_module": "security",
+    "window_compositor": "window_manager",
 }
 """The features that clients ask for by name, and whose problem each is."""
 

@@ -31,6 +31,7 @@ from coordinator.settings import Settings
 from coordinator.stored import json_of, remove_spoiled, replies_of, text_of, whole_number
 from coordinator.streams import is_missing, last_generated
 from coordinator.transaction import stream_fields
+from coordinator.validation.older_lists import list_by_problem
 from coordinator.validation.state import read_evaluators, read_judged, read_waiting
 from coordinator.work import Session
 from coordinator.work_state import Renew, in_chunks, restore_work
@@ -67,6 +68,7 @@ def read_fleet(
     fleet.waiting = read_waiting(connection, keys)
     fleet.jobless = {key for key, waiting in fleet.waiting.items() if not waiting.attempt}
     fleet.evaluators = read_evaluators(connection, keys)
+    list_by_problem(connection, keys, renew)
     for some in in_chunks(live, renew):
         ais = _read_ais(connection, keys, some)
         fleet.ais |= ais

@@ -46,7 +46,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-import pyte  # type: ignore[import-not-found]
+import pyte
 
 RUNS = "abcd"
 KINDS = ("write", "watch", "read", "mixed")

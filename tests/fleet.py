@@ -187,7 +187,7 @@ class FleetUnderTest:
         record = self.record(kind, record_id)
         attempt = json.loads(record.get("validating", "{}")).get("attempt", 1)
         result = {"kind": kind, "component_id": record_id, "hash": record.get("hash", "0" * 64)}
-        result |= {"attempt": attempt, "verdict": "failed", **verdict}
+        result |= {"attempt": attempt, "verdict": "failed", "problem": "sound", **verdict}
         self.say(validator, "validation_result", result, instance=f"{validator}.1/{record_id}")
         self.run()
 

@@ -72,6 +72,13 @@ class Archive:
         ledger = read_ledger(self.redis, self.keys, record)
         self.write(credited(record, problem, quality, ledger, self.keys))
 
+    def rank(self, record: RecordKey, quality: float, problem: str) -> None:
+        """It passed, and is among the best of that problem."""
+        verdict = {"verdict": "passed", **FOUND, "problem": problem, "workload": "w1"}
+        fields: Any = {"validation": json.dumps(verdict), "quality_score": quality}
+        self.redis.hset(self.keys.record(*record), mapping=fields)
+        self.redis.zadd(self.keys.best(record.kind, problem), {record.id: quality})
+
     def retract(self, *records: RecordKey) -> None:
         ledger = read_ledger(self.redis, self.keys, *records, all_above=True)
         self.write(retracted(ledger, self.keys))

@@ -34,7 +34,7 @@ COMMANDS = [
     *("demo", "serve", "stop", "up", "down", "trainer", "validator", "status", "ais"),
     *("components", "sessions", "session", "request-feature", "collaborate", "cancel", "retry"),
     *("kick", "drain", "enroll", "rotate", "revoke", "members", "audit", "gateway", "dev-cert"),
-    *("acl", "lineage", "patterns"),
+    *("acl", "lineage", "patterns", "problems"),
     *("tail", "send", "retract", "doctor", "validate", "dead list", "dead retry", "dead drop"),
 ]
 

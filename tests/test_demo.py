@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 from rich.console import Console
 
 from cli import children
@@ -23,18 +24,26 @@ from cli.board import Board
 from cli.demo import (
     PIPED_WIDTH,
     TOGETHER_SHOWN,
-    WHY_THEY_DIFFER,
+    WHAT_IS_SHOWN,
     print_summary,
-    score_text,
     together_rows,
 )
 from cli.evaluation import measure
+from cli.options import OpenFleet
 from cli.output import ExitCode, console
 from cli.scratch import scratch_directory
-from cli.verdicts import best_row, counts_row, sandbox_rows, sum_up
+from cli.verdicts import (
+    count_verdicts,
+    counts_row,
+    read_validated,
+    sandbox_rows,
+    validated_rows,
+)
 from coordinator.history import Line
+from coordinator.keys import RecordKey
+from tests.lineages import Archive
 from tests.servers import python_environment, wait_for
-from workers.problems import find_problem
+from workers.problems import PROBLEMS, find_problem
 
 MARK = "DEMO_TEST_MARK"
 
@@ -140,7 +149,8 @@ def test_a_demo_tells_what_happens_line_by_line(demo: Callable[..., Demo]) -> No
     assert code == ExitCode.OK
     assert "What the fleet achieved, measured" in out
     assert "worked together" in out
-    assert "best buffer_cache" in out
+    assert "best patterns" in out
+    assert "specialization  problem" in out
     assert "\x1b" not in out
 
 
@@ -273,51 +283,73 @@ def test_each_problem_has_a_best_of_its_own() -> None:
     )
 
 
-def judged(record_id: str, word: str, score: float | None = None, **more: object) -> dict[str, Any]:
+def judged(word: str) -> dict[str, Any]:
     """A component as it is read, with a verdict on it."""
-    verdict = {"verdict": word, "problem": "hill", "validator": "V_1", "sandbox": "a box", **more}
-    validation = verdict if word else None
-    item = {"id": record_id, "contributor": "AI_1", "quality_score": score}
-    return item | {"validation": validation, "claimed": 1.0}
+    return {"validation": {"verdict": word} if word else None}
 
 
-def test_only_what_passed_is_among_the_best_that_were_validated() -> None:
-    items = [
-        judged("a", "passed", 0.25),
-        judged("b", "passed", 0.5),
-        judged("c", "passed", 0.75, problem="other"),
-        judged("d", "failed"),
-        judged("e", "waiting"),
-        judged("f", "compiled"),
-        judged("g", ""),
+VALIDATED = {
+    "component_id": "c",
+    "contributor": "AI_1",
+    "quality_score": 0.5,
+    "built_on": [],
+    "sandbox": "a box of many layers",
+    "costs": {"baseline": 0.741, "bound": 0.562},
+}
+
+
+def test_verdicts_are_counted() -> None:
+    words = ("passed", "failed", "passed", "waiting", "compiled", "")
+    counts = count_verdicts(map(judged, words))
+    assert counts == {"passed": 2, "failed": 1, "waiting": 1, "compiled": 1}
+    assert counts_row(counts)[1] == "2 passed, 1 failed, 1 waiting, 1 compiled, not measured"
+    assert sandbox_rows({"hill": VALIDATED, "vale": VALIDATED}) == [
+        ("sandbox", "a box of many layers")
     ]
-    found = sum_up(items)
-    assert found["verdicts"] == {"passed": 3, "failed": 1, "waiting": 1, "compiled": 1}
-    best = {problem: best["component_id"] for problem, best in found["validated"].items()}
-    assert best == {"hill": "b", "other": "c"}
-    assert counts_row(found["verdicts"])[1] == (
-        "3 passed, 1 failed, 1 waiting, 1 compiled, not measured"
-    )
-    told = best_row("hill", found["validated"]["hill"])
-    assert told[0] == "validated hill"
-    assert told[1].startswith("b of AI_1: ")
-    assert "50.0% of the gap closed" in told[1]
-    assert told[1].endswith("on a workload that only V_1 has")
-    assert "no component" in best_row("hill", None)[1]
-    assert sandbox_rows(found["validated"]) == [("sandbox", "a box")]
     assert sandbox_rows({}) == []
 
 
-def test_a_score_is_told_in_the_unit_of_its_cost() -> None:
-    score = {"gap_closed": 0.5, "achieved": 0.75, "baseline": 1.0, "bound": 0.5}
-    assert score_text(score, "miss ratio") == (
-        "cost 75.0%; baseline 100.0% (+25 points gained), bound 50.0% (25 points left):"
-        " 50.0% of the gap closed"
-    )
-    assert score_text(score, "s") == (
-        "cost 0.75 s; baseline 1 s (+0.25 s gained), bound 0.5 s (0.25 s left):"
-        " 50.0% of the gap closed"
-    )
+def test_the_best_that_was_validated_and_whom_it_was_built_on(real_redis: Redis) -> None:
+    """Through one's own records, and of what several made also from what they brought."""
+    archive = Archive(real_redis)
+    archive.share("pattern", "above", "c")
+    archive.share("pattern", "p", "b", derived_from="above")
+    archive.share("pattern", "own", "a", derived_from="p")
+    for record_id, parents, quality in (("worse", None, 0.25), ("best", ["own"], 0.5)):
+        archive.share("component", record_id, "a", "b", derived_from=parents)
+        archive.rank(RecordKey("component", record_id), quality, "buffer_cache")
+    assert read_validated(OpenFleet(real_redis, "here", archive.keys)) == {
+        "buffer_cache": {
+            "specializations": ["file_system"],
+            "component_id": "best",
+            "contributor": "a",
+            "quality_score": 0.5,
+            "built_on": ["b"],
+            "costs": None,
+            "evaluator": None,
+            "workload": "w1",
+            "validator": "v",
+            "sandbox": "bubblewrap 0.11.0",
+        }
+    }
+
+
+def test_each_problem_that_was_trained_for_has_a_row() -> None:
+    """And each joint one of which something passed."""
+    joint = VALIDATED | {"built_on": ["AI_2", "AI_3"], "costs": {}}
+    large = VALIDATED | {"costs": {"baseline": 12345.6, "bound": 999.9}}
+    trained = ("file_system", "process_manager", "gardening")
+    rows = {row[1]: row for row in validated_rows({}, trained)}
+    assert rows == {
+        "buffer_cache": ("file_system", "buffer_cache", "miss ratio", "", "", "none yet"),
+        "cpu_scheduler": ("process_manager", "cpu_scheduler", "s", "", "", "none yet"),
+    }
+    validated = {"buffer_cache": VALIDATED, "cpu_scheduler": large, "cache_and_scheduler": joint}
+    assert [row[2:] for row in validated_rows(validated, ())] == [
+        ("miss ratio", "0.741", "0.562", "50.0%", "AI_1", ""),
+        ("s", "12,346", "999.9", "50.0%", "AI_1", ""),
+        ("s", "", "", "50.0%", "AI_1", "AI_2, AI_3"),
+    ]
 
 
 def session(state: str, progress: float = 0.0, **more: object) -> dict[str, object]:
@@ -391,33 +423,40 @@ def test_on_a_terminal_sessions_have_bars() -> None:
     assert "━" in text
 
 
-def test_the_summary_fits_and_says_why_its_figures_differ(
+def test_the_summary_fits(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    score = {"gap_closed": 0.5, "achieved": 0.75, "baseline": 1.0, "bound": 0.5}
-    best = {"pattern_id": "hill.AI_1.1", "problem": "hill", "cost_unit": "s", "workload": "w"}
-    best |= {"contributor": "AI_1", "measured": score, "held_out": {"w": score}}
-    component = judged("c", "passed", 0.25, sandbox="a box of many layers")
+    half = {"gap_closed": 0.5, "achieved": 0.75, "baseline": 1.0, "bound": 0.5}
+    best = {"problem": "hill", "held_out": {"w": half, "v": half | {"gap_closed": 0.25}}}
+    joint = VALIDATED | {"built_on": ["AI_2", "AI_3"]}
     summary = {
         "patterns_shared": 1,
         "components_shared": 2,
         "messages_routed": 9,
         "messages_by_type": {"hello": 9},
-        "trainer_ids": ["AI_1"],
+        "trainer_ids": ["AI_1", "AI_2"],
+        "specializations": [problem.specialization for problem in PROBLEMS],
         "trainers": {"AI_1": {"patterns": 1, "built_on": [], "best": best}},
         "sessions": [],
-        "best": {"hill": best},
-        **sum_up([component, component | {"id": "d"}]),
+        "best": {"hills": best},
+        "verdicts": {"passed": 2},
+        "validated": {"buffer_cache": VALIDATED, "cache_and_scheduler": joint},
     }
     print_summary(console(PIPED_WIDTH), summary)
     shown = capsys.readouterr().out
-    assert all(len(line) <= PIPED_WIDTH and line == line.rstrip() for line in shown.splitlines())
+    lines = shown.splitlines()
+    assert all(len(line) <= PIPED_WIDTH and line == line.rstrip() for line in lines)
     told = " ".join(shown.split())
     assert "shared 1 pattern, 2 components" in told
     assert "AI_1 1 pattern, none of them" in told
+    assert "AI_2 shared no pattern" in told
+    assert "best patterns hill 37.5% of the gap closed" in told
     assert told.count("a box of many layers") == 1
-    assert told.endswith(WHY_THEY_DIFFER)
+    assert [line.split()[0] for line in lines if "none yet" in line] == [
+        problem.specialization for problem in PROBLEMS if problem.name != "buffer_cache"
+    ]
+    assert told.endswith(WHAT_IS_SHOWN)
 
 
 def test_the_summary_tells_who_worked_together_on_what() -> None:

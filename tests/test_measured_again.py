@@ -29,11 +29,11 @@ def judged(redis: Redis) -> FleetUnderTest:
         fleet.say("operator", "code_share", {"code": python(f"c{n:02}", specialization="audio")})
     fleet.say("operator", "code_share", {"code": python("g", specialization="graphics")})
     fleet.run()
-    fleet.judge("v", "f", "feature", verdict="passed", score=0.1, evaluator="audio-1")
+    fleet.judge("v", "f", "feature", verdict="passed", score=0.1, evaluator="sound-1")
     for n, record_id in enumerate(["c", *(f"c{n:02}" for n in range(11))]):
         score = 0.9 - n / 100
-        fleet.judge("v", record_id, verdict="passed", score=score, evaluator="audio-1")
-    fleet.judge("v", "g", verdict="passed", score=0.5, evaluator="graphics-1")
+        fleet.judge("v", record_id, verdict="passed", score=score, evaluator="sound-1")
+    fleet.judge("v", "g", verdict="passed", score=0.5, evaluator="shapes-1", problem="shapes")
     return fleet
 
 
@@ -43,16 +43,16 @@ def again(fleet: FleetUnderTest) -> list[str]:
 
 
 def test_the_best_are_measured_again_when_an_evaluator_is_new(judged: FleetUnderTest) -> None:
-    judged.join("v", evaluators={"audio": "audio-2", "graphics": "graphics-1"})
+    judged.join("v", evaluators={"sound": "sound-2", "shapes": "shapes-1"})
     look(judged, STOOD_S + 6)
     best = ["c", *(f"c{n:02}" for n in range(9))]
     assert again(judged) == [*(f"component:{name}" for name in best), "feature:f"]
     assert len(queued(judged)) == 11
     assert judged.redis.hgetall("coord:evaluators") == {
-        b"audio": b"audio-2",
-        b"graphics": b"graphics-1",
+        b"sound": b"sound-2",
+        b"shapes": b"shapes-1",
     }
-    assert verdict(judged)["evaluator"] == "audio-1"
+    assert verdict(judged)["evaluator"] == "sound-1"
     assert judged.record("component", "c")["quality_score"] == "0.9"
 
 
@@ -67,19 +67,19 @@ def test_the_best_are_measured_again_when_an_evaluator_is_new(judged: FleetUnder
 def test_a_regression_is_told(
     judged: FleetUnderTest, score: float | None, is_worse: bool, text: str
 ) -> None:
-    judged.join("v", evaluators={"audio": "audio-2"})
+    judged.join("v", evaluators={"sound": "sound-2"})
     look(judged, STOOD_S)
     ended = {"verdict": "passed", "score": score} if score else {"reason": "it is worse"}
-    judged.judge("v", "c", **ended, evaluator="audio-2")
+    judged.judge("v", "c", **ended, evaluator="sound-2")
     told = judged.told("a", "validation_result")[-1]
     assert (told["previous_score"], told["regression"]) == (0.9, is_worse)
     assert judged.events()[-1]["text"] == f"v validated component c of a: {text}"
-    assert judged.redis.zscore("coord:best:components:audio", "c") == score
+    assert judged.redis.zscore("coord:best:components:sound", "c") == score
     assert judged.record("component", "c").get("quality_score") == (str(score) if score else None)
 
 
 def test_what_is_the_same_is_not_measured_again(judged: FleetUnderTest) -> None:
-    judged.join("v", evaluators={"audio": "audio-1"})
+    judged.join("v", evaluators={"sound": "sound-1"})
     look(judged, STOOD_S + 6)
     judged.replace_coordinator("coordinator-2")
     look(judged, STOOD_S + 6)
@@ -87,38 +87,38 @@ def test_what_is_the_same_is_not_measured_again(judged: FleetUnderTest) -> None:
 
 
 def test_who_is_no_validator_changes_nothing(judged: FleetUnderTest) -> None:
-    judged.join("a", evaluators={"audio": "audio-2"})
+    judged.join("a", evaluators={"sound": "sound-2"})
     look(judged, STOOD_S + 6)
     assert (again(judged), judged.redis.exists("coord:evaluators")) == ([], 0)
 
 
 def test_of_two_versions_the_one_that_came_last_counts(judged: FleetUnderTest) -> None:
     judged.enroll("w", key_id="key0000w", role="validator")
-    judged.join("v", evaluators={"audio": "audio-2"})
+    judged.join("v", evaluators={"sound": "sound-2"})
     judged.clock.advance(1)
-    judged.join("w", evaluators={"audio": "audio-1"})
+    judged.join("w", evaluators={"sound": "sound-1"})
     look(judged, STOOD_S + 6)
-    assert judged.redis.hgetall("coord:evaluators") == {b"audio": b"audio-1"}
+    assert judged.redis.hgetall("coord:evaluators") == {b"sound": b"sound-1"}
     assert again(judged) == []
 
 
 def test_a_version_counts_once_it_has_stood_for_a_while(judged: FleetUnderTest) -> None:
     """The newest validator comes and goes, again and again."""
     judged.enroll("w", key_id="key0000w", role="validator")
-    judged.join("v", evaluators={"audio": "audio-1"})
+    judged.join("v", evaluators={"sound": "sound-1"})
     for _ in range(3):
-        judged.join("w", evaluators={"audio": "audio-2"})
+        judged.join("w", evaluators={"sound": "sound-2"})
         look(judged, VERSION_STANDS_S - 6)
         judged.say("w", "goodbye")
         look(judged, 6)
     assert (again(judged), judged.redis.exists("coord:evaluators")) == ([], 0)
-    judged.join("w", evaluators={"audio": "audio-2"})
+    judged.join("w", evaluators={"sound": "sound-2"})
     look(judged, STOOD_S)
     assert len(again(judged)) == 11
 
 
 def test_what_nobody_measures_any_more_is_forgotten(judged: FleetUnderTest) -> None:
-    judged.join("v", evaluators={"audio": "audio-1"})
+    judged.join("v", evaluators={"sound": "sound-1"})
     look(judged, STOOD_S)
     assert judged.redis.hlen("coord:evaluators") == 1
     judged.say("v", "goodbye")
@@ -165,14 +165,14 @@ def test_a_spoiled_profile_stops_nobody(
 @pytest.fixture
 def changed(judged: FleetUnderTest) -> FleetUnderTest:
     """The best wait for their verdict by another evaluator."""
-    judged.join("v", evaluators={"audio": "audio-2"})
+    judged.join("v", evaluators={"sound": "sound-2"})
     look(judged, STOOD_S)
     return judged
 
 
 def worth(fleet: FleetUnderTest) -> tuple[Any, ...]:
     """What component c has of its verdict."""
-    best = fleet.redis.zscore("coord:best:components:audio", "c")
+    best = fleet.redis.zscore("coord:best:components:sound", "c")
     record = fleet.record("component", "c")
     book = fleet.redis.hgetall("coord:credit:a")
     return best, record["quality_score"], record["validation"], book
@@ -213,14 +213,14 @@ def test_a_verdict_of_another_version_counts_and_leaves_it_waiting(
     changed: FleetUnderTest,
 ) -> None:
     for attempt, score in zip(range(2, ATTEMPTS + 1), (0.7, 0.6), strict=True):
-        changed.judge("v", "c", verdict="passed", score=score, evaluator="audio-1")
+        changed.judge("v", "c", verdict="passed", score=score, evaluator="sound-1")
         assert changed.record("component", "c")["quality_score"] == str(score)
         assert waiting(changed)["attempt"] == attempt
     changed.replace_coordinator("coordinator-2")
-    assert waiting(changed)["evaluator"] == "audio-2"
-    changed.judge("v", "c", verdict="passed", score=0.5, evaluator="audio-1")
+    assert waiting(changed)["evaluator"] == "sound-2"
+    changed.judge("v", "c", verdict="passed", score=0.5, evaluator="sound-1")
     assert waiting(changed) == {}
-    changed.judge("v", "c01", verdict="passed", score=0.5, evaluator="audio-2")
+    changed.judge("v", "c01", verdict="passed", score=0.5, evaluator="sound-2")
     assert waiting(changed, "c01") == {}
     changed.check_memory()
 
@@ -229,8 +229,8 @@ def test_a_verdict_of_another_version_counts_and_leaves_it_waiting(
 def test_what_a_stranger_lists_among_the_best_is_not_measured(
     judged: FleetUnderTest, ghost: Any
 ) -> None:
-    judged.redis.zadd("coord:best:components:audio", {ghost: 1})
-    judged.join("v", evaluators={"audio": "audio-2"})
+    judged.redis.zadd("coord:best:components:sound", {ghost: 1})
+    judged.join("v", evaluators={"sound": "sound-2"})
     look(judged, STOOD_S)
     assert "component:c" in again(judged)
     assert len(again(judged)) == 10
@@ -254,11 +254,11 @@ def test_what_is_worse_goes_by_what_it_was_measured_on(
     fleet = FleetUnderTest(redis, lease_s=3600)
     fleet.enroll("v", role="validator")
     fleet.join("a", specialization="audio")
-    fleet.join("v", evaluators={"audio": "audio-2"})
+    fleet.join("v", evaluators={"sound": "sound-2"})
     share(fleet, "c")
-    passed = {"verdict": "passed", "evaluator": "audio-1"}
+    passed = {"verdict": "passed", "evaluator": "sound-1"}
     fleet.judge("v", "c", **passed, score=0.9, workload="w1")
     fleet.replace_coordinator("coordinator-2")
     look(fleet, STOOD_S)
-    fleet.judge("v", "c", **passed | {"evaluator": "audio-2"}, score=score, workload=workload)
+    fleet.judge("v", "c", **passed | {"evaluator": "sound-2"}, score=score, workload=workload)
     assert (verdict(fleet)["previous_score"], verdict(fleet)["regression"]) == (0.9, is_worse)

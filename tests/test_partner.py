@@ -36,7 +36,7 @@ def answer(request: dict[str, Any], **given: Any) -> Answer:
 
 
 NOT_SOUGHT = Answer(False, "file_system is not what is looked for")
-NO_AUDIO = Answer(False, "there is nothing to train for 'audio' yet")
+NO_GARDEN = Answer(False, "there is nothing to train for 'gardening' yet")
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,14 @@ NO_AUDIO = Answer(False, "there is nothing to train for 'audio' yet")
             Answer(True, ""),
         ),
         ({"requirements": {"specialization": "process_manager"}}, {}, Answer(True, "")),
-        ({"requirements": {"specialization": "audio"}}, {"is_asked_by_name": True}, NO_AUDIO),
-        ({"requirements": {"feature": "audio_mixer"}}, {}, NO_AUDIO),
-        ({}, {"specialization": "audio", "is_asked_by_name": True}, NO_AUDIO),
-        ({"plan": [{}], "requirements": {"specialization": "audio"}}, {}, Answer(True, "")),
+        (
+            {"requirements": {"specialization": "gardening"}},
+            {"is_asked_by_name": True},
+            NO_GARDEN,
+        ),
+        ({"requirements": {"feature": "audio_mixer"}}, {}, Answer(True, "")),
+        ({}, {"specialization": "gardening", "is_asked_by_name": True}, NO_GARDEN),
+        ({"plan": [{}], "requirements": {"specialization": "gardening"}}, {}, Answer(True, "")),
     ],
 )
 def test_who_fits_and_is_not_too_busy_says_yes(
@@ -83,10 +87,10 @@ def test_who_fits_and_is_not_too_busy_says_yes(
 @pytest.mark.parametrize(
     ("feature", "specialization", "reason"),
     [
-        ("file_cache", "audio", None),
+        ("file_cache", "gardening", None),
         ("whatever", "file_system", None),
-        ("whatever", "audio", "there is nothing to train for 'audio' yet"),
-        ("audio_mixer", "file_system", "there is nothing to train for 'audio' yet"),
+        ("audio_mixer", "gardening", None),
+        ("whatever", "gardening", "there is nothing to train for 'gardening' yet"),
     ],
 )
 def test_a_feature_that_nothing_can_be_trained_for_is_declined(
@@ -96,17 +100,16 @@ def test_a_feature_that_nothing_can_be_trained_for_is_declined(
 
 
 def test_a_reason_is_one_line_of_bounded_length_whatever_was_asked() -> None:
-    reason = decline_reason({"specialization": "audio\n" * 10_000}, "file_system")
+    reason = decline_reason({"specialization": "gardening\n" * 10_000}, "file_system")
     assert reason is not None
     assert len(reason) <= 400
     assert "\n" not in reason
 
 
 def test_lacking_is_what_partners_could_develop_and_nobody_has() -> None:
-    assert lacking("file_system", ()) == ["process_scheduler"]
     assert lacking("performance", ()) == ["file_cache", "process_scheduler"]
     assert lacking("performance", ["file_cache"]) == ["process_scheduler"]
-    assert lacking("audio", ()) == []
+    assert lacking("window_manager", ["memory_allocator"]) == ["graphics_driver"]
     assert lacking("no such word", ()) == []
 
 
@@ -247,7 +250,7 @@ async def test_it_counts_what_was_completed() -> None:
 async def test_at_first_it_asks_two_of_those_that_were_offered() -> None:
     client = FakeClient(
         ("AI_2", "process_manager", JOINING),
-        ("AI_3", "performance", JOINING),
+        ("AI_3", "networking", JOINING),
         ("AI_4", "file_system", OPTIMIZATION),
     )
     await seek(partner_of(client), 0)
@@ -261,7 +264,7 @@ async def test_at_first_it_asks_two_of_those_that_were_offered() -> None:
 @in_loop
 async def test_one_with_nothing_to_train_asks_nobody() -> None:
     client = FakeClient(("AI_2", "networking", JOINING))
-    await seek(partner_of(client, "audio"), 3)
+    await seek(partner_of(client, "gardening"), 3)
     assert client.sent == []
 
 
@@ -308,12 +311,12 @@ async def test_it_requests_nothing_that_is_there_or_was_requested_by_others() ->
 @in_loop
 async def test_it_declines_an_assigned_feature_that_it_cannot_develop() -> None:
     client = FakeClient()
-    partner = partner_of(client, "audio")
-    for request_id, feature in [("f1", "file_cache"), ("f2", "audio_mixer")]:
+    partner = partner_of(client, "gardening")
+    for request_id, feature in [("f1", "file_cache"), ("f2", "garden_shed")]:
         asked = {"feature": feature, "requirements": {"priority": "high"}}
         payload = {"request_id": request_id, "original_request": asked, "requestor": "AI_2"}
         await partner.take(message("feature_response", payload, ME))
-    reason = "there is nothing to train for 'audio' yet"
+    reason = "there is nothing to train for 'gardening' yet"
     told = {"request_id": "f2", "accept": False, "reason": reason}
     assert client.sent == [("feature_response", told)]
 

@@ -30,6 +30,7 @@ from coordinator.processes import start_time
 from coordinator.status import read_holder
 from tests.foreground import ForegroundCommand, running
 from tests.servers import TestServer, python_environment, wait_for
+from workers.problems import PROBLEMS
 
 KEYS = Keys()
 
@@ -234,17 +235,21 @@ def test_an_embedded_server_that_dies_is_started_again(state_dir: Path) -> None:
 def test_up_twice_doubles_nothing_and_down_ends_all(state_dir: Path) -> None:
     at = ("--state-dir", str(state_dir))
     try:
-        first = coord("up", "--trainers", "1", *at)
+        first = coord("up", "--trainers", "2", *at)
         assert first.exit_code == ExitCode.OK, first.stderr
         record = json.loads((state_dir / "fleet.json").read_text())
         pids = [child["pid"] for child in record["children"]]
-        assert len(pids) == 3
-        again = coord("up", "--trainers", "1", *at)
+        assert len(pids) == 4
+        again = coord("up", "--trainers", "2", *at)
         assert again.exit_code == ExitCode.OK, again.stderr
-        assert again.stdout.count("runs already") == 3
+        assert again.stdout.count("runs already") == 4
         assert json.loads((state_dir / "fleet.json").read_text()) == record
-        there = json.loads(coord("status", "--json", *at).stdout)["ai_list"]
-        assert there == ["AI_Node_1", "Validator_1"]
+        there = json.loads(coord("ais", "--json", *at).stdout)["ais"]
+        assert {ai["ai_id"]: ai["specialization"] for ai in there} == {
+            "AI_Node_1": PROBLEMS[0].specialization,
+            "AI_Node_2": PROBLEMS[1].specialization,
+            "Validator_1": "validation",
+        }
         (member,) = json.loads(coord("members", "--json", *at).stdout)["members"]
         assert (member["ai_id"], member["role"]) == ("Validator_1", "validator")
         assert member["message_types"] == ["validation_result"]

@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
+from cli.sessions import LONGEST_TEXT
 from coordinator.reads import Item
 from coordinator.work import Unit
 from tests.test_trainer import Hill, Untested
 from workers import problems
-from workers.problems import ProblemError, Score, find_problem
+from workers.problems import JOINT_PROBLEMS, JointProblem, ProblemError, Score, find_problem
 from workers.problems.overall import HELD_OUT, TRAINING, Overall
 from workers.problems.problem import Parameter, check_values, defaults
-from workers.problems.process_manager import CpuScheduler
-from workers.problems.process_manager_policy import Policy
+from workers.problems.process_manager.policy import Policy
+from workers.problems.process_manager.problem import CpuScheduler
 from workers.skills import BUILT_IN
 from workers.skills.skill import Output, SkillError, UnitContext
 
@@ -271,7 +272,7 @@ def test_a_measurement_is_on_held_out_recordings_and_against_what_was_before() -
     begun = gap(defaults(Hill.parameters), HELD_OUT)
     after = gap(GOOD, HELD_OUT)
     assert made["summary"] == {
-        "text": f"hill: {after:.1%} of the gap closed on held-out recordings, "
+        "text": f"hill: {after:.1%} of the gap closed on held-out workloads, "
         f"{(after - begun) * 100:+.1f} points over the defaults",
         "problem": "hill",
         "workload": "held-out",
@@ -279,6 +280,7 @@ def test_a_measurement_is_on_held_out_recordings_and_against_what_was_before() -
         "before": begun,
         "gained": after - begun,
         "cost": Overall(Hill()).evaluate(GOOD, HELD_OUT).achieved,
+        "cost_before": Overall(Hill()).evaluate(defaults(Hill.parameters), HELD_OUT).achieved,
         "cost_unit": "miles",
     }
     before = {"parameters": {"x": 0.8, "y": 0.8}}
@@ -343,10 +345,51 @@ def test_what_was_joined_is_no_worse_in_training_than_what_was_brought() -> None
 def test_what_was_brought_with_a_claim_of_1_and_is_worth_0_is_left_alone() -> None:
     liar = {"specialization": "hills", **LIAR, "derived_from": "liar"}
     tuned = run("tune_jointly", {"evaluations": 1}, liar, bring("vales", GOOD))
-    start = {"h.x": 0.1, "h.y": 0.1, "v.x": 0.7, "v.y": 0.7}
-    assert tuned["before"] == {"parameters": start}
-    assert tuned["component"]["parameters"] == start
+    assert tuned["before"] == {"parameters": {"h.x": 0.0, "h.y": 0.0, "v.x": 0.7, "v.y": 0.7}}
+    assert tuned["component"]["parameters"] == {"h.x": 0.1, "h.y": 0.1, "v.x": 0.7, "v.y": 0.7}
     assert [one["pattern_id"] for one in tuned["component"]["derived_from"]] == ["p0"]
+
+
+def test_a_result_of_two_says_what_each_gave_up_and_gained_alone() -> None:
+    """Hills gave up what vales gained, and more."""
+    before = {"h.x": 0.7, "h.y": 0.7, "v.x": 0.3, "v.y": 0.3}
+    values = {"h.x": 0.4, "h.y": 0.6, "v.x": 0.5, "v.y": 0.4}
+    component = {"specializations": ["hills", "vales"], "parameters": values}
+    made = run("measure_component", {}, {"component": component, "before": {"parameters": before}})
+
+    def cost(x: float, y: float) -> float:
+        return Overall(Hill()).evaluate({"x": x, "y": y}, HELD_OUT).achieved
+
+    def part(of: str, name: str, then: tuple[float, float], now: tuple[float, float]) -> Any:
+        ended, begun = (gap(dict(zip("xy", at, strict=True)), HELD_OUT) for at in (now, then))
+        scores = {"gap_closed": ended, "before": begun, "gained": ended - begun}
+        costs = {"cost": cost(*now), "cost_before": cost(*then), "cost_unit": "miles"}
+        return {"specialization": of, "problem": name} | scores | costs
+
+    hills = part("hills", "hill", (0.7, 0.7), (0.4, 0.6))
+    vales = part("vales", "vale", (0.3, 0.3), (0.5, 0.4))
+    summary = made["summary"]
+    assert summary["parts"] == [hills, vales]
+    assert hills["gained"] < 0 < vales["gained"]
+    assert summary["text"].endswith(
+        f"over what was brought; alone, hills gave up {-100 * hills['gained']:.1f} points"
+        f" and vales gained {100 * vales['gained']:.1f} points"
+    )
+    costs = [Overall(Range()).evaluate(one, HELD_OUT).achieved for one in (values, before)]
+    assert [summary["cost"], summary["cost_before"]] == costs
+
+
+@pytest.mark.parametrize("problem", JOINT_PROBLEMS, ids=lambda problem: problem.name)
+def test_every_two_that_have_a_problem_together_can_join(problem: JointProblem) -> None:
+    brought = [run("bring_component", {"specialization": of}) for of in problem.specializations]
+    tuned = run("tune_jointly", {"evaluations": 1}, *brought)
+    made = run("measure_component", {}, tuned)
+    assert list(made["component"]["implementation"]) == list(problem.specializations)
+    summary = made["summary"]
+    assert summary["problem"] == problem.name
+    assert [part["specialization"] for part in summary["parts"]] == list(problem.specializations)
+    assert summary["gained"] == pytest.approx(summary["gap_closed"] - summary["before"])
+    assert len(summary["text"]) <= LONGEST_TEXT
 
 
 # -- a search that is split ------------------------------------------------------------------------
@@ -434,9 +477,9 @@ NO_VALUES = [
 ]
 SEARCH = {"specialization": "hills", "seed": 1, "parts": 2, "part": 0}
 BAD_UNITS: list[tuple[str, dict[str, Any], list[Output]]] = [
-    *((kind, {"specialization": "audio"}, []) for kind in BUILT_IN if "_search" in kind),
+    *((kind, {"specialization": "gardening"}, []) for kind in BUILT_IN if "_search" in kind),
     *((kind, {"specialization": [1]}, []) for kind in ("propose_design", "develop_feature")),
-    ("bring_component", {"feature": "audio_mixer"}, []),
+    ("bring_component", {"feature": "audio_mixer", "specialization": "gardening"}, []),
     ("implement_design", {}, []),
     ("implement_design", {}, [{}, {}]),
     ("implement_design", {}, [{"specialization": {}}]),

@@ -38,11 +38,11 @@ def fleet(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> FleetUnderTest:
     fleet.say("a", "code_share", {"code": {"id": "late"}}, "c")
     fleet.run()
     fleet.enroll("v", role="validator")
-    fleet.join("v", evaluators={"audio": "audio-1"})
+    fleet.join("v", evaluators={"sound": "sound-1"})
     for component in ("judged", "waiting"):
         fleet.say("a", "code_share", {"code": python(component)})
     fleet.run()
-    fleet.judge("v", "judged", verdict="passed", score=0.5, evaluator="audio-1")
+    fleet.judge("v", "judged", verdict="passed", score=0.5, evaluator="sound-1")
     monkeypatch.setattr("coordinator.validation.watch.VERSION_STANDS_S", 0.0)
     fleet.pass_time(3)
     return fleet
@@ -70,7 +70,7 @@ def memory(fleet: FleetUnderTest) -> dict[str, Any]:
 def test_a_reload_gives_what_was_in_memory(fleet: FleetUnderTest) -> None:
     before, state = memory(fleet), fleet.state()
     assert list(before["waiting"]) == [("component", "waiting")]
-    assert before["evaluators"] == {"audio": "audio-1"}
+    assert before["evaluators"] == {"sound": "sound-1"}
     fleet.replace_coordinator("coordinator-2")
     assert memory(fleet) == before
     assert fleet.state() == state

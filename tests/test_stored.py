@@ -60,7 +60,7 @@ def fleet(redis: Redis) -> FleetUnderTest:
     fleet = FleetUnderTest(redis, lease_s=3600)
     fleet.enroll("v", role="validator")
     fleet.join("a", "b", specialization="audio")
-    fleet.join("v", evaluators={"audio": "1"})
+    fleet.join("v", evaluators={"sound": "1"})
     fleet.say("a", "code_share", {"code": python("c")})
     fleet.say("b", "code_share", {"code": python("k", "x = 2", derived_from="c")})
     fleet.run()

@@ -152,7 +152,7 @@ def test_what_is_the_same_keeps_its_place_and_its_verdict(fleet: FleetUnderTest)
     share(fleet, python("c", name="another"), python("d", name="another"))
     after = fleet.state()
     assert queued(fleet) == ["c"]
-    for name in ("coord:validations", QUEUE, "coord:best:components:audio", "coord:member:a"):
+    for name in ("coord:validations", QUEUE, "coord:best:components:sound", "coord:member:a"):
         assert after[name] == before[name]
     assert verdict(fleet, "d")["verdict"] == "passed"
 
@@ -178,7 +178,7 @@ def test_what_changed_loses_its_verdict_and_is_queued_anew(
     stored = fleet.record("component", "c")
     assert {"validation", "quality_score"} & stored.keys() == set()
     assert queued(fleet) == ["c"]
-    assert fleet.redis.exists("coord:best:components:audio") == 0
+    assert fleet.redis.exists("coord:best:components:sound") == 0
 
 
 def test_since_when_it_is_what_it_is(fleet: FleetUnderTest) -> None:
@@ -293,13 +293,13 @@ def test_people_are_not_counted(redis: Redis) -> None:
 def test_a_record_that_is_taken_back_takes_all_of_it_along(fleet: FleetUnderTest) -> None:
     share(fleet, python("c"), python("d"))
     fleet.judge("v", "c", verdict="passed", score=0.5)
-    assert fleet.redis.zscore("coord:best:components:audio", "c") == 0.5
+    assert fleet.redis.zscore("coord:best:components:sound", "c") == 0.5
     assert float(fleet.redis.hget("coord:member:a", "contribution_score") or 0) > 0
     fleet.order("retract", id="c")
     fleet.order("retract", id="d")
     kept = {name for name in fleet.state() if not name.startswith("rq:job")}
     assert not kept & {"coord:component:c", "coord:component:d", QUEUE, "coord:validations"}
-    assert fleet.redis.exists("coord:best:components:audio") == 0
+    assert fleet.redis.exists("coord:best:components:sound") == 0
     assert float(fleet.redis.hget("coord:member:a", "contribution_score") or 0) == 0
     fleet.judge("v", "d", verdict="passed", score=0.9, hash=record_hash(python("d"), "audio"))
     assert fleet.error("v")["code"] == "not_found"

@@ -20,10 +20,11 @@ from tests.components import LRU, ROUND_ROBIN, lru_with, spoilt
 from tests.sandboxes import needs_sandbox
 from tests.servers import REPOSITORY
 from workers.problems import Score, find_joint_problem, find_problem
-from workers.problems.file_system import BufferCache
+from workers.problems.file_system.problem import BufferCache
 from workers.problems.policies import Maker
 from workers.sandbox import Compiled, Limits, NoCompiler, NoRung, Rung, find_rung
 from workers.validation import Component, day_of, judgement, validate, validation_seed
+from workers.validation.measurement import MEASURED, TOGETHER
 from workers.validation.seed import fingerprint, seed_of
 
 SEED = b"a seed of the tests"
@@ -381,10 +382,13 @@ def test_nothing_is_written_outside(tmp_path: Path) -> None:
         ({"code": "fn main() {}", "language": "rust"}, "nothing judges rust here: share Python"),
         ({"code": "int a;", "language": None}, "it names no `language`, and read as Python line 1"),
         (
-            {"code": LRU, "specialization": "audio"},
-            "nothing measures audio yet: measured are file_system, process_manager, and both",
+            {"code": LRU, "specialization": "gardening"},
+            f"nothing measures gardening yet: measured are {', '.join(MEASURED)}",
         ),
-        ({"code": {"audio": LRU, "file_system": LRU}}, "nothing measures audio and file_system"),
+        (
+            {"code": {"gardening": LRU, "file_system": LRU}},
+            f"nothing measures file_system and gardening yet: measured are {', '.join(TOGETHER)}",
+        ),
     ],
 )
 def test_what_cannot_be_judged_is_neither_good_nor_bad(fields: dict[str, Any], reason: str) -> None:
@@ -400,7 +404,8 @@ def test_what_names_no_language_may_be_python() -> None:
 def test_what_does_not_say_what_it_is_for_fails() -> None:
     verdict = judged("a = 1", specialization="", find_rung=no_rung)
     assert verdict.verdict == "failed"
-    assert verdict.reason.startswith('SPECIALIZATION is not set: write `SPECIALIZATION = "file_sys')
+    assert verdict.reason.startswith('SPECIALIZATION is not set: write `SPECIALIZATION = "')
+    assert verdict.reason.endswith(f"or what else it is for: {', '.join(MEASURED)}")
 
 
 def test_of_two_texts_the_one_at_fault_is_named() -> None:

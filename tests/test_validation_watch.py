@@ -139,7 +139,7 @@ def test_many_are_looked_at_in_turn(fleet: FleetUnderTest) -> None:
         ("coord:component:c", "gone"),
         ("coord:component:c", "validating"),
         ("coord:credit:a", "string"),
-        ("coord:best:components:audio", "string"),
+        ("coord:best:components:sound", "string"),
         ("coord:validations", "strange"),
         ("coord:member:a", "string"),
         ("coord:member:a", "number"),
@@ -164,7 +164,7 @@ def test_what_strangers_spoil_stops_nobody(fleet: FleetUnderTest, key: str, spoi
         case "strange":
             fleet.redis.zadd(key, {"pattern:x": 1, "x": 2, b"\xff:1": 3})
     fleet.replace_coordinator("coordinator-2")
-    fleet.join("v", evaluators={"audio": "audio-2"})
+    fleet.join("v", evaluators={"sound": "sound-2"})
     look(fleet, 60)
     fleet.join("a", specialization="audio")
     fleet.say("a", "code_share", {"code": python("d")})

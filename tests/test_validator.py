@@ -64,7 +64,7 @@ def test_what_is_shared_is_measured_and_all_are_told_once(
     verdicts = [judged(fleet, f"{ai}-{n}") for n in range(3)]
     assert [verdict["verdict"] for verdict in verdicts] == ["passed"] * 3
     assert {verdict["validator"] for verdict in verdicts} <= {*names}
-    assert all(verdict["evaluator"] == evaluators(today())["file_system"] for verdict in verdicts)
+    assert all(verdict["evaluator"] == evaluators(today())["buffer_cache"] for verdict in verdicts)
     for n, verdict in enumerate(verdicts):
         assert [heard["score"] for heard in told(fleet, f"{ai}-{n}")] == [verdict["score"]]
         assert events(fleet, f"{ai}-{n}").count("validated") == 1

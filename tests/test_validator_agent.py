@@ -9,6 +9,7 @@ import pytest
 from coordinator import Settings
 from workers import validator_agent
 from workers.fleet_agent import AgentEnds
+from workers.problems import JOINT_PROBLEMS, PROBLEMS
 from workers.validator_agent import ValidatorAgent, evaluators
 
 DAY, NEXT_DAY = "2026-11-21", "2026-11-22"
@@ -17,7 +18,8 @@ DAY, NEXT_DAY = "2026-11-21", "2026-11-22"
 def test_it_measures_by_another_version_every_day() -> None:
     today, tomorrow = evaluators(DAY), evaluators(NEXT_DAY)
 
-    assert today.keys() == tomorrow.keys() >= {"file_system", "process_manager"}
+    problems = {problem.name for problem in (*PROBLEMS, *JOINT_PROBLEMS)}
+    assert today.keys() == tomorrow.keys() == problems
     assert all(version.endswith(f"-{DAY}") for version in today.values())
     assert {version.removesuffix(f"-{DAY}") for version in today.values()} == {
         version.removesuffix(f"-{NEXT_DAY}") for version in tomorrow.values()

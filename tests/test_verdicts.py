@@ -9,12 +9,14 @@ import pytest
 from redis import Redis
 
 from coordinator.clock import iso
+from coordinator.validation.watch import VERSION_STANDS_S
 from tests.fleet import BEGINNING_MS, FleetUnderTest, changed, python
+from tests.watched import look
 
 PASSED: dict[str, Any] = {
     "verdict": "passed",
     "reason": "",
-    "problem": "audio",
+    "problem": "sound",
     "evaluator": "audio-0123456789ab",
     "workload": "0123456789ab",
     "score": 0.632,
@@ -67,12 +69,12 @@ def test_a_verdict_is_stored_counts_and_is_told(fleet: FleetUnderTest) -> None:
     assert verdict(fleet) == PASSED | found
     stored = fleet.record("component", "c")
     assert (stored["quality_score"], "validating" in stored) == ("0.632", False)
-    assert fleet.redis.zrange("coord:best:components:audio", 0, -1, withscores=True) == [
+    assert fleet.redis.zrange("coord:best:components:sound", 0, -1, withscores=True) == [
         (b"c", 0.632)
     ]
     assert fleet.redis.exists("coord:validations", "rq:queue:coord.validation") == 0
     assert {name for name in changed(before, after) if not name.startswith("rq:")} == {
-        *(HELD, "coord:best:components:audio", "coord:validations"),
+        *(HELD, "coord:best:components:sound", "coord:validations"),
         *("coord:credit:a", "coord:member:a", "coord:inbox:a", "coord:log", "coord:events"),
         *("coord:totals", "coord:instance:v/v.1/c"),
     }
@@ -103,7 +105,7 @@ def test_only_what_passed_has_a_score(
     fleet.judge("v", "c", **ended)
     assert verdict(fleet)["verdict"] == ended["verdict"]
     assert "quality_score" not in fleet.record("component", "c")
-    assert fleet.redis.exists("coord:best:components:audio", "coord:credit:a") == 0
+    assert fleet.redis.exists("coord:best:components:sound", "coord:credit:a") == 0
     assert fleet.events()[-1]["text"] == f"v validated component c of a: {text}"
     assert (item(fleet)["quality_score"], item(fleet)["integration_tested"]) == (None, False)
 
@@ -181,6 +183,7 @@ def test_what_is_not_there_is_not_found(fleet: FleetUnderTest) -> None:
         {"verdict": "failed"},
         {"verdict": "good"},
         {"score": 1.5},
+        {"problem": ""},
         {"score": float("nan")},
         {"score": "0.5"},
         {"kind": "pattern"},
@@ -227,11 +230,32 @@ def test_a_component_of_several_tells_each_of_them(redis: Redis) -> None:
     (contributor,) = {ai for ai in ("a", "b", "c") if fleet.told(ai, "validation_result")}
     assert fleet.excluded() == f"{contributor},v"
     assert fleet.record("feature", "f")["contributor"] == contributor
-    assert fleet.redis.zscore(f"coord:best:features:{specialization(fleet)}", "f") == 0.632
+    assert fleet.redis.zscore("coord:best:features:sound", "f") == 0.632
 
 
-def specialization(fleet: FleetUnderTest) -> str:
-    return fleet.record("feature", "f")["specialization"]
+def test_the_best_are_listed_by_what_they_were_measured_by(fleet: FleetUnderTest) -> None:
+    fleet.say("b", "code_share", {"code": python("both", specializations=["audio", "graphics"])})
+    fleet.run()
+    fleet.judge("v", "c", **PASSED)
+    fleet.judge("v", "both", **PASSED | {"problem": "sound_and_shapes", "score": 0.3})
+    assert fleet.redis.zrange("coord:best:components:sound", 0, -1) == [b"c"]
+    assert fleet.redis.zrange("coord:best:components:sound_and_shapes", 0, -1) == [b"both"]
+
+
+def test_what_is_measured_by_another_problem_is_listed_there_alone(redis: Redis) -> None:
+    """As by a validator of another version."""
+    fleet = FleetUnderTest(redis, lease_s=3600)
+    fleet.enroll("v", role="validator")
+    fleet.join("a", specialization="audio")
+    fleet.join("v", evaluators={"sound": "sound-2"})
+    fleet.say("a", "code_share", {"code": python("c")})
+    fleet.run()
+    fleet.judge("v", "c", **PASSED)
+    look(fleet, VERSION_STANDS_S + 6)
+    fleet.judge("v", "c", **PASSED | {"problem": "noise", "evaluator": "sound-2"})
+    assert fleet.redis.exists("coord:best:components:sound") == 0
+    assert fleet.redis.zrange("coord:best:components:noise", 0, -1) == [b"c"]
+    fleet.check_memory()
 
 
 def test_what_changes_while_it_is_validated_is_judged_as_it_is(fleet: FleetUnderTest) -> None:

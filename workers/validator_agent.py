@@ -8,9 +8,9 @@ from importlib.metadata import version
 
 from coordinator import AsyncClient
 from coordinator.clock import SystemClock
-from coordinator.specializations import CAPABILITIES, VALIDATION
+from coordinator.specializations import VALIDATION
 from workers.fleet_agent import FleetAgent, run_agent
-from workers.problems import evaluator_version, find_problem
+from workers.problems import JOINT_PROBLEMS, PROBLEMS, evaluator_version
 from workers.validation import day_of
 
 log = logging.getLogger("coord.validator")
@@ -61,9 +61,9 @@ def today() -> str:
 
 
 def evaluators(day: str) -> dict[str, str]:
-    """By specialization, by what its components are measured here on a day."""
-    found = {word: find_problem(word) for word in CAPABILITIES}
-    return {word: evaluator_version(problem, day) for word, problem in found.items() if problem}
+    """By problem, the version of what measures it here on a day."""
+    problems = (*PROBLEMS, *JOINT_PROBLEMS)
+    return {problem.name: evaluator_version(problem, day) for problem in problems}
 
 
 if __name__ == "__main__":

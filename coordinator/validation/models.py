@@ -36,13 +36,13 @@ _SHOWN_AS = {"compiled": "compiled, not measured", "not_validated": "not validat
 
 
 class Judged(NamedTuple):
-    """What a stored record is, and what was found of that: verdict, score, the evaluator that
-    measured it, and on which workload. All are "" where there is none."""
+    """What a stored record is, and what was found of that: verdict, score, the problem that it was
+    measured by, in which version, and on which workload. All are "" where there is none."""
 
     hash: str = ""
-    specialization: str = ""
     verdict: str = ""
     score: float | None = None
+    problem: str = ""
     evaluator: str = ""
     workload: str = ""
 
@@ -53,7 +53,7 @@ class Judged(NamedTuple):
 
     def given(self, verdict: Mapping[str, Any]) -> Judged:
         """The same record with that verdict, which others may have written."""
-        names = ("verdict", "evaluator", "workload")
+        names = ("verdict", "problem", "evaluator", "workload")
         texts = {name: verdict.get(name) for name in names}
         known = {name: text if isinstance(text, str) else "" for name, text in texts.items()}
         return self._replace(score=finite_number(verdict.get("score")), **known)

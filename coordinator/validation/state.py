@@ -16,7 +16,7 @@ from coordinator.validation.models import VALIDATED_KINDS, Judged, OpenValidatio
 
 log = logging.getLogger("coord")
 
-JUDGED_FIELDS = ("hash", "specialization", "validation")
+JUDGED_FIELDS = ("hash", "validation")
 
 
 def read_judged(
@@ -30,16 +30,15 @@ def read_judged(
         replies = replies_of(pipe)
     judged: dict[RecordKey, Judged] = {}
     for record, reply in zip(wanted, replies, strict=True):
-        digest, specialization, verdict = reply or [None] * len(JUDGED_FIELDS)
-        known = Judged(text_of(digest), text_of(specialization))
-        judged[record] = known.given(parse_verdict(verdict))
+        digest, verdict = reply or [None] * len(JUDGED_FIELDS)
+        judged[record] = Judged(text_of(digest)).given(parse_verdict(verdict))
     return judged
 
 
 def read_waiting(connection: redis.Redis, keys: Keys) -> dict[RecordKey, OpenValidation]:
     """The records whose validation is open, the longest first. Those that cannot be read are
     removed: to be shared again has them validated."""
-    listed = _range(connection, keys.validations)
+    listed = read_listed(connection, keys.validations)
     named = {name: RecordKey.from_name(name) for name in listed}
     record_keys = [record_key for record_key in named.values() if record_key]
     with connection.pipeline(transaction=False) as pipe:
@@ -58,7 +57,7 @@ def read_waiting(connection: redis.Redis, keys: Keys) -> dict[RecordKey, OpenVal
 
 
 def read_evaluators(connection: redis.Redis, keys: Keys) -> dict[str, str]:
-    """The version of what each specialization is measured by, as validators last said."""
+    """The version of what measures each problem, as validators last said."""
     try:
         stored = cast("dict[bytes, bytes]", connection.hgetall(keys.evaluators))
     except redis.ResponseError as error:
@@ -69,18 +68,16 @@ def read_evaluators(connection: redis.Redis, keys: Keys) -> dict[str, str]:
     return {text_of(name): text_of(version) for name, version in stored.items()}
 
 
-def read_best(
-    connection: redis.Redis, keys: Keys, specialization: str, limit: int
-) -> list[RecordKey]:
+def read_best(connection: redis.Redis, keys: Keys, problem: str, limit: int) -> list[RecordKey]:
     """The ``limit`` best of each kind, the best first."""
     best: list[RecordKey] = []
     for kind in VALIDATED_KINDS:
-        ids = _range(connection, keys.best(kind, specialization), limit, best_first=True)
+        ids = read_listed(connection, keys.best(kind, problem), limit, best_first=True)
         best += [RecordKey(kind, record_id) for record_id in ids]
     return best
 
 
-def _range(
+def read_listed(
     connection: redis.Redis, key: str, limit: int = 0, best_first: bool = False
 ) -> list[str]:
     """The first ``limit`` members of a sorted set, or all of them."""

@@ -86,22 +86,21 @@ def settle(
     place among the best, and credit."""
     keys = context.keys
     record_key = waiting.record_key
-    written = write_verdict(record_key, verdict, context)
+    kind, record_id = record_key
+    before = context.fleet.judged[record_key]
+    effects: list[Effect] = [write_verdict(record_key, verdict, context)]
     judged = context.fleet.judged[record_key]
-    key, best = keys.record(*record_key), keys.best(record_key.kind, judged.specialization)
-    if verdict["verdict"] == "passed":
-        worth = [
+    key = keys.record(*record_key)
+    if before.verdict == "passed":
+        effects.append(Write(("ZREM", keys.best(kind, before.problem), record_id)))
+    if judged.verdict == "passed":
+        effects += [
             Write(("HSET", key, "quality_score", judged.score)),
-            Write(("ZADD", best, judged.score, record_key.id)),
+            Write(("ZADD", keys.best(kind, judged.problem), judged.score, record_id)),
         ]
     else:
-        worth = [Write(("HDEL", key, "quality_score")), Write(("ZREM", best, record_key.id))]
-    problem = str(verdict.get("problem", ""))
-    return [
-        written,
-        *worth,
-        *credit.credited(record_key, problem, judged.score, ledger, keys),
-    ]
+        effects.append(Write(("HDEL", key, "quality_score")))
+    return [*effects, *credit.credited(record_key, judged.problem, judged.score, ledger, keys)]
 
 
 def _waits_on(waiting: OpenValidation, result: ValidationResult, context: Context) -> list[Effect]:

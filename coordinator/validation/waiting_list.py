@@ -40,7 +40,7 @@ def submit(
     effects = withdraw(record_key, context)
     if digest != known.hash:
         effects.append(Write(("HSET", context.keys.record(*record_key), "hash_ms", context.now_ms)))
-    fleet.judged[record_key] = Judged(digest, specialization)
+    fleet.judged[record_key] = Judged(digest)
     new = OpenValidation(record_key, digest, 1, context.now_ms)
     reason = why_not_validated(record)
     limit = "" if reason else _over_limit(contributor, context)
@@ -138,7 +138,7 @@ def withdraw(record_key: RecordKey, context: Context) -> list[Effect]:
     if known.verdict:
         effects.append(Write(("HDEL", keys.record(*record_key), "validation", "quality_score")))
     if known.verdict == "passed":
-        effects.append(Write(("ZREM", keys.best(kind, known.specialization), record_id)))
+        effects.append(Write(("ZREM", keys.best(kind, known.problem), record_id)))
     if waiting is not None:
         effects += stop_waiting(waiting, context)
     fleet.judged[record_key] = Judged()

@@ -46,7 +46,7 @@ class Sight(NamedTuple):
 
 
 class Version(NamedTuple):
-    """What validators say a specialization is measured by, and since when, on the same clock."""
+    """By what validators say that a problem is measured, and since when, on the same clock."""
 
     name: str
     since_s: float
@@ -86,7 +86,7 @@ class ValidationWatch:
         return effects
 
     def _measure_again(self, connection: redis.Redis, context: Context) -> list[Effect]:
-        """The best of one specialization whose evaluator is new, and which another one measured."""
+        """The best of one problem whose evaluator is new, and which another one measured."""
         fleet, now_s = context.fleet, context.elapsed_s
         told = told_evaluators(fleet)
         before, self._versions = self._versions, {}
@@ -175,13 +175,13 @@ def _again(waiting: OpenValidation, context: Context) -> list[Effect]:
 
 
 def _measured_by(
-    connection: redis.Redis, specialization: str, version: str, context: Context
+    connection: redis.Redis, problem: str, version: str, context: Context
 ) -> list[Effect]:
     """That version counts from now on: the best that another one measured are queued."""
     fleet, keys = context.fleet, context.keys
-    fleet.evaluators[specialization] = version
-    effects: list[Effect] = [Write(("HSET", keys.evaluators, specialization, version))]
-    best = read_best(connection, keys, specialization, MEASURED_AGAIN)
+    fleet.evaluators[problem] = version
+    effects: list[Effect] = [Write(("HSET", keys.evaluators, problem, version))]
+    best = read_best(connection, keys, problem, MEASURED_AGAIN)
     fleet.judged.prefetch(best)
     # What has no hash is no record: a stranger has listed it.
     known = [(key, fleet.judged[key]) for key in best]
@@ -191,15 +191,15 @@ def _measured_by(
             waiting = OpenValidation(key, was.hash, 1, context.now_ms, version)
             effects += wait(waiting, context)
     if again:
-        text = f"{specialization} is measured by {version} now: {len(again)} are validated again"
-        data = {"specialization": specialization, "version": version}
+        text = f"{problem} is measured by {version} now: {len(again)} are validated again"
+        data = {"problem": problem, "version": version}
         effects.append(Event("evaluator_changed", OPERATOR, text, data))
     return effects
 
 
 def told_evaluators(fleet: Fleet) -> dict[str, str]:
-    """By specialization, what the validators measure by that are here: what the newest says. What
-    is no such list is left out, and what is more than MOST_EVALUATORS."""
+    """By problem, what the validators measure by that are here: what the newest says. What is no
+    such list is left out, and what is more than MOST_EVALUATORS."""
     newest: dict[str, str] = {}
     for ai in sorted(fleet.ais.values(), key=lambda ai: (ai.joined_ms, ai.id), reverse=True):
         access = fleet.members[ai.id].access

@@ -65,7 +65,8 @@ class ImplementDesign:
 
 
 class MeasureComponent:
-    """Measures a component on the recordings that nobody trained on."""
+    """Measures a component on the workloads that nobody trained on; of a joint one also its parts,
+    each on its own problem."""
 
     capabilities = ()
 

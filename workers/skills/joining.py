@@ -46,7 +46,8 @@ class TuneJointly:
         start = best_start(problem, _joined(problem, brought))
         values = tune(problem, start.values, unit, context)
         component = component_of(problem, values, derived_from=start.derived_from)
-        return {"component": component, "before": {"parameters": start.values}}
+        before = problem.joined({name: _values(part) for name, part in brought.items()})
+        return {"component": component, "before": {"parameters": before}}
 
 
 def _joined(
@@ -59,6 +60,9 @@ def _joined(
 
 
 def _choices(part: dict[str, Any]) -> list[tuple[dict[str, float], Any]]:
-    problem = problem_for(part, "")
-    brought = (values_of(part, problem), part.get("derived_from"))
-    return [brought, (defaults(problem.parameters), None)]
+    brought = (_values(part), part.get("derived_from"))
+    return [brought, (defaults(problem_for(part, "").parameters), None)]
+
+
+def _values(part: dict[str, Any]) -> dict[str, float]:
+    return values_of(part, problem_for(part, ""))

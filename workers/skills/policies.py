@@ -9,13 +9,7 @@ from typing import Any, NamedTuple
 
 from coordinator.reads import Item
 from coordinator.specializations import FEATURES
-from workers.problems import (
-    JointProblem,
-    Problem,
-    ProblemError,
-    find_joint_problem,
-    find_problem,
-)
+from workers.problems import JointProblem, Problem, ProblemError, find_joint_problem, find_problem
 from workers.problems.overall import DEVELOPMENT, HELD_OUT, TRAINING, Overall
 from workers.problems.problem import check_values, defaults
 from workers.skills.skill import Knowledge, SkillError
@@ -162,15 +156,15 @@ def measure(
     values: Mapping[str, float],
     before: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """How good values are on the recordings nobody trained on, and how good those ``before`` were
-    (the defaults if None)."""
+    """How good values are on the workloads nobody trained on, and how good those ``before`` were
+    (the defaults if None). Of a joint problem also what each specialization gave up, or gained."""
+    start = before or defaults(problem.parameters)
     overall = Overall(problem)
-    after = overall.evaluate(values, HELD_OUT)
-    begun = overall.evaluate(before or defaults(problem.parameters), HELD_OUT)
+    after, begun = (overall.evaluate(one, HELD_OUT) for one in (values, start))
     gained = after.gap_closed - begun.gap_closed
     what = "what was brought" if before else "the defaults"
-    text = f"{problem.name}: {after.gap_closed:.1%} of the gap closed on held-out recordings"
-    return {
+    text = f"{problem.name}: {after.gap_closed:.1%} of the gap closed on held-out workloads"
+    summary: dict[str, Any] = {
         "text": f"{text}, {gained * 100:+.1f} points over {what}",
         "problem": problem.name,
         "workload": HELD_OUT,
@@ -178,5 +172,44 @@ def measure(
         "before": begun.gap_closed,
         "gained": gained,
         "cost": after.achieved,
+        "cost_before": begun.achieved,
         "cost_unit": problem.cost_unit,
     }
+    if isinstance(problem, JointProblem):
+        parts = _apart(problem, values, start)
+        summary["text"] += f"; alone, {' and '.join(map(_in_words, parts))}"
+        summary["parts"] = parts
+    return summary
+
+
+def _apart(
+    problem: JointProblem, values: Mapping[str, float], before: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """Of each specialization how good its part is on its own problem's held-out workloads, where
+    the other does not matter, and how good the part was that it had before."""
+    after, begun = problem.split(values), problem.split(before)
+    parts = []
+    for specialization in problem.specializations:
+        own = problem_for({"specialization": specialization}, "")
+        now, then = (
+            Overall(own).evaluate(split[specialization], HELD_OUT) for split in (after, begun)
+        )
+        parts.append(
+            {
+                "specialization": specialization,
+                "problem": own.name,
+                "gap_closed": now.gap_closed,
+                "before": then.gap_closed,
+                "gained": now.gap_closed - then.gap_closed,
+                "cost": now.achieved,
+                "cost_before": then.achieved,
+                "cost_unit": own.cost_unit,
+            }
+        )
+    return parts
+
+
+def _in_words(part: Mapping[str, Any]) -> str:
+    points = round(part["gained"] * 100, 1)
+    what = "gave up" if points < 0 else "gained"
+    return f"{part['specialization']} {what} {abs(points):.1f} points"

@@ -61,7 +61,7 @@ class SearchShare:
 
 
 class ConcludeSearch:
-    """Builds the component of the best that was found, and measures it on held-out recordings."""
+    """Builds the component of the best that was found, and measures it on held-out workloads."""
 
     capabilities = ()
 

@@ -15,6 +15,7 @@ from coordinator.messages import one_line
 from coordinator.specializations import CAPABILITIES
 from coordinator.validation.models import language_of
 from workers.problems import (
+    JOINT_PROBLEMS,
     JointProblem,
     Problem,
     ProblemError,
@@ -46,7 +47,9 @@ from workers.validation.source import (
 )
 
 MEASURED = tuple(word for word in CAPABILITIES if find_problem(word))
-"""The specializations whose policies are measured, each alone and all of them together."""
+"""The specializations whose policies are measured alone."""
+TOGETHER = tuple(" and ".join(problem.specializations) for problem in JOINT_PROBLEMS)
+"""Those of which two are measured together, as they are named to people."""
 SCORE_DECIMALS = {True: 3, False: 2}
 """Of a public workload and of a secret one; no more, so that nobody climbs on the digits."""
 COST_DIGITS = 3
@@ -115,17 +118,20 @@ class Measurement:
         not say what it is of."""
         names = [source.specialization for source in self.sources]
         if not all(names):
-            rule = " or ".join(f'`{SPECIALIZATION} = "{word}"`' for word in MEASURED)
-            raise ComponentFault(f"{SPECIALIZATION} is not set: write {rule} at module level")
+            raise ComponentFault(
+                f'{SPECIALIZATION} is not set: write `{SPECIALIZATION} = "{MEASURED[0]}"` at module'
+                f" level, or what else it is for: {', '.join(MEASURED)}"
+            )
         problem: Problem | JointProblem | None = None
         if len(names) == 1:
             problem = find_problem(*names)
         elif len(names) == 2:
             problem = find_joint_problem(*names)
         if problem is None:
+            known = MEASURED if len(names) == 1 else TOGETHER
             raise NotValidated(
                 one_line(f"nothing measures {' and '.join(names)} yet", LONGEST_NAMES)
-                + f": measured are {', '.join(MEASURED)}, and both together"
+                + f": measured are {', '.join(known)}"
             )
         return problem
 

@@ -1,0 +1,89 @@
+"""``coord problems``: what is trained for, by what it is measured, how far the fleet has come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from cli.options import (
+    JsonOption,
+    NamespaceOption,
+    OpenFleet,
+    RedisOption,
+    StateDirOption,
+    load_settings,
+    open_fleet,
+)
+from cli.output import advise, percent, show, table
+from cli.ranking import EVERY_PROBLEM, read_ranking, specializations_of
+from coordinator.errors import NoServer, ServerUnusable
+from coordinator.reads import Item
+from coordinator.settings import Settings
+from workers.problems import JointProblem, Problem
+
+LONGEST_TEXT = 200
+
+
+def problems(
+    json: JsonOption = False,
+    redis: RedisOption = None,
+    namespace: NamespaceOption = None,
+    state_dir: StateDirOption = None,
+) -> None:
+    """List what trainers train for: one problem a specialization, and those of two together.
+
+    The best so far is what a validator measured; without a server none is known.
+
+    Example: coord problems --json
+    """
+    best = _read_best(load_settings(redis, namespace, state_dir))
+    items = [_item(problem, best.get(problem.name)) for problem in EVERY_PROBLEM]
+
+    def render(shown: Console) -> None:
+        spare = ("workload",)
+        columns = ("problem", "decides", *spare, "baseline", "bound", "best so far")
+        shown.print(table("", columns, map(_row, items), LONGEST_TEXT, spare))
+
+    show({"problems": items}, json, render)
+
+
+def _read_best(settings: Settings) -> dict[str, Item]:
+    """By problem, the best that passed; none, and a word on that, where there is no server."""
+    try:
+        with open_fleet(settings) as fleet:
+            return {problem.name: best for problem in EVERY_PROBLEM for best in _of(fleet, problem)}
+    except (NoServer, ServerUnusable) as error:
+        advise(f"the best so far is not known: {error.detail}")
+        return {}
+
+
+def _of(fleet: OpenFleet, problem: Problem | JointProblem) -> list[Item]:
+    return read_ranking(fleet, problem.name, limit=1)
+
+
+def _item(problem: Problem | JointProblem, best: Item | None) -> dict[str, Any]:
+    about = problem.about
+    told = ("kind", "id", "contributor", "quality_score", "validation")
+    return {
+        "name": problem.name,
+        "specializations": specializations_of(problem),
+        "decides": about.decides,
+        "workload": about.workload,
+        "cost_unit": problem.cost_unit,
+        "baseline": about.baseline,
+        "bound": about.bound,
+        "best": best and {name: best[name] for name in told},
+    }
+
+
+def _row(item: dict[str, Any]) -> tuple[object, ...]:
+    best = item["best"]
+    return (
+        f"{item['name']} of {' and '.join(item['specializations'])}",
+        item["decides"],
+        item["workload"],
+        item["baseline"],
+        item["bound"],
+        f"{percent(best['quality_score'])} of {best['contributor']}" if best else "-",
+    )
