@@ -26,8 +26,8 @@ trained on some runs is reported on another:
 the offset of each read of a regular file follows. Reads through mmap are not seen. A trace is
 one line a read, `file offset length` (offset and length in bytes), with files numbered in the
 order of their first read: names never leave this script. The first REFERENCES block references
-(see workers/problems/file_system/problem.py) of a run are kept, whatever they are; the problem uses the
-first 4,500 of them at most.
+(see workers/problems/file_system/problem.py) of a run are kept, whatever they are; the problem
+uses the first 4,500 of them at most.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any, Literal, cast
@@ -10,6 +11,7 @@ import pytest
 
 from coordinator import Message, Settings
 from tests.clients import in_loop
+from workers import trainer_agent
 from workers.partner import Partner
 from workers.trainer_agent import TrainerAgent
 
@@ -46,7 +48,20 @@ class FakeClient:
 class FakePartner:
     done: dict[str, int] = {}  # noqa: RUF012
 
+    def __init__(self) -> None:
+        self.sought = 0
+
+    async def seek(self) -> None:
+        self.sought += 1
+
     async def take(self, message: Message) -> None:
+        pass
+
+
+class Listener:
+    """A client by which everything can be shared."""
+
+    async def share_pattern(self, pattern: dict[str, Any]) -> None:
         pass
 
 
@@ -121,3 +136,99 @@ def test_what_is_wrong_with_ones_own_is_said(
     in_loop(lambda: given(received))()  # type: ignore[arg-type]
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warned == ([f"AI_1: {said}"] if said else [])
+
+
+# -- company ---------------------------------------------------------------------------------------
+
+
+def agent_of(specialization: str) -> TrainerAgent:
+    agent = TrainerAgent("AI_1", "unix:///nowhere", Settings(specialization=specialization))
+    agent._client = cast(Any, Listener())
+    return agent
+
+
+async def sought(agent: TrainerAgent, learned: dict[str, Any] | None = None) -> list[int]:
+    """How often it has looked for company, before and after it has shared what it learned."""
+    partner = FakePartner()
+    seeking = asyncio.create_task(agent._seek(cast(Partner, partner)))
+    counts = []
+    for step in (learned, None):
+        await asyncio.sleep(0)
+        counts.append(partner.sought)
+        if step is not None:
+            await agent._share(step)
+            await seeking
+    seeking.cancel()
+    return counts
+
+
+@in_loop
+async def test_it_looks_for_company_once_it_has_something_to_bring() -> None:
+    assert await sought(agent_of("file_system"), {"pattern": {"id": "p"}}) == [0, 1]
+    assert await sought(agent_of("file_system")) == [0, 0]
+
+
+@in_loop
+async def test_who_does_not_train_looks_for_company_at_once() -> None:
+    assert await sought(agent_of("gardening")) == [1, 1]
+
+
+@in_loop
+async def test_who_learns_nothing_looks_for_company_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trainer_agent, "SEEK_WITHOUT_S", 0.0)
+    partner = FakePartner()
+    await agent_of("file_system")._seek(cast(Partner, partner))
+    assert partner.sought == 1
+
+
+# -- what was measured -----------------------------------------------------------------------------
+
+MEASURED = {"problem": "buffer_cache", "workload": "w", "evaluations": [[[0.5], 0.1]]}
+
+
+@in_loop
+async def test_what_others_measured_goes_to_training() -> None:
+    lines = await given(
+        message("message", {"measured": MEASURED}), message("message", {"text": ""})
+    )
+    assert lines == [{"measured": MEASURED, "contributor": "AI_2"}]
+
+
+class Speaker(Listener):
+    """A client that keeps what was sent."""
+
+    def __init__(self, received: list[Message]) -> None:
+        self._received = received
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+
+    async def messages(self) -> AsyncIterator[Message]:
+        for one in self._received:
+            yield one
+
+    async def send(self, message_type: str, payload: dict[str, Any]) -> None:
+        self.sent.append((message_type, payload))
+
+
+async def told_by(*received: Message) -> list[tuple[str, dict[str, Any]]]:
+    """What a trainer of file_system that received this says of what it measured."""
+    agent = agent_of("file_system")
+    speaker = Speaker(list(received))
+    agent._client = cast(Any, speaker)
+    await agent._listen(cast(Partner, FakePartner()))
+    await agent._share({"measured": MEASURED})
+    return speaker.sent
+
+
+def pattern_of(specialization: str) -> Message:
+    return message("pattern_share", {"pattern": {"id": "p", "specialization": specialization}})
+
+
+@in_loop
+async def test_what_it_measured_is_told_if_another_trains_for_the_same() -> None:
+    told = [("message", {"measured": MEASURED})]
+    assert await told_by(pattern_of("file_system")) == told
+    assert await told_by() == []
+    assert await told_by(pattern_of("audio")) == []
+    assert await told_by(pattern_of("file_system"), message("goodbye", {})) == []

@@ -18,13 +18,12 @@ from __future__ import annotations
 
 import math
 import random
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy
 
+from workers.evaluations import Evaluation, evaluation_of, list_of
 from workers.problems.policies import ProblemError
 from workers.problems.problem import (
     Trainable,
@@ -40,17 +39,6 @@ from workers.search import STALE_GENERATIONS, new_optimizer
 GENERATION = 12
 SHARE = 3
 CONVERGED_WIDTH = 1e-10
-LARGEST = sys.float_info.max
-
-
-class Evaluation(NamedTuple):
-    """A point of the unit cube (a coordinate a parameter, each 0..1) and the gap it closed.
-
-    JSON has it as `[[0.5, 0.25], 0.8]`.
-    """
-
-    point: list[float]
-    gap_closed: float
 
 
 Share = list[Evaluation]
@@ -217,38 +205,10 @@ def _checked(history: History, dimensions: int) -> list[list[Share]]:
     return [
         [
             [
-                _evaluation(one, dimensions, f"round {number}, part {part}, evaluation {place}")
-                for place, one in enumerate(_list(share, f"round {number}, part {part}"))
+                evaluation_of(one, dimensions, f"round {number}, part {part}, evaluation {place}")
+                for place, one in enumerate(list_of(share, f"round {number}, part {part}"))
             ]
-            for part, share in enumerate(_list(shares, f"round {number}"))
+            for part, share in enumerate(list_of(shares, f"round {number}"))
         ]
-        for number, shares in enumerate(_list(history, "the history"))
+        for number, shares in enumerate(list_of(history, "the history"))
     ]
-
-
-def _evaluation(data: object, dimensions: int, where: str) -> Evaluation:
-    pair = _list(data, where)
-    if len(pair) != 2:
-        raise ProblemError(f"{where}: a point and the gap it closed are needed")
-    point = _list(pair[0], f"{where}, its point")
-    if len(point) != dimensions:
-        raise ProblemError(f"{where}: {dimensions} coordinates are needed, not {len(point)}")
-    units = [_number(unit, f"{where}, its point") for unit in point]
-    if not all(0.0 <= unit <= 1.0 for unit in units):
-        raise ProblemError(f"{where}: its point is outside the unit cube")
-    return Evaluation(units, _number(pair[1], f"{where}, gap_closed"))
-
-
-def _list(data: object, where: str) -> Sequence[object]:
-    if not isinstance(data, (list, tuple)):
-        raise ProblemError(f"{where} is no list")
-    return data
-
-
-def _number(data: object, where: str) -> float:
-    if isinstance(data, bool) or not isinstance(data, (int, float)):
-        raise ProblemError(f"{where}: no number")
-    # An integer that is too large for a float is below infinity too.
-    if not -LARGEST <= data <= LARGEST:
-        raise ProblemError(f"{where}: not finite, or too large")
-    return float(data)

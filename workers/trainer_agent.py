@@ -31,6 +31,8 @@ LINE_MAX_BYTES = 1024 * 1024
 TRAINING_RESTART_S = 1.0
 KNOWN_MAX = 100
 LONGEST_TOLD = 600
+SEEK_WITHOUT_S = 15.0
+"""A trainer that has learned nothing for so long looks for company all the same."""
 
 TOO_LATE = frozenset({"session_full", "busy", "not_found", "unknown_target", "draining"})
 """Refusals of what was right when it was said, or as far as one knew."""
@@ -45,6 +47,8 @@ class TrainerAgent(FleetAgent):
         super().__init__(ai_id, url, settings)
         self._training: Process | None = None
         self._unproven = Unproven()
+        self._has_learned = asyncio.Event()
+        self._peers: set[str] = set()
         self.metrics = dict.fromkeys(METRICS, 0)
 
     def new_client(self) -> AsyncClient:
@@ -73,7 +77,7 @@ class TrainerAgent(FleetAgent):
                 specialization,
             )
         tasks.create_task(self._listen(partner))
-        tasks.create_task(partner.seek())
+        tasks.create_task(self._seek(partner))
 
     async def end(self) -> None:
         if self._training is not None and self._training.returncode is None:
@@ -86,6 +90,14 @@ class TrainerAgent(FleetAgent):
         settings = self._settings
         return settings.trainer is not None or find_problem(settings.specialization) is not None
 
+    async def _seek(self, partner: Partner) -> None:
+        """Look for company as soon as there is something to bring: what two join is the best that
+        each has, and who only begins to learn has none."""
+        if self._trains:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._has_learned.wait(), SEEK_WITHOUT_S)
+        await partner.seek()
+
     async def _listen(self, partner: Partner) -> None:
         async for message in self._client.messages():
             await partner.take(message)
@@ -93,7 +105,13 @@ class TrainerAgent(FleetAgent):
             payload = message.payload
             match message.message_type:
                 case "pattern_share":
+                    self._meet(message.sender_id, payload["pattern"])
                     await self._offer(Offer(payload["pattern"], message.sender_id))
+                case "message" if "measured" in payload:
+                    heard = {"measured": payload["measured"], "contributor": message.sender_id}
+                    await self._tell_training(heard)
+                case "goodbye":
+                    self._peers.discard(message.sender_id)
                 case "code_share" | "os_component_share":
                     self._unproven.add(message)
                 case "validation_result":
@@ -134,13 +152,20 @@ class TrainerAgent(FleetAgent):
             if item["integration_tested"]:
                 await self._offer(offer_of(item["component"], item["contributor"]))
 
+    def _meet(self, ai_id: str, pattern: dict[str, Any]) -> None:
+        """Whoever shares patterns for what is trained here wants to know what is measured here."""
+        if pattern.get("specialization") == self._settings.specialization:
+            self._peers.add(ai_id)
+
     async def _offer(self, offer: Offer) -> None:
+        if offer.contributor != self._ai_id:
+            await self._tell_training(offer._asdict())
+
+    async def _tell_training(self, line: dict[str, Any]) -> None:
         if self._training is None or self._training.stdin is None:
             return
-        if offer.contributor == self._ai_id:
-            return
         with contextlib.suppress(ConnectionError):
-            self._training.stdin.write(encode_line(offer._asdict()))
+            self._training.stdin.write(encode_line(line))
             await self._training.stdin.drain()
 
     async def _keep_training(self) -> None:
@@ -177,7 +202,12 @@ class TrainerAgent(FleetAgent):
             raise CoordError(f"{self._settings.trainer} cannot be trained with; see above")
 
     async def _share(self, learned: dict[str, Any]) -> None:
-        """Share what a line of the training process tells: any of pattern, code, performance."""
+        """Share what a line of the training process tells: what was measured, if that is of use to
+        anybody; or any of pattern, code, performance."""
+        if "measured" in learned:
+            if self._peers:
+                await self._client.send("message", {"measured": learned["measured"]})
+            return
         code = learned.get("code")
         if "pattern" in learned:
             await self._client.share_pattern(learned["pattern"])
@@ -187,6 +217,7 @@ class TrainerAgent(FleetAgent):
             self.metrics["components_created"] += 1
         if code and learned.get("performance"):
             await self._client.report(code["id"], learned["performance"])
+        self._has_learned.set()
         write_line(sys.stdout, {"metrics": self.metrics})
 
 

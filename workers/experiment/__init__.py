@@ -1,0 +1,1 @@
+"""Does sharing pay? Fleets of trainers that share, against others that share nothing."""
