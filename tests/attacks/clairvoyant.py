@@ -102,8 +102,8 @@ SEEKERS = {
     "all_objects": """
         import gc
         def seek():
-            every = gc.get_objects()
-            return [one.references for one in every if type(one).__name__ == "Scenario"]
+            every = (one for one in gc.get_objects() if type(one).__name__ == "Scenario")
+            return [one.references for one in every if hasattr(one, "references")]
     """,
     "recordings_of_the_package": """
         def seek():
