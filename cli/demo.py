@@ -1,4 +1,4 @@
-"""``coord demo``: a whole fleet for half a minute, and what it measurably achieved."""
+"""``coord demo``: a whole fleet for a minute, and what it measurably achieved."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ def demo(
 ) -> None:
     """Show a whole fleet at work: a server, a coordinator and trainers, all real processes.
 
-    They are of all specializations, learn from recorded traces, share what they learn and work on
-    it together; a validator runs the components in a sandbox and measures them. At the end the best
-    patterns are evaluated again.
-    Everything is in a temporary directory of its own; nothing is left behind.
+    They are of all specializations, learn from recorded and generated workloads, share what they
+    learn and work on it together; a validator runs the components in a sandbox and measures them.
+    At the end the best patterns are evaluated again. Everything is in a temporary directory of its
+    own; nothing is left behind.
 
     Example: coord demo --trainers 16 --seconds 60
     """

@@ -9,14 +9,13 @@ from rich.console import Console
 from cli.options import (
     JsonOption,
     NamespaceOption,
-    OpenFleet,
     RedisOption,
     StateDirOption,
     load_settings,
     open_fleet,
 )
 from cli.output import advise, percent, show, table
-from cli.ranking import EVERY_PROBLEM, read_ranking, specializations_of
+from cli.ranking import EVERY_PROBLEM, read_bests, specializations_of
 from coordinator.errors import NoServer, ServerUnusable
 from coordinator.reads import Item
 from coordinator.settings import Settings
@@ -52,14 +51,10 @@ def _read_best(settings: Settings) -> dict[str, Item]:
     """By problem, the best that passed; none, and a word on that, where there is no server."""
     try:
         with open_fleet(settings) as fleet:
-            return {problem.name: best for problem in EVERY_PROBLEM for best in _of(fleet, problem)}
+            return read_bests(fleet)
     except (NoServer, ServerUnusable) as error:
         advise(f"the best so far is not known: {error.detail}")
         return {}
-
-
-def _of(fleet: OpenFleet, problem: Problem | JointProblem) -> list[Item]:
-    return read_ranking(fleet, problem.name, limit=1)
 
 
 def _item(problem: Problem | JointProblem, best: Item | None) -> dict[str, Any]:

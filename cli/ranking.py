@@ -49,6 +49,12 @@ def read_ranking(fleet: OpenFleet, problem: str, limit: int) -> list[Item]:
     return sorted(found, key=lambda item: float(item["quality_score"]), reverse=True)[:limit]
 
 
+def read_bests(fleet: OpenFleet) -> dict[str, Item]:
+    """By problem, the best that passed, of those that have any."""
+    ranked = {problem.name: read_ranking(fleet, problem.name, limit=1) for problem in EVERY_PROBLEM}
+    return {name: best for name, found in ranked.items() for best in found}
+
+
 def read_built_on(fleet: OpenFleet, item: Item) -> list[str]:
     """From whose records it was begun: the makers of the nearest ones that are not its own."""
     root = RecordKey(item["kind"], item["id"])

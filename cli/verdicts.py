@@ -8,7 +8,7 @@ from typing import Any
 
 from cli.options import OpenFleet
 from cli.output import cell, dig, percent
-from cli.ranking import EVERY_PROBLEM, read_built_on, read_ranking, specializations_of
+from cli.ranking import EVERY_PROBLEM, read_bests, read_built_on, specializations_of
 from coordinator.reads import Item
 from coordinator.validation.models import shown_word
 from workers.problems import JointProblem, Problem
@@ -31,11 +31,9 @@ def count_verdicts(items: Iterable[Item]) -> dict[str, int]:
 
 def read_validated(fleet: OpenFleet) -> dict[str, Item]:
     """By problem, the best that passed, with what was found of it and whom it was built on."""
-    return {
-        problem.name: _told(fleet, problem, best)
-        for problem in EVERY_PROBLEM
-        for best in read_ranking(fleet, problem.name, limit=1)
-    }
+    bests = read_bests(fleet)
+    named = {problem.name: problem for problem in EVERY_PROBLEM}
+    return {name: _told(fleet, named[name], best) for name, best in bests.items()}
 
 
 def _told(fleet: OpenFleet, problem: Problem | JointProblem, best: Item) -> dict[str, Any]:

@@ -33,6 +33,9 @@ class FakeTraining:
     async def drain(self) -> None:
         pass
 
+    def is_closing(self) -> bool:
+        return False
+
 
 class FakeClient:
     """A client that receives what a test says, and then nothing more."""
@@ -191,7 +194,11 @@ MEASURED = {"problem": "buffer_cache", "workload": "w", "evaluations": [[[0.5], 
 @in_loop
 async def test_what_others_measured_goes_to_training() -> None:
     lines = await given(
-        message("message", {"measured": MEASURED}), message("message", {"text": ""})
+        message("message", {"measured": MEASURED}),  # by a stranger still
+        hello_of(Settings().specialization),
+        message("message", {"measured": MEASURED}),
+        message("message", {"measured": MEASURED | {"workload": "w" * 20_000}}),
+        message("message", {"text": ""}),
     )
     assert lines == [{"measured": MEASURED, "contributor": "AI_2"}]
 
@@ -221,14 +228,14 @@ async def told_by(*received: Message) -> list[tuple[str, dict[str, Any]]]:
     return speaker.sent
 
 
-def pattern_of(specialization: str) -> Message:
-    return message("pattern_share", {"pattern": {"id": "p", "specialization": specialization}})
+def hello_of(specialization: str) -> Message:
+    return message("hello", {"specialization": specialization})
 
 
 @in_loop
 async def test_what_it_measured_is_told_if_another_trains_for_the_same() -> None:
     told = [("message", {"measured": MEASURED})]
-    assert await told_by(pattern_of("file_system")) == told
+    assert await told_by(hello_of("file_system")) == told
     assert await told_by() == []
-    assert await told_by(pattern_of("audio")) == []
-    assert await told_by(pattern_of("file_system"), message("goodbye", {})) == []
+    assert await told_by(hello_of("audio")) == []
+    assert await told_by(hello_of("file_system"), message("goodbye", {})) == []

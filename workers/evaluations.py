@@ -9,6 +9,8 @@ from typing import NamedTuple
 from workers.problems.policies import ProblemError
 
 LARGEST = sys.float_info.max
+MOST_AT_ONCE = 12
+"""No one message may fill more than about one generation of somebody else's search."""
 
 
 class Evaluation(NamedTuple):
@@ -23,10 +25,10 @@ class Evaluation(NamedTuple):
 
 def evaluations_of(data: object, dimensions: int) -> list[Evaluation]:
     """The evaluations in a list that somebody sent; ProblemError says where it is malformed."""
-    return [
-        evaluation_of(one, dimensions, f"evaluation {place}")
-        for place, one in enumerate(list_of(data, "what was measured"))
-    ]
+    told = list_of(data, "what was measured")
+    if len(told) > MOST_AT_ONCE:
+        raise ProblemError(f"{len(told)} evaluations at once; the most is {MOST_AT_ONCE}")
+    return [evaluation_of(one, dimensions, f"evaluation {place}") for place, one in enumerate(told)]
 
 
 def evaluation_of(data: object, dimensions: int, where: str) -> Evaluation:

@@ -16,6 +16,8 @@ from workers.problems.problem import Score, Trainable, check_values, defaults, f
 
 FIRST_STEP = 0.25
 STALE_GENERATIONS = 12
+LARGEST_POPULATION = 256
+"""So that nothing that others tell makes a generation last for ever."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ class Search:
         self._runs += 1
         best = self._own_best().point()
         mean = [self._draw.random() for _ in best] if self._runs % 2 else best
-        self._begin(mean, 2 * self._optimizer.population_size)
+        self._begin(mean, min(2 * self._optimizer.population_size, LARGEST_POPULATION))
 
 
 def search_steps(

@@ -30,6 +30,9 @@ log = logging.getLogger("coord.trainer")
 LINE_MAX_BYTES = 1024 * 1024
 TRAINING_RESTART_S = 1.0
 KNOWN_MAX = 100
+PEERS_MAX = 1000
+MEASURED_MAX_BYTES = 16 * 1024
+"""What is longer is not what a trainer says of a few evaluations."""
 LONGEST_TOLD = 600
 SEEK_WITHOUT_S = 15.0
 """A trainer that has learned nothing for so long looks for company all the same."""
@@ -104,12 +107,14 @@ class TrainerAgent(FleetAgent):
             self._count(partner.done)
             payload = message.payload
             match message.message_type:
+                case "hello" if payload.get("specialization") == self._settings.specialization:
+                    self._peers.add(message.sender_id)
                 case "pattern_share":
-                    self._meet(message.sender_id, payload["pattern"])
                     await self._offer(Offer(payload["pattern"], message.sender_id))
-                case "message" if "measured" in payload:
+                case "message" if "measured" in payload and message.sender_id in self._peers:
                     heard = {"measured": payload["measured"], "contributor": message.sender_id}
-                    await self._tell_training(heard)
+                    if len(encode_line(heard)) <= MEASURED_MAX_BYTES:
+                        await self._tell_training(heard)
                 case "goodbye":
                     self._peers.discard(message.sender_id)
                 case "code_share" | "os_component_share":
@@ -152,21 +157,23 @@ class TrainerAgent(FleetAgent):
             if item["integration_tested"]:
                 await self._offer(offer_of(item["component"], item["contributor"]))
 
-    def _meet(self, ai_id: str, pattern: dict[str, Any]) -> None:
-        """Whoever shares patterns for what is trained here wants to know what is measured here."""
-        if pattern.get("specialization") == self._settings.specialization:
-            self._peers.add(ai_id)
+    async def _meet_peers(self) -> None:
+        """Who trains the same: they want to know what is measured here, and are listened to."""
+        wanted = {"specialization": self._settings.specialization}
+        page = await self._client.query("ais", wanted, limit=PEERS_MAX, timeout_s=None)
+        self._peers.update(item["id"] for item in page.items if item["id"] != self._ai_id)
 
     async def _offer(self, offer: Offer) -> None:
         if offer.contributor != self._ai_id:
             await self._tell_training(offer._asdict())
 
     async def _tell_training(self, line: dict[str, Any]) -> None:
-        if self._training is None or self._training.stdin is None:
+        stdin = self._training.stdin if self._training is not None else None
+        if stdin is None or stdin.is_closing():
             return
         with contextlib.suppress(ConnectionError):
-            self._training.stdin.write(encode_line(line))
-            await self._training.stdin.drain()
+            stdin.write(encode_line(line))
+            await stdin.drain()
 
     async def _keep_training(self) -> None:
         while True:
@@ -192,6 +199,7 @@ class TrainerAgent(FleetAgent):
             process_group=0,  # Ctrl-C is the worker's affair
         )
         assert self._training.stdout is not None
+        await self._meet_peers()
         await self._offer_known()
         async for line in self._training.stdout:
             try:

@@ -19,11 +19,10 @@ import argparse
 import logging
 import math
 import os
-import queue
 import sys
 import threading
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +45,10 @@ CHECKED_CANDIDATES = 4
 """So many are evaluated before a round."""
 TOLERANCE = 1e-6
 """How far apart two machines may be in the gap that one point closes."""
+TEACHERS_NAMED = 20
+HEARD_AT_ONCE = 100
+WAITING_MAX = 1_000
+"""Of what others tell so much is kept until there is time for it; the oldest is left out."""
 NICENESS = 10
 """Training fills the time that units leave: somebody waits for those."""
 
@@ -142,7 +145,9 @@ class Trainer:
         if any(gap_closed > 1 for _, gap_closed in told):  # nothing is better than the bound
             self._liars.add(contributor)
             return False
-        self._heard[workload][contributor] += sum(search.learn(one) for one in told)
+        used = sum(search.learn(one) for one in told)
+        if used:
+            self._heard[workload][contributor] += used
         return True
 
     def offer(self, pattern: dict[str, Any], contributor: str, kind: str = "pattern") -> bool:
@@ -246,7 +251,7 @@ class Trainer:
                 "workload": workload,
                 "gap_closed": found.score.gap_closed,
                 "evaluations": evaluations,
-                "learned_from": dict(self._heard[workload]),
+                "learned_from": dict(self._heard[workload].most_common(TEACHERS_NAMED)),
                 "held_out": {"workload": held_out, **_summary(judged)},
             },
             "derived_from": start.told(),
@@ -285,15 +290,16 @@ def seed_of(ai_id: str) -> int:
     return zlib.crc32(ai_id.encode())
 
 
-def _read_told(told: queue.SimpleQueue[dict[str, Any]]) -> None:
+def _read_told(told: deque[dict[str, Any]]) -> None:
     for line in sys.stdin:
-        told.put(read_line(line))
+        told.append(read_line(line))
     os._exit(0)
 
 
-def _waiting(told: queue.SimpleQueue[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    while not told.empty():
-        yield told.get()
+def _next_told(told: deque[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Some of what waits, the oldest first: whoever talks much does not keep others from work."""
+    for _ in range(min(len(told), HEARD_AT_ONCE)):
+        yield told.popleft()
 
 
 def main() -> None:
@@ -308,11 +314,11 @@ def main() -> None:
         raise SystemExit(f"there is nothing to train for {arguments.specialization!r} yet")
     seed = seed_of(arguments.ai_id)
     trainer = Trainer(arguments.ai_id, problem, seed, arguments.run)
-    told: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    told: deque[dict[str, Any]] = deque(maxlen=WAITING_MAX)
     threading.Thread(target=_read_told, args=(told,), daemon=True).start()
     for line in trainer.lines():
         write_line(sys.stdout, line)
-        for heard in _waiting(told):
+        for heard in _next_told(told):
             trainer.hear(heard, heard["contributor"])
 
 
