@@ -80,5 +80,5 @@ def _row(item: dict[str, Any]) -> tuple[object, ...]:
         item["workload"],
         item["baseline"],
         item["bound"],
-        f"{percent(best['quality_score'])} of {best['contributor']}" if best else "-",
+        f"{percent(best['quality_score'])} by {best['contributor']}" if best else "-",
     )

@@ -141,6 +141,10 @@ def components(
 
     Example: coord components --best file_system
     """
+    if best is not None and specialization is not None:
+        raise typer.BadParameter(
+            "--best names the specialization itself: leave --specialization out"
+        )
     wanted = problems_of(best) if best is not None else []
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
         if record_id is not None:
@@ -203,8 +207,8 @@ def _show_best(fleet: OpenFleet, problems: Sequence[str], limit: int, as_json: b
 
     def render(shown: Console) -> None:
         now_ms = SystemClock().now_ms()
-        spare = ("kind", "measured on", "by")
-        columns = ("component", "made by", "quality", "uses", "age", *spare)
+        spare = ("kind", "uses", "age", "by")
+        columns = ("component", "made by", "quality", "measured on", *spare)
         for problem, items in ranked.items():
             if items:
                 rows = [_ranked_row(item, now_ms) for item in items]
@@ -308,10 +312,10 @@ def _ranked_row(item: Item, now_ms: int) -> tuple[object, ...]:
         item["id"],
         item["contributor"],
         percent(item["quality_score"]),
+        dig(item, "validation", "workload"),
+        item["kind"],
         item["usage_count"],
         age_of(item["timestamp"], now_ms),
-        item["kind"],
-        dig(item, "validation", "workload"),
         dig(item, "validation", "validator"),
     )
 

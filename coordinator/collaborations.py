@@ -269,7 +269,7 @@ def _passed_on(message: Incoming, session: Session, context: Context) -> str:
         **message.envelope.payload,
         "session_id": session.id,
         "initiator": message.sender,
-        "partner_specialization": present.specialization if present else "general",
+        "partner_specialization": present.specialization if present else "",
     }
     envelope = message.envelope
     return encode_message(

@@ -67,7 +67,7 @@ def test_the_table_has_them_in_a_line_each(archive: Archive, coord: Callable[...
     lines = coord("problems").stdout.splitlines()
     (line,) = (line for line in lines if line.startswith("buffer_cache"))
     assert line.split("  ")[0] == "buffer_cache of file_system"
-    assert line.endswith("50.0% of b")
+    assert line.endswith("50.0% by b")
     assert [one.endswith("-") for one in lines if one.startswith("cpu_scheduler")] == [True]
 
 

@@ -35,6 +35,7 @@ def answer(request: dict[str, Any], **given: Any) -> Answer:
     return answer_to(asked, **cast(Any, me))
 
 
+PAIR = ["process_manager", "file_system"]
 NOT_SOUGHT = Answer(False, "file_system is not what is looked for")
 NO_GARDEN = Answer(False, "there is nothing to train for 'gardening' yet")
 
@@ -60,6 +61,20 @@ NO_GARDEN = Answer(False, "there is nothing to train for 'gardening' yet")
             Answer(
                 False,
                 "there is no problem that file_system and file_system both have a part in",
+            ),
+        ),
+        (
+            {"type": JOINING, "partner_specialization": "", "seeking_expertise": PAIR},
+            {},
+            Answer(True, ""),
+        ),
+        (
+            {"type": JOINING, "partner_specialization": "", "seeking_expertise": ["file_system"]},
+            {},
+            Answer(
+                False,
+                "there is no problem that file_system and anybody that is sought both have a part"
+                " in",
             ),
         ),
         (

@@ -42,7 +42,7 @@ def answer_to(
     One takes part if it fits by its specialization or by a capability, or is asked by name, and
     takes part in fewer than ``most`` others. Without a plan of the initiator's own there must be
     something to train; in joining two components, a problem that both specializations have a part
-    in.
+    in: the initiator's, or that of another who is sought if it takes no part itself.
     """
     if active >= most:
         return Answer(False, f"I take part in {active} collaborations already")
@@ -51,7 +51,7 @@ def answer_to(
         reason = _unsolvable(request, specialization, partner)
         if reason is not None:
             return Answer(False, reason)
-    sought = request.get("seeking_expertise") or []
+    sought = _sought(request)
     if sought:
         is_fit = specialization in sought or any(word in sought for word in capabilities)
     else:
@@ -65,9 +65,15 @@ def _unsolvable(request: dict[str, Any], specialization: str, partner: str) -> s
     """Why the units of a collaboration's type would fail; None if they need not."""
     if request.get("type") != "cross_specialization":
         return decline_reason(request.get("requirements") or {}, specialization)
-    if find_joint_problem(specialization, partner) is None:
-        return f"there is no problem that {specialization} and {partner} both have a part in"
-    return None
+    others = [partner] if partner else [w for w in _sought(request) if w != specialization]
+    if any(find_joint_problem(specialization, other) for other in others):
+        return None
+    named = " or ".join(others) or "anybody that is sought"
+    return f"there is no problem that {specialization} and {named} both have a part in"
+
+
+def _sought(request: dict[str, Any]) -> list[str]:
+    return [str(word) for word in request.get("seeking_expertise") or []]
 
 
 def decline_reason(requirements: dict[str, Any], specialization: str) -> str | None:
