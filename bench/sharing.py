@@ -2,8 +2,8 @@
 
     python -m bench.sharing --seeds 10 --processes 2
 
-`docs/sharing.md` says what the arms are, and what the figures mean. Prints a table for each
-problem, and writes the runs to `--runs` as JSON if that is given.
+`docs/sharing.md` says what the arms are, and what the figures mean. Prints one table of all
+problems, and writes the runs to `--runs` as JSON if that is given.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import argparse
 import json
 import time
 from dataclasses import asdict
-from itertools import groupby
 from pathlib import Path
 
 from bench.machine import describe_machine
 from bench.search import SEARCH_PACKAGES, row
-from cli.experiment import ABOUT, ARMS, NAMES, in_order, row_of, verdict_of
+from cli.experiment import ABOUT, ARMS, NAMES, in_order, row_of, verdict_of, with_reference
 from workers.experiment.outcomes import outcomes_of
 from workers.experiment.runs import run_all
 
@@ -39,17 +38,17 @@ def main() -> None:
     given = parser.parse_args()
     began_s = time.perf_counter()
     asked = (range(given.seeds), given.trainers, given.evaluations, given.processes)
-    runs = in_order(list(run_all(given.problems, given.arms, *asked)), given.problems, given.arms)
+    arms = with_reference(given.arms)
+    runs = in_order(list(run_all(given.problems, arms, *asked)), given.problems, arms)
     took_s = time.perf_counter() - began_s
     print(f"Machine: {describe_machine(*SEARCH_PACKAGES)}. {took_s:.0f} s.\n")
     outcomes = outcomes_of(runs)
     print(row(HEADS))
     print(row("---" for _ in HEADS))
-    for _, of_problem in groupby(outcomes, key=lambda outcome: outcome.specialization):
-        for outcome in of_problem:
-            print(row(row_of(outcome)))
+    for outcome in outcomes:
+        print(row(row_of(outcome)))
     print()
-    for arm in given.arms:
+    for arm in arms:
         print(f"- `{arm}` ({ABOUT[arm]}): {verdict_of(arm, outcomes)}")
     if given.runs:
         given.runs.write_text(json.dumps([asdict(run) for run in runs]))

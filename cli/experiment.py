@@ -55,13 +55,23 @@ ArmOption = Annotated[
         show_default=", ".join(ARMS),
     ),
 ]
-SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="How often all is repeated.")]
+SeedsOption = Annotated[
+    int, typer.Option("--seeds", min=1, max=1_000, help="How often all is repeated.")
+]
 TrainersOption = Annotated[int, typer.Option("--trainers", "-t", min=2, max=64, help="How many.")]
 EvaluationsOption = Annotated[
-    int, typer.Option("--evaluations", "-e", min=2, help="Of all trainers together, by each arm.")
+    int,
+    typer.Option(
+        "--evaluations",
+        "-e",
+        min=2,
+        max=1_000_000,
+        help="Of all trainers together, by each arm.",
+    ),
 ]
 ProcessesOption = Annotated[
-    int | None, typer.Option("--processes", min=1, help="How many.", show_default="one a core")
+    int | None,
+    typer.Option("--processes", min=1, max=64, help="How many.", show_default="one a core"),
 ]
 PlotsOption = Annotated[
     Path | None,
@@ -95,20 +105,24 @@ def sharing(
     """
     if evaluations < trainers:
         raise typer.BadParameter(f"{trainers} trainers need at least as many --evaluations")
-    names = [checked(name, NAMES, "--problem") for name in problem or NAMES]
-    chosen = [checked(name, list(ABOUT), "--arm") for name in arm or ARMS]
-    arms = list(dict.fromkeys([REFERENCE, *chosen]))
+    names = list(dict.fromkeys(checked(name, NAMES, "--problem") for name in problem or NAMES))
+    arms = with_reference([checked(name, list(ABOUT), "--arm") for name in arm or ARMS])
     curves = None if plots is None else learning_curves()
+    picture = None if plots is None else new_picture(plots)
     asked = (names, arms, range(seeds), trainers, evaluations, processes or os.cpu_count() or 1)
     total = len(names) * len(arms) * seeds
     runs = in_order(followed(run_all(*asked), total, silent=json), names, arms)
     outcomes = outcomes_of(runs)
     show(in_json(runs, outcomes), json, lambda shown: render(shown, outcomes))
-    if curves is not None and plots is not None:
-        plots.mkdir(parents=True, exist_ok=True)
-        curves.draw(runs, plots / "sharing.png")
+    if curves is not None and picture is not None:
+        curves.draw(runs, picture)
         if not json:
-            say(f"learning curves are in {plain(plots / 'sharing.png')}")
+            say(f"learning curves are in {plain(picture)}")
+
+
+def with_reference(arms: Sequence[str]) -> list[str]:
+    """Each once, with what they are compared with first."""
+    return list(dict.fromkeys([REFERENCE, *arms]))
 
 
 def checked(name: str, known: Sequence[str], option: str) -> str:
@@ -116,6 +130,19 @@ def checked(name: str, known: Sequence[str], option: str) -> str:
         question = did_you_mean(name, known) or f"there are {', '.join(known)}"
         raise typer.BadParameter(f"{option} {plain(name)}: {question}")
     return name
+
+
+def new_picture(directory: Path) -> Path:
+    """Where the curves go, which is made now: before all runs, not after them, one wants to know
+    that it cannot be."""
+    picture = directory / "sharing.png"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        picture.touch()
+    except OSError as error:
+        told = f"{plain(picture)} cannot be written: {error.strerror}"
+        raise typer.BadParameter(f"--plots: {told}") from None
+    return picture
 
 
 def learning_curves() -> ModuleType:

@@ -41,7 +41,6 @@ from workers.problems.audio.problem import (
     WORKLOADS,
     PlayoutDelay,
     least_cost_ms,
-    load_workload,
     mean_cost_ms,
     spurt_cost_ms,
 )
@@ -217,7 +216,7 @@ def test_a_spurt_follows_its_first_packet(first_ms: float, playout_ms: float) ->
 def test_every_workload_has_a_gap_that_nobody_overtakes(
     workload: str, problem: PlayoutDelay
 ) -> None:
-    scenarios = load_workload(workload)
+    scenarios = problem.recorded(workload)
     score = problem.evaluate(defaults(problem.parameters), workload)
     assert len(scenarios) == PATHS
     assert not score.dropped
@@ -229,7 +228,7 @@ def test_every_workload_has_a_gap_that_nobody_overtakes(
 
 
 def test_no_two_scenarios_have_speech_or_delays_in_common(problem: PlayoutDelay) -> None:
-    workloads = [*map(load_workload, WORKLOADS), problem.generated(b"one"), problem.generated(b"2")]
+    workloads = [*map(problem.recorded, WORKLOADS), *map(problem.generated, (b"one", b"2"))]
     scenarios = [one.spurts for workload in workloads for one in workload]
     for ours, theirs in itertools.combinations(scenarios, 2):
         assert sum(map(operator.eq, map(len, ours), map(len, theirs))) < SPURTS / 4

@@ -18,7 +18,13 @@ import pytest
 
 from workers.problems import ProblemError, find_joint_problem
 from workers.problems.file_system.policy import Policy as CachingPolicy
-from workers.problems.file_system.problem import FILE_SHIFT, BufferCache, lru_misses, policy_misses
+from workers.problems.file_system.problem import (
+    FILE_SHIFT,
+    BufferCache,
+    LeastRecentlyUsed,
+    lru_misses,
+    policy_misses,
+)
 from workers.problems.material import recording
 from workers.problems.pairs.cache_and_scheduler import (
     CACHE,
@@ -27,12 +33,10 @@ from workers.problems.pairs.cache_and_scheduler import (
     SCHEDULER,
     WORKLOADS,
     CacheAndScheduler,
-    load_workload,
     recorded_process,
 )
 from workers.problems.pairs.machine import (
     DISK_READ_US,
-    LeastRecentlyUsed,
     Outcome,
     Process,
     bound_s,
@@ -76,7 +80,7 @@ def random_processes(draw: random.Random, count: int) -> list[Process]:
 def test_a_miss_waits_for_the_disk_and_a_hit_does_not() -> None:
     # 7 and 8 are fetched (with a switch at first only: nobody else wants the CPU), 7 is there.
     shown = outcome(Process(0, (1_000, 200, 30, 4), (7, 8, 7)))
-    assert shown.mean_response_s == pytest.approx((SWITCH_US + 1_234 + 2 * DISK_US) / 1e6)
+    assert shown.cost == pytest.approx((SWITCH_US + 1_234 + 2 * DISK_US) / 1e6)
     assert shown.miss_ratio == pytest.approx(2 / 3)
 
 
@@ -85,7 +89,7 @@ def test_another_runs_while_one_waits() -> None:
     shown = outcome(Process(0, (1_000, 2_000), (7,)), Process(0, (3_000,), ()))
     end_of_1_us = SWITCH_US + 1_000 + SWITCH_US + 3_000
     end_of_0_us = end_of_1_us + SWITCH_US + 2_000
-    assert shown.mean_response_s == pytest.approx((end_of_0_us + end_of_1_us) / 2 / 1e6)
+    assert shown.cost == pytest.approx((end_of_0_us + end_of_1_us) / 2 / 1e6)
 
 
 def test_a_block_on_its_way_is_read_once() -> None:
@@ -93,14 +97,14 @@ def test_a_block_on_its_way_is_read_once() -> None:
     there_us = SWITCH_US + 1_000 + DISK_US
     ends_us = there_us + SWITCH_US, there_us + 2 * SWITCH_US
     assert shown.miss_ratio == 0.5
-    assert shown.mean_response_s == pytest.approx(sum(ends_us) / 2 / 1e6)
+    assert shown.cost == pytest.approx(sum(ends_us) / 2 / 1e6)
 
 
 def test_the_disk_serves_in_order() -> None:
     shown = outcome(Process(0, (1_000, 0), (7,)), Process(0, (100, 0), (8,)))
     there_us = SWITCH_US + 1_000 + DISK_US
     ends_us = there_us + SWITCH_US, there_us + DISK_US + SWITCH_US
-    assert shown.mean_response_s == pytest.approx(sum(ends_us) / 2 / 1e6)
+    assert shown.cost == pytest.approx(sum(ends_us) / 2 / 1e6)
 
 
 def test_one_process_alone_misses_as_in_the_buffer_cache() -> None:
@@ -121,7 +125,7 @@ def test_nothing_is_better_than_the_bound() -> None:
         for scheduler in (RoundRobin(draw.choice((100, 10_000))), SchedulingPolicy()):
             for caching in (LeastRecentlyUsed(), CachingPolicy(capacity)):
                 shown = run(processes, capacity, caching, scheduler)
-                assert shown.mean_response_s >= bound_s(processes)
+                assert shown.cost >= bound_s(processes)
 
 
 def test_the_bound_is_the_largest_of_three() -> None:
@@ -165,13 +169,13 @@ def test_the_runs_of_a_program_differ(program: str) -> None:
 def test_every_workload_has_a_gap_that_nobody_overtakes(
     workload: str, problem: CacheAndScheduler
 ) -> None:
-    scenarios = load_workload(workload)
+    scenarios = problem.recorded(workload)
     score = problem.evaluate(defaults(problem.parameters), workload)
     assert tuple(one.name.partition("/")[0] for one in scenarios) == WORKLOADS[workload]
     for scenario in scenarios:
         references = sum(len(process.blocks) for process in scenario.processes)
         assert 2_000 < references <= REFERENCES // len(scenarios)
-        assert scenario.baseline.mean_response_s > 1.1 * scenario.bound
+        assert scenario.baseline.cost > 1.1 * scenario.bound
         assert score.scenarios[scenario.name].achieved > scenario.bound
 
 

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from hypothesis import strategies as st
 from workers.problems import ProblemError, find_joint_problem
 from workers.problems.audio.jitter import PACKET_MS
 from workers.problems.audio.problem import BASELINE_MS, LATE_PACKET_MS, FixedDelay, PlayoutDelay
-from workers.problems.material import development, held_out
 from workers.problems.networking.bottleneck import Bottleneck, Link, Sender, run
 from workers.problems.networking.flows import Path as FlowPath
 from workers.problems.networking.flows import Reno
@@ -30,15 +30,14 @@ from workers.problems.pairs.congestion_and_playout import (
     CONGESTION,
     INSTANCES,
     LONGEST_TRANSFER_MS,
-    NETWORKS,
     PLAYOUT,
     TRANSFER_PACKETS,
     VOICE_PACKETS,
+    WORKLOADS,
     CongestionAndPlayout,
     Outcome,
     Voice,
     bound_ms,
-    load_workload,
     replay,
     transfer_ms,
     voice_ms,
@@ -47,7 +46,6 @@ from workers.problems.policies import WrongAnswer
 from workers.problems.problem import JointProblem, defaults, from_unit
 from workers.search import search
 
-WORKLOADS = (*NETWORKS, *development(NETWORKS), *held_out(NETWORKS))
 WIDE = Link((0.0,), (1.0,), 1_000.0)
 RTT_MS = 50.0
 PATHS = (FlowPath(0.0, RTT_MS, ()),) * 2
@@ -166,26 +164,26 @@ def test_what_is_good_for_the_flows_is_bad_for_the_call() -> None:
 @given(
     st.lists(st.floats(1, 300), min_size=1, max_size=8),
     st.floats(0, 200),
-    st.sampled_from([one for name in ("wired", "cellular") for one in load_workload(name)]),
+    st.sampled_from([*chain(*map(CongestionAndPlayout().recorded, ("wired", "cellular")))]),
 )
 def test_nothing_is_better_than_the_bound(
     windows: list[float], playout_ms: float, scenario: Any
 ) -> None:
     makers = {"audio": lambda: FixedDelay(playout_ms), "networking": lambda: Windows(windows)}
     outcome = CongestionAndPlayout().measure(makers, scenario)
-    assert outcome.cost_ms >= scenario.bound
+    assert outcome.cost >= scenario.bound
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_every_workload_has_a_gap_that_nobody_overtakes(
     workload: str, problem: CongestionAndPlayout
 ) -> None:
-    scenarios = load_workload(workload)
+    scenarios = problem.recorded(workload)
     score = problem.evaluate(defaults(problem.parameters), workload)
     assert len(scenarios) == len(BUFFERS) * INSTANCES
     for scenario in scenarios:
         assert sum(map(sum, scenario.speech)) * PACKET_MS > CALL_MS
-        assert scenario.baseline.cost_ms > 1.1 * scenario.bound
+        assert scenario.baseline.cost > 1.1 * scenario.bound
         assert score.scenarios[scenario.name].achieved > scenario.bound
 
 

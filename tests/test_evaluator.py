@@ -10,6 +10,7 @@ import pytest
 
 from workers.problems import JOINT_PROBLEMS, PROBLEMS, evaluator_version, find_problem
 from workers.problems.evaluator import loaded_source
+from workers.problems.pairs.cache_and_allocator import CacheAndAllocator
 from workers.problems.pairs.cache_and_scheduler import CacheAndScheduler
 
 SHARED = {"draws", "material", "measuring", "policies", "problem", "single"}
@@ -18,11 +19,18 @@ SCHEDULER = SHARED | {
     *("process_manager.problem", "process_manager.policy"),
     *("process_manager.cpu", "process_manager.arrivals"),
 }
+ALLOCATOR = SHARED | {
+    *("performance.problem", "performance.policy"),
+    *("performance.heap", "performance.mallocs"),
+}
+MEMORY = CACHE | ALLOCATOR | {"pair", "pairs.cache_and_allocator", "pairs.memory"}
 BOTH = CACHE | SCHEDULER | {"pair", "pairs.cache_and_scheduler", "pairs.machine"}
 MODULES: list[tuple[Any, set[str]]] = [
     (find_problem("file_system"), CACHE),
     (find_problem("process_manager"), SCHEDULER),
+    (find_problem("performance"), ALLOCATOR),
     (CacheAndScheduler(), BOTH),
+    (CacheAndAllocator(), MEMORY),
 ]
 ALL: list[Any] = [*PROBLEMS, *JOINT_PROBLEMS]
 

@@ -20,9 +20,10 @@ from workers.experiment.outcomes import outcomes_of
 from workers.experiment.strategies import STRATEGIES
 from workers.problems import Problem, find_problem
 from workers.problems.problem import defaults
+from workers.training import TOLD_EVALUATIONS
 
 SPECIALIZATION = "process_manager"
-TRAINERS, EVALUATIONS = 3, 45
+TRAINERS, EVALUATIONS = 2, 40
 
 
 def arm(name: str, seed: int = 1, evaluations: int = EVALUATIONS) -> Run:
@@ -50,12 +51,13 @@ def test_all_arms_begin_alike_and_hear_of_each_other_only_if_they_share() -> Non
     assert {one.curve[0] for one in done.values()} == {begun.gap_closed}
     assert {one.workload for one in done.values()} == {problem.training_workloads[1]}
     # Before anybody has told anything, who shares and who does not do the same.
-    assert done["measured"].curve[:TRAINERS] == done["isolated"].curve[:TRAINERS]
+    silent = TRAINERS * TOLD_EVALUATIONS
+    assert done["measured"].curve[:silent] == done["isolated"].curve[:silent]
     assert done["measured"].curve != done["isolated"].curve
 
 
 def test_what_is_held_out_is_measured_once_by_the_last_best() -> None:
-    done = arm("isolated", evaluations=3)  # three times the defaults
+    done = arm("isolated", evaluations=2)  # twice the defaults
     problem = find_problem(SPECIALIZATION)
     assert problem is not None
     judged = problem.evaluate(defaults(problem.parameters), problem.held_out_workloads[1])
@@ -134,6 +136,11 @@ def test_as_json_it_has_outcomes_runs_and_curves_and_draws_them(tmp_path: Path) 
         (("-p", "process_manger"), "did you mean process_manager?"),
         (("-a", "rings"), "did you mean ring?"),
         (("-t", "8", "-e", "5"), "8 trainers need at least as many"),
+        (("--seeds", "99999999999999999999999"), "should be less than or equal to 1000"),
+        (
+            (*SMALL, "--plots", "/dev/null/curves"),
+            "--plots: /dev/null/curves/sharing.png cannot be",
+        ),
     ],
 )
 def test_wrong_usage_ends_as_such(options: tuple[str, ...], told: str) -> None:

@@ -28,7 +28,6 @@ from workers.problems.file_system.problem import (
     belady_misses,
     block_references,
     last_distinct,
-    load_workload,
     lru_misses,
     policy_misses,
 )
@@ -180,7 +179,7 @@ def test_the_runs_of_a_program_differ(program: str) -> None:
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_every_workload_has_a_gap_to_close(workload: str) -> None:
-    scenarios = load_workload(workload)
+    scenarios = BufferCache().recorded(workload)
     counted = {scenario.name.partition("/")[0]: scenario.references for scenario in scenarios}
     assert tuple(counted) == WORKLOADS[workload]
     assert sum(map(len, counted.values())) == MEASURED

@@ -16,7 +16,6 @@ from workers.problems.pairs.firewall_and_congestion import (
     EPOCHS,
     FLOWS,
     FirewallAndCongestion,
-    load_workload,
     scenario,
 )
 from workers.problems.pairs.inspection import (
@@ -107,7 +106,7 @@ def test_power_as_worked_by_hand(inspection: Inspection) -> None:
     # 20 windows are sent before the end, and the last two not acknowledged. No packet takes less
     # than 0.1 * (2 + 2) ms, and others leave 1 - 50 * (2 + 1) * 0.1 / 250 of the time.
     assert inspection.fair_packets == pytest.approx([1_000 * (1 - 15 / 250) / 0.4])
-    assert outcome.lost_power == pytest.approx(1 - 180 / inspection.fair_packets[0])
+    assert outcome.cost == pytest.approx(1 - 180 / inspection.fair_packets[0])
 
 
 def test_others_leave_something() -> None:
@@ -151,7 +150,7 @@ def test_no_policies_beat_the_bound(seed: int, family: str, flows: int) -> None:
     units = {one.name: one.from_unit(draw.random()) for one in order.parameters}
     orders = order.makers(units)["security"]
     for windows in (lambda: Wild(draw), lambda: Constant(draw.choice((2.0, 20.0, 200.0)))):
-        assert 0 <= replay(made.inspection, windows, orders).lost_power <= 1
+        assert 0 <= replay(made.inspection, windows, orders).cost <= 1
 
 
 @pytest.mark.parametrize("workload", FirewallAndCongestion.training_workloads)
@@ -166,7 +165,7 @@ def test_every_workload_has_a_gap_and_the_defaults_close_a_part(
 
 
 def test_flows_are_accepted_and_no_window_limits_the_others() -> None:
-    for one in load_workload("chain"):
+    for one in FirewallAndCongestion().recorded("chain"):
         firewall, kinds = one.inspection.firewall, one.inspection.kinds
         assert len(kinds) == len(one.inspection.paths)
         assert all(firewall.rules[firewall.deciders[kind][0]][ACTION] for kind in kinds)

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from workers.problems import JOINT_PROBLEMS, PROBLEMS
-from workers.problems.draws import BATCH, Draws
+from workers.problems.draws import BATCH, ByRank, Draws
 from workers.problems.file_system.problem import BufferCache
 from workers.problems.file_system.reads import MODELS as READS
-from workers.problems.file_system.reads import ByRank, Programs, lookups, new_file
+from workers.problems.file_system.reads import Programs, lookups, new_file
 from workers.problems.pairs.cache_and_scheduler import CacheAndScheduler
 from workers.problems.problem import defaults
 from workers.problems.process_manager.arrivals import MODELS as ARRIVALS
@@ -27,18 +27,18 @@ SEED = bytes(range(32))
 ALL: list[Any] = [*PROBLEMS, *JOINT_PROBLEMS]
 DIGESTS = {
     "buffer_cache": "db0d8bd9e55c2077",
-    "cpu_scheduler": "94fbd22689e21ae4",
+    "cpu_scheduler": "7995f68f00074de6",
     "memory_allocator": "5aa36de860207524",
     "playout_delay": "40c53836577a2cbf",
     "congestion_control": "f07d4b2241739bc2",
     "firewall_order": "005317fe6ee1a3f0",
     "texture_walk": "56b25a561de6f8ae",
     "damage_merging": "ecb3b77d355287e9",
-    "cache_and_scheduler": "a2a554ce14b8a1f2",
-    "cache_and_allocator": "d507e2f39d59d382",
+    "cache_and_scheduler": "4816030ad7752b0f",
+    "cache_and_allocator": "1e44b96bdb4b283d",
     "congestion_and_playout": "fba32350e93606b8",
-    "firewall_and_congestion": "8dafe57cf6be6f04",
-    "tiling_and_damage": "9dc3931bac26f017",
+    "firewall_and_congestion": "8a05361eebd8e1db",
+    "tiling_and_damage": "2fd54de47d8aa791",
 }
 BELOW, HEAVY = [685065, 749469, 496695], [1.894166036, 1.134456151, 64.201988944]
 

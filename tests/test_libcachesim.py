@@ -13,9 +13,9 @@ import pytest
 from bench.textbook import CACHES
 from workers.problems.file_system.problem import (
     WORKLOADS,
+    BufferCache,
     belady_misses,
     block_references,
-    load_workload,
     lru_misses,
     policy_misses,
 )
@@ -35,7 +35,7 @@ SIZES = [
     (run, scenario.capacity_blocks)
     for workload, runs in WORKLOADS.items()
     for run in runs
-    for scenario in load_workload(workload)
+    for scenario in BufferCache().recorded(workload)
     if scenario.name.startswith(f"{run}/")
 ]
 

@@ -39,7 +39,6 @@ from workers.problems.networking.problem import (
     INSTANCES,
     SHAPES,
     CongestionControl,
-    load_workload,
     lost_power,
 )
 from workers.problems.problem import Parameter, Problem, defaults, from_unit
@@ -346,7 +345,7 @@ def test_the_workloads_have_nothing_in_common(problem: CongestionControl) -> Non
         *problem.development_workloads,
         *problem.held_out_workloads,
     )
-    scenarios = [one for name in names for one in load_workload(name)]
+    scenarios = [one for name in names for one in problem.recorded(name)]
     assert len(scenarios) == len(names) * len(SHAPES) * INSTANCES
     paths = [path.base_rtt_ms for one in scenarios for path in one.paths]
     assert len(set(paths)) == len(paths)

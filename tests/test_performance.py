@@ -36,7 +36,6 @@ from workers.problems.performance.problem import (
     WORKLOADS,
     MemoryAllocator,
     first_objects,
-    load_workload,
 )
 from workers.problems.policies import ProblemError, WrongAnswer, shown
 from workers.problems.problem import Parameter, defaults, from_unit
@@ -311,7 +310,7 @@ def test_no_run_is_in_two_workloads(problem: MemoryAllocator) -> None:
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_every_workload_has_a_gap_to_close(workload: str) -> None:
-    scenarios = load_workload(workload)
+    scenarios = MemoryAllocator().recorded(workload)
     assert tuple(one.name for one in scenarios) == WORKLOADS[workload]
     for scenario in scenarios:
         assert sum(event > 0 for event in scenario.events) == OBJECTS

@@ -33,7 +33,6 @@ from workers.problems.process_manager.problem import (
     WORKLOADS,
     CpuScheduler,
     at_load,
-    load_workload,
     mean_response_s,
     mean_slowdown,
 )
@@ -228,21 +227,21 @@ def test_the_runs_of_a_program_differ(program: str) -> None:
 def test_every_workload_has_a_gap_that_nobody_overtakes(
     workload: str, problem: CpuScheduler
 ) -> None:
-    scenarios = load_workload(workload)
+    scenarios = problem.recorded(workload)
     runs = WORKLOADS[workload]
     score = problem.evaluate(defaults(problem.parameters), workload)
     assert len(scenarios) == len(runs) * len(LOADS)
     assert not score.dropped
     for scenario in scenarios:
         assert 100 < len(scenario.cpu_us) <= PROCESSES // len(runs)
-        assert scenario.baseline > 1.1 * scenario.bound
+        assert scenario.baseline.cost > 1.1 * scenario.bound
         assert score.scenarios[scenario.name].achieved > scenario.bound
 
 
 def test_the_bound_closes_the_gap_if_switching_is_free(
     problem: CpuScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    policies = (KnowsTheRest(list(scenario.cpu_us)) for scenario in load_workload("search"))
+    policies = (KnowsTheRest(list(scenario.cpu_us)) for scenario in problem.recorded("search"))
     monkeypatch.setattr(
         "workers.problems.process_manager.problem.replay", partial(replay, switch_us=0)
     )

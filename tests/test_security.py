@@ -23,7 +23,7 @@ from workers.problems.policies import WrongAnswer
 from workers.problems.problem import Parameter, Problem, defaults, from_unit
 from workers.problems.security.filters import FAMILIES, MIXES, matching, some_firewall, some_rules
 from workers.problems.security.policy import PARAMETERS, Policy
-from workers.problems.security.problem import EPOCHS, SIZES, WORKLOADS, FirewallOrder, load_workload
+from workers.problems.security.problem import EPOCHS, SIZES, WORKLOADS, FirewallOrder
 from workers.problems.security.rule_orders import BestOrder, LooseOrder, least_tests
 from workers.problems.security.rules import (
     ACTION,
@@ -323,7 +323,7 @@ def test_what_is_wanted_changes_with_the_mix() -> None:
 def test_every_workload_has_a_gap_that_nobody_overtakes(
     workload: str, problem: FirewallOrder
 ) -> None:
-    scenarios = load_workload(workload)
+    scenarios = problem.recorded(workload)
     score = problem.evaluate(defaults(problem.parameters), workload)
     assert len(scenarios) == len(SIZES) * len(MIXES)
     assert not score.dropped
@@ -334,7 +334,8 @@ def test_every_workload_has_a_gap_that_nobody_overtakes(
 
 
 def test_no_two_workloads_have_rules_in_common() -> None:
-    workloads = [load_workload(name) for name in WORKLOADS if name.startswith("firewall")]
+    names = [name for name in WORKLOADS if name.startswith("firewall")]
+    workloads = list(map(FirewallOrder().recorded, names))
     made = [one.firewall.rules for workload in workloads for one in workload]
     assert len(workloads) == 3
     assert len(set(made)) == len(made)

@@ -39,7 +39,6 @@ from workers.problems.pairs.tiling_and_damage import (
     Picture,
     TilingAndDamage,
     bound_bytes,
-    load_workload,
     paint,
     painted_plainly,
     picture,
@@ -172,12 +171,12 @@ def test_nothing_is_better_than_the_bound(
     tiling = data.draw(st.sampled_from([Tiled(), Tiled(ROW_BY_ROW), TilingPolicy(SIDE, 8, 1)]))
     for merging in (Whole(), Apart(), Drawn(seed), MergingPolicy()):
         shown = paint(made, its_cache, tiling, merging)
-        assert shown.cost_bytes >= bound_bytes(made)
+        assert shown.cost >= bound_bytes(made)
 
 
 def test_the_bound_is_reached_where_the_cache_holds_all() -> None:
     one, two = upright((0, 0, 8, 8)), upright((0, 0, 4, 4), (60, 60, 4, 4))
-    assert bound_bytes([one, two]) == paint([one, two], LARGE, Tiled(), Apart()).cost_bytes
+    assert bound_bytes([one, two]) == paint([one, two], LARGE, Tiled(), Apart()).cost
 
 
 def test_the_problem_is_found_in_either_order(problem: TilingAndDamage) -> None:
@@ -197,7 +196,7 @@ def test_every_workload_has_a_gap_that_nobody_overtakes(
     score = problem.evaluate(defaults(problem.parameters), workload)
     assert not score.dropped
     assert len(score.scenarios) == len(CACHES) * len(WORKLOADS[workload])
-    assert sum(len(one.pictures) for one in load_workload(workload)) <= FRAMES
+    assert sum(len(one.pictures) for one in problem.recorded(workload)) <= FRAMES
     for one in score.scenarios.values():
         assert one.bound < 0.95 * one.baseline
         assert one.bound < one.achieved

@@ -70,6 +70,7 @@ class Hill(Untested):
 @pytest.fixture(autouse=True)
 def _short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Trainer, "round_evaluations", 8)
+    monkeypatch.setattr(Trainer, "told_evaluations", 3)
 
 
 @pytest.fixture

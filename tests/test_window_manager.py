@@ -46,7 +46,6 @@ from workers.problems.window_manager.problem import (
     RECTS,
     WORKLOADS,
     DamageMerging,
-    load_workload,
     recorded_frames,
     scenario,
     spread,
@@ -265,7 +264,7 @@ def test_the_runs_of_a_program_differ(program: str) -> None:
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_every_workload_has_a_gap_to_close_and_an_exact_bound(workload: str) -> None:
-    scenarios = load_workload(workload)
+    scenarios = DamageMerging().recorded(workload)
     assert tuple(one.name for one in scenarios) == WORKLOADS[workload]
     for one in scenarios:
         assert 100 <= len(one.frames) * len(scenarios) <= FRAMES

@@ -30,7 +30,7 @@ log = logging.getLogger("coord.trainer")
 LINE_MAX_BYTES = 1024 * 1024
 TRAINING_RESTART_S = 1.0
 KNOWN_MAX = 100
-PEERS_MAX = 1000
+PEERS_MAX = 100
 MEASURED_MAX_BYTES = 16 * 1024
 """What is longer is not what a trainer says of a few evaluations."""
 LONGEST_TOLD = 600
@@ -161,7 +161,7 @@ class TrainerAgent(FleetAgent):
         """Who trains the same: they want to know what is measured here, and are listened to."""
         wanted = {"specialization": self._settings.specialization}
         page = await self._client.query("ais", wanted, limit=PEERS_MAX, timeout_s=None)
-        self._peers.update(item["id"] for item in page.items if item["id"] != self._ai_id)
+        self._peers.update({item["ai_id"] for item in page.items} - {self._ai_id})
 
     async def _offer(self, offer: Offer) -> None:
         if offer.contributor != self._ai_id:

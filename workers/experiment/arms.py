@@ -1,13 +1,14 @@
-"""One arm of the experiment: trainers in one process, whose messages are handed over at once."""
+"""One arm of the experiment: trainers in one process, whose messages take no time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
+from typing import NamedTuple
 
 from workers.experiment.one_workload import OneWorkload
-from workers.experiment.strategies import STRATEGIES, Strategy
+from workers.experiment.strategies import STRATEGIES, Line, Strategy
 from workers.problems import Problem, find_problem
 
 SINGLE = "single"
@@ -29,6 +30,14 @@ class Run:
     workload: str
     curve: tuple[float, ...]
     held_out: float
+
+
+class Told(NamedTuple):
+    """A line of a trainer, by its place, after so many evaluations of its own."""
+
+    after: int
+    sender: int
+    line: Line
 
 
 def run_arm(specialization: str, arm: str, seed: int, trainers: int, evaluations: int) -> Run:
@@ -68,19 +77,26 @@ def _run(
 def _train(views: Sequence[OneWorkload], strategy: Strategy, seed: int, evaluations: int) -> None:
     """Let a trainer work on each view, all at the same speed, until each has its evaluations.
 
-    Whoever has evaluated least is next, up to the next line that it tells, which the others hear
-    before they evaluate anything more.
+    Whoever has evaluated least is next, up to the next line that it tells. As a real trainer does,
+    it hears before that what others told meanwhile: what they told after more evaluations than it
+    has made itself is yet to come.
     """
     trainers = [
         strategy.trainer(f"AI_{n}", view, seed * SEEDS_APART + n, "run")
         for n, view in enumerate(views)
     ]
     lines = [trainer.lines() for trainer in trainers]
+    coming: list[list[Told]] = [[] for _ in trainers]
     while True:
-        sender = min(range(len(views)), key=lambda n: len(views[n].tried))
-        if len(views[sender].tried) >= evaluations:
+        one = min(range(len(views)), key=lambda n: len(views[n].tried))
+        now = len(views[one].tried)
+        if now >= evaluations:
             return
-        line = next(lines[sender])
-        for receiver, trainer in enumerate(trainers):
-            if receiver != sender and strategy.hears(line, sender, receiver, len(trainers)):
-                trainer.hear(line, f"AI_{sender}")
+        for told in coming[one]:
+            if told.after <= now:
+                trainers[one].hear(told.line, f"AI_{told.sender}")
+        coming[one] = [told for told in coming[one] if told.after > now]
+        line = next(lines[one])
+        for receiver in range(len(trainers)):
+            if receiver != one and strategy.hears(line, one, receiver, len(trainers)):
+                coming[receiver].append(Told(len(views[one].tried), one, line))

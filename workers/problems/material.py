@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from types import ModuleType
@@ -47,11 +47,18 @@ def held_out(programs: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{program}-held-out" for program in programs)
 
 
-def table_parameter(
-    table: Mapping[str, float], name: str, low: float, high: float, kind: ParameterKind = "linear"
-) -> Parameter:
-    """A parameter of a policy, whose default is the value in the policy's own table."""
-    return Parameter(name, low, high, table[name], kind)
+def drawn_workloads(kinds: Iterable[str]) -> dict[str, str]:
+    """The kind of each workload that is drawn by its name."""
+    return {kind + suffix: kind for kind in kinds for suffix in _RUNS}
+
+
+def table_parameters(
+    table: Mapping[str, float],
+    **ranges: tuple[float, float] | tuple[float, float, ParameterKind],
+) -> tuple[Parameter, ...]:
+    """The parameters of a policy: low, high, and the kind if it is not linear. The defaults are the
+    values in the policy's own table."""
+    return tuple(Parameter(name, *r[:2], table[name], *r[2:]) for name, r in ranges.items())
 
 
 def filled_source(module: ModuleType, values: Mapping[str, float]) -> str:

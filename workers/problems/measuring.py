@@ -4,24 +4,13 @@ measured in each scenario, and costs become a score."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from statistics import fmean
+from typing import Any
 
-from workers.problems.policies import Interface, Maker
+from workers.problems.policies import Interface, Maker, ProblemError
 from workers.problems.problem import About, Measured, Parameter, Scenarios, Score
-
-
-class Scenario(Protocol):
-    """What a scenario has at least; the costs are those that depend on no policy."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def baseline(self) -> float: ...
-
-    @property
-    def bound(self) -> float: ...
 
 
 class Measuring(ABC):
@@ -33,6 +22,8 @@ class Measuring(ABC):
     training_workloads: tuple[str, ...]
     development_workloads: tuple[str, ...]
     held_out_workloads: tuple[str, ...]
+    beside: tuple[str, ...] = ()
+    """What of an outcome is reported beside the cost, of baselines as well."""
 
     @property
     @abstractmethod
@@ -49,8 +40,8 @@ class Measuring(ABC):
         """See `problem.Evaluator`."""
 
     @abstractmethod
-    def recorded(self, workload: str) -> Scenarios:
-        """The scenarios of the workload of that name; raises ProblemError if unknown."""
+    def load(self, workload: str) -> Iterable[Any]:
+        """The scenarios of a workload that is named above."""
 
     @abstractmethod
     def generated(self, seed: bytes) -> Scenarios:
@@ -59,6 +50,17 @@ class Measuring(ABC):
     @abstractmethod
     def measure(self, makers: Mapping[str, Maker], scenario: Any) -> Measured:
         """See `problem.Evaluator`."""
+
+    def cost(self, measured: Any) -> float:
+        """The cost of what `replay` gave, or of a scenario's baseline."""
+        return float(measured.cost if self.beside else measured)
+
+    def recorded(self, workload: str) -> Scenarios:
+        """The scenarios of the workload of that name; raises ProblemError if unknown."""
+        known = self.training_workloads, self.development_workloads, self.held_out_workloads
+        if not any(workload in names for names in known):
+            raise ProblemError(f"unknown workload {workload!r}")
+        return _loaded(type(self), workload)
 
     def evaluate(self, values: Mapping[str, float], workload: str) -> Score:
         """The score of parameter values on a workload.
@@ -72,11 +74,22 @@ class Measuring(ABC):
         return self.score(scenarios, [self.measure(makers, one) for one in scenarios])
 
     def score(self, scenarios: Scenarios, measured: Sequence[Measured]) -> Score:
-        """The score of what `measure` gave for the scenarios: one cost each, if no problem says
-        otherwise."""
+        """The score of what `measure` gave for the scenarios."""
+        costs = {
+            one.name: (self.cost(outcome), self.cost(one.baseline), one.bound)
+            for one, outcome in zip(scenarios, measured, strict=True)
+        }
+        baselines = [one.baseline for one in scenarios]
         return Score.from_costs(
+            costs,
             {
-                one.name: (cost, one.baseline, one.bound)
-                for one, cost in zip(scenarios, measured, strict=True)
-            }
+                f"{prefix}{name}": fmean(getattr(one, name) for one in outcomes)
+                for prefix, outcomes in (("", measured), ("baseline_", baselines))
+                for name in self.beside
+            },
         )
+
+
+@cache
+def _loaded(problem: type[Measuring], workload: str) -> tuple[Any, ...]:
+    return tuple(problem().load(workload))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 from workers.problems.measuring import Measuring
-from workers.problems.policies import Interface, Maker, ProblemError
-from workers.problems.problem import Parameter, check_values
+from workers.problems.policies import Interface, Maker, ProblemError, makers_of
+from workers.problems.problem import Measured, Parameter, check_values
 from workers.problems.single import SingleProblem
 
 
@@ -20,6 +22,10 @@ class PairProblem(Measuring):
     """
 
     parts: Mapping[str, SingleProblem]
+
+    @abstractmethod
+    def replay(self, scenario: Any, make_one: Maker, make_other: Maker, /) -> Measured:
+        """What any two policies show in a scenario; the first is that of the first of `parts`."""
 
     @cached_property
     def specializations(self) -> tuple[str, str]:
@@ -46,6 +52,11 @@ class PairProblem(Measuring):
             for problem in self.parts.values()
             for name, maker in problem.makers(split[problem.specialization]).items()
         }
+
+    def measure(self, makers: Mapping[str, Maker], scenario: Any) -> Measured:
+        """See `problem.Evaluator`."""
+        make_one, make_other = makers_of(self.interfaces, makers)
+        return self.replay(scenario, make_one, make_other)
 
     def split(self, values: Mapping[str, float]) -> dict[str, dict[str, float]]:
         """By specialization, the values of its policy, by the names that it knows them by.

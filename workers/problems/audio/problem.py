@@ -22,9 +22,8 @@ depends on its own delay alone, and `least_cost_ms` finds the best.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from itertools import islice, product
 from math import fsum
 from typing import Protocol
@@ -32,14 +31,12 @@ from typing import Protocol
 from workers.problems.audio import policy as audio_policy
 from workers.problems.audio.jitter import MODELS, delays_ms, talk_spurts
 from workers.problems.draws import Draws
-from workers.problems.material import development, held_out, table_parameter
+from workers.problems.material import development, drawn_workloads, held_out, table_parameters
 from workers.problems.policies import (
     Interface,
     Maker,
-    ProblemError,
     bad_answer,
     is_finite_number,
-    makers_of,
 )
 from workers.problems.problem import About
 from workers.problems.single import SingleProblem
@@ -57,9 +54,7 @@ SPURTS = 40
 PATHS = 8
 GENERATED_PATHS = 3
 NETWORKS = tuple(MODELS)
-WORKLOADS = tuple(
-    name for names in (NETWORKS, development(NETWORKS), held_out(NETWORKS)) for name in names
-)
+WORKLOADS = drawn_workloads(NETWORKS)
 INTERFACE = Interface((), ("arrived",), {"delay_ms": float})
 """See `PlayoutPolicy`."""
 
@@ -148,15 +143,6 @@ def mean_cost_ms(policy: PlayoutPolicy, spurts: Sequence[Spurt]) -> float:
     return playing_cost_ms(policy, spurts) / sum(map(len, spurts))
 
 
-@cache
-def load_workload(workload: str) -> tuple[Scenario, ...]:
-    """The scenarios of the workload of that name; raises ProblemError if unknown."""
-    if workload not in WORKLOADS:
-        raise ProblemError(f"unknown workload {workload!r}")
-    network = workload.partition("-")[0]
-    return tuple(scenario(network, path, workload.encode()) for path in range(PATHS))
-
-
 def generated_scenarios(seed: bytes) -> Iterator[Scenario]:
     """GENERATED_PATHS of each kind of network."""
     for network, path in product(NETWORKS, range(GENERATED_PATHS)):
@@ -179,9 +165,6 @@ def scenario(network: str, path: int, seed: bytes) -> Scenario:
     )
 
 
-_parameter = partial(table_parameter, audio_policy.PARAMETERS)
-
-
 class PlayoutDelay(SingleProblem):
     """The problem of the specialization `audio`; costs are milliseconds."""
 
@@ -196,29 +179,30 @@ class PlayoutDelay(SingleProblem):
     )
     interface = INTERFACE
     policy = audio_policy
-    parameters = (
-        _parameter("rise_packets", 1.0, 5_000.0, "log"),
-        _parameter("fall_packets", 1.0, 5_000.0, "log"),
-        _parameter("variations", 0.0, 12.0),
-        _parameter("window_packets", 10, 500, "integer"),
-        _parameter("quantile", 0.5, 1.0),
-        _parameter("quantile_weight", 0.0, 1.0),
-        _parameter("above_weight", 0.0, 2.0),
-        _parameter("below_weight", 0.0, 1.0),
+    parameters = table_parameters(
+        audio_policy.PARAMETERS,
+        rise_packets=(1.0, 5_000.0, "log"),
+        fall_packets=(1.0, 5_000.0, "log"),
+        variations=(0.0, 12.0),
+        window_packets=(10, 500, "integer"),
+        quantile=(0.5, 1.0),
+        quantile_weight=(0.0, 1.0),
+        above_weight=(0.0, 2.0),
+        below_weight=(0.0, 1.0),
     )
     training_workloads = NETWORKS
     development_workloads = development(NETWORKS)
     held_out_workloads = held_out(NETWORKS)
 
-    def recorded(self, workload: str) -> tuple[Scenario, ...]:
-        """The scenarios of the workload of that name; raises ProblemError if unknown."""
-        return load_workload(workload)
+    def load(self, workload: str) -> tuple[Scenario, ...]:
+        """The scenarios of one of the workloads that are named above."""
+        network = WORKLOADS[workload]
+        return tuple(scenario(network, path, workload.encode()) for path in range(PATHS))
 
     def generated(self, seed: bytes) -> tuple[Scenario, ...]:
         """Scenarios of all models of `jitter`."""
         return tuple(generated_scenarios(seed))
 
-    def measure(self, makers: Mapping[str, Maker], scenario: Scenario) -> float:
+    def replay(self, scenario: Scenario, make_policy: Maker) -> float:
         """The cost under any policy, in milliseconds."""
-        [make_policy] = makers_of(self.interfaces, makers)
         return mean_cost_ms(make_policy(), scenario.spurts)

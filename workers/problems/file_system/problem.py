@@ -25,9 +25,8 @@ the next. Scores of different seeds are not compared: they differ by some hundre
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from heapq import heappop, heappush
 from itertools import islice, product
 from typing import Protocol
@@ -40,9 +39,9 @@ from workers.problems.material import (
     held_out,
     recorded_workloads,
     recording,
-    table_parameter,
+    table_parameters,
 )
-from workers.problems.policies import Interface, Maker, ProblemError, bad_answer, makers_of
+from workers.problems.policies import Interface, Maker, bad_answer
 from workers.problems.problem import About
 from workers.problems.single import SingleProblem
 
@@ -102,6 +101,23 @@ def last_distinct(references: Sequence[int], count: int) -> tuple[int, ...]:
     """The `count` (or fewer) distinct blocks referred to last, least recent first."""
     newest_first = list(dict.fromkeys(reversed(references)))[:count]
     return tuple(reversed(newest_first))
+
+
+class LeastRecentlyUsed:
+    """Gives up the block that was not used for longest."""
+
+    def __init__(self) -> None:
+        self.resident: OrderedDict[int, None] = OrderedDict()
+
+    def hit(self, block: int) -> None:
+        self.resident.move_to_end(block)
+
+    def insert(self, block: int) -> None:
+        self.resident[block] = None
+
+    def replace(self, block: int) -> int:
+        self.resident[block] = None
+        return self.resident.popitem(last=False)[0]
 
 
 def lru_misses(references: Sequence[int], start: Sequence[int], capacity_blocks: int) -> int:
@@ -187,15 +203,6 @@ def policy_misses(
     return misses
 
 
-@cache
-def load_workload(workload: str) -> tuple[Scenario, ...]:
-    """The scenarios of the workload of that name; raises ProblemError if unknown."""
-    if workload not in WORKLOADS:
-        raise ProblemError(f"unknown workload {workload!r}")
-    runs = WORKLOADS[workload]
-    return tuple(scenario for run in runs for scenario in scenarios(run, MEASURED // len(runs)))
-
-
 def scenarios(run: str, measured: int) -> Iterator[Scenario]:
     """The scenarios of a recorded run of which `measured` references are counted."""
     recorded = block_references(recording(run))
@@ -221,9 +228,6 @@ def scenario(name: str, references: Sequence[int], fraction: float) -> Scenario:
     return Scenario(f"{name}/{capacity} blocks", counted, capacity, start, baseline, bound)
 
 
-_parameter = partial(table_parameter, file_system_policy.PARAMETERS)
-
-
 class BufferCache(SingleProblem):
     """The problem of the specialization `file_system`; costs are miss ratios, 0..1."""
 
@@ -238,29 +242,30 @@ class BufferCache(SingleProblem):
     )
     interface = INTERFACE
     policy = file_system_policy
-    parameters = (
-        _parameter("first_interval", 0.05, 50.0, "log"),
-        _parameter("scan_interval", 0.05, 50.0, "log"),
-        _parameter("scan_run", 1.0, 64.0, "log"),
-        _parameter("overdue_weight", 0.02, 20.0, "log"),
-        _parameter("history_ratio", 0.1, 10.0, "log"),
-        _parameter("frequency_weight", -0.5, 1.5),
+    parameters = table_parameters(
+        file_system_policy.PARAMETERS,
+        first_interval=(0.05, 50.0, "log"),
+        scan_interval=(0.05, 50.0, "log"),
+        scan_run=(1.0, 64.0, "log"),
+        overdue_weight=(0.02, 20.0, "log"),
+        history_ratio=(0.1, 10.0, "log"),
+        frequency_weight=(-0.5, 1.5),
     )
     training_workloads = PROGRAMS
     development_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
 
-    def recorded(self, workload: str) -> tuple[Scenario, ...]:
-        """The scenarios of the workload of that name; raises ProblemError if unknown."""
-        return load_workload(workload)
+    def load(self, workload: str) -> tuple[Scenario, ...]:
+        """The scenarios of one of the workloads that are named above."""
+        runs = WORKLOADS[workload]
+        return tuple(scenario for run in runs for scenario in scenarios(run, MEASURED // len(runs)))
 
     def generated(self, seed: bytes) -> tuple[Scenario, ...]:
         """Scenarios of the models of `reads`, by three cache sizes each."""
         return tuple(generated_scenarios(seed))
 
-    def measure(self, makers: Mapping[str, Maker], scenario: Scenario) -> float:
+    def replay(self, scenario: Scenario, make_policy: Maker) -> float:
         """The miss ratio of any policy, 0..1."""
-        [make_policy] = makers_of(self.interfaces, makers)
         references, capacity = scenario.references, scenario.capacity_blocks
         misses = policy_misses(make_policy(capacity), references, scenario.start, capacity)
         return misses / len(references)

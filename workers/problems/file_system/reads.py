@@ -7,12 +7,10 @@ number. File numbers are drawn at random, so that no two streams have a block in
 
 from __future__ import annotations
 
-from bisect import bisect
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
 from types import MappingProxyType
 
-from workers.problems.draws import Draws
+from workers.problems.draws import ByRank, Draws
 from workers.problems.file_system.policy import FILE_SHIFT
 
 FILE_NUMBERS = 2**32
@@ -38,22 +36,6 @@ def new_files(draws: Draws) -> list[range]:
     """
     sizes = draws.heavy_tailed(FILES, 1, LARGEST_FILE_BLOCKS + 1)
     return [new_file(int(size), draws) for size in sizes]
-
-
-class ByRank:
-    """Chooses by rank, the first twice as often as the second, three times as often as the third.
-
-    Zipf's law; for files: L. Breslau, P. Cao, L. Fan, G. Phillips, S. Shenker, Web Caching and
-    Zipf-like Distributions, INFOCOM 1999.
-    """
-
-    def __init__(self, count: int, draws: Draws) -> None:
-        self.draws = draws
-        self.sums = list(accumulate(1 / rank for rank in range(1, count + 1)))
-
-    def choose(self) -> int:
-        """One of 0..count - 1."""
-        return bisect(self.sums, self.draws.uniform() * self.sums[-1], hi=len(self.sums) - 1)
 
 
 class Programs:

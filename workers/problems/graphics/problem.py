@@ -18,9 +18,8 @@ each model, with other views in each scenario.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 
 from workers.problems.draws import Draws
 from workers.problems.graphics import policy as graphics_policy
@@ -39,15 +38,15 @@ from workers.problems.graphics.texture import (
     texels,
 )
 from workers.problems.graphics.views import MODELS
-from workers.problems.material import development, held_out, table_parameter
-from workers.problems.policies import Maker, ProblemError, makers_of
+from workers.problems.material import development, drawn_workloads, held_out, table_parameters
+from workers.problems.policies import Maker
 from workers.problems.problem import About
 from workers.problems.single import SingleProblem
 
 VIEWS = 10
 CACHES = (Cache(lines=4, ways=1), Cache(lines=8, ways=1), Cache(lines=8, ways=2))
 USES = tuple(MODELS)
-WORKLOADS = {name: use for use in USES for name in (use, *development([use]), *held_out([use]))}
+WORKLOADS = drawn_workloads(USES)
 
 
 @dataclass(frozen=True)
@@ -65,14 +64,6 @@ class Scenario:
 def bytes_a_pixel(lines: int, views: Sequence[View]) -> float:
     """What it costs to fetch so many lines for all these views."""
     return lines * LINE_BYTES / sum(view.width * view.height for view in views)
-
-
-@cache
-def load_workload(workload: str) -> tuple[Scenario, ...]:
-    """The scenarios of the workload of that name; raises ProblemError if unknown."""
-    if workload not in WORKLOADS:
-        raise ProblemError(f"unknown workload {workload!r}")
-    return tuple(scenarios(workload.encode(), WORKLOADS[workload]))
 
 
 def scenarios(seed: bytes, use: str) -> Iterator[Scenario]:
@@ -99,9 +90,6 @@ def scenario(use: str, its_cache: Cache, views: Sequence[View]) -> Scenario:
     )
 
 
-_parameter = partial(table_parameter, graphics_policy.PARAMETERS)
-
-
 class TextureWalk(SingleProblem):
     """The problem of the specialization `graphics`; costs are bytes fetched a pixel."""
 
@@ -116,31 +104,31 @@ class TextureWalk(SingleProblem):
     )
     interface = INTERFACE
     policy = graphics_policy
-    parameters = (
-        _parameter("line_width_log2", 0, 4, "integer"),
-        _parameter("block_tiles_log2", 0, 3, "integer"),
-        _parameter("padding_lines", 0, 7, "integer"),
-        _parameter("strip_share", 0.1, 4.0, "log"),
-        _parameter("depth_lines", 0.1, 4.0, "log"),
-        _parameter("turn_bias", 0.125, 8.0, "log"),
-        _parameter("curve", 0, 2, "integer"),
-        _parameter("correction", 1.0, 2.0, "log"),
+    parameters = table_parameters(
+        graphics_policy.PARAMETERS,
+        line_width_log2=(0, 4, "integer"),
+        block_tiles_log2=(0, 3, "integer"),
+        padding_lines=(0, 7, "integer"),
+        strip_share=(0.1, 4.0, "log"),
+        depth_lines=(0.1, 4.0, "log"),
+        turn_bias=(0.125, 8.0, "log"),
+        curve=(0, 2, "integer"),
+        correction=(1.0, 2.0, "log"),
     )
     training_workloads = USES
     development_workloads = development(USES)
     held_out_workloads = held_out(USES)
 
-    def recorded(self, workload: str) -> tuple[Scenario, ...]:
-        """The scenarios of the workload of that name; raises ProblemError if unknown."""
-        return load_workload(workload)
+    def load(self, workload: str) -> tuple[Scenario, ...]:
+        """The scenarios of one of the workloads that are named above."""
+        return tuple(scenarios(workload.encode(), WORKLOADS[workload]))
 
     def generated(self, seed: bytes) -> tuple[Scenario, ...]:
         """Scenarios of the models of `views`, by each cache."""
         return tuple(one for use in USES for one in scenarios(seed, use))
 
-    def measure(self, makers: Mapping[str, Maker], scenario: Scenario) -> float:
+    def replay(self, scenario: Scenario, make_policy: Maker) -> float:
         """The bytes a pixel that any policy fetches."""
-        [make_policy] = makers_of(self.interfaces, makers)
         texture = Texture(make_policy(SIDE, *scenario.cache), scenario.cache)
         fetched = map(texture.fill, scenario.views, scenario.reads)
         return bytes_a_pixel(sum(fetched), scenario.views)

@@ -24,14 +24,13 @@ could talk to each other through it. It would help them to share, and the bound 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache, partial
 from itertools import product
 from statistics import fmean
 
 from workers.problems.draws import Draws
-from workers.problems.material import development, held_out, table_parameter
+from workers.problems.material import development, drawn_workloads, held_out, table_parameters
 from workers.problems.networking import policy as networking_policy
 from workers.problems.networking.bottleneck import Bottleneck, Link, run
 from workers.problems.networking.flows import (
@@ -44,7 +43,7 @@ from workers.problems.networking.flows import (
     power,
 )
 from workers.problems.networking.links import MODELS, MOST_LOSS, capacity
-from workers.problems.policies import Maker, ProblemError, makers_of
+from workers.problems.policies import Maker
 from workers.problems.problem import About
 from workers.problems.single import SingleProblem
 
@@ -55,7 +54,7 @@ LOSS_GAPS = 500
 INSTANCES = 2
 SHAPES = ((2, 0.5), (2, 2.0), (4, 1.0))
 """How many flows, and what the buffer holds: parts of capacity * round trip time, on average."""
-WORKLOADS = tuple(MODELS)
+WORKLOADS = drawn_workloads(MODELS)
 
 
 @dataclass(frozen=True)
@@ -102,23 +101,11 @@ def path(start_ms: float, most_loss: float, draws: Draws) -> Path:
     return Path(start_ms, base_rtt_ms, gaps)
 
 
-@cache
-def load_workload(workload: str) -> tuple[Scenario, ...]:
-    """The scenarios of the workload of that name; raises ProblemError if unknown."""
-    model = workload.partition("-")[0]
-    if workload not in (model, *development([model]), *held_out([model])) or model not in MODELS:
-        raise ProblemError(f"unknown workload {workload!r}")
-    return tuple(scenarios([model], INSTANCES, workload.encode()))
-
-
 def scenarios(models: Iterable[str], instances: int, seed: bytes) -> Iterator[Scenario]:
     """Each model in each shape so many times, with draws of its own."""
     for model, (flows, buffer), instance in product(models, SHAPES, range(instances)):
         name = f"{model}/{flows} flows/buffer {buffer}/{instance}"
         yield scenario(name, model, flows, buffer, Draws(seed, name))
-
-
-_parameter = partial(table_parameter, networking_policy.PARAMETERS)
 
 
 class CongestionControl(SingleProblem):
@@ -135,29 +122,30 @@ class CongestionControl(SingleProblem):
     )
     interface = INTERFACE
     policy = networking_policy
-    parameters = (
-        _parameter("queued_packets", 0.2, 20.0, "log"),
-        _parameter("gain", 0.05, 1.5, "log"),
-        _parameter("startup_growth", 1.1, 4.0, "log"),
-        _parameter("free_queue", 0.02, 2.0, "log"),
-        _parameter("base_memory_ms", 500.0, 20_000.0, "log"),
-        _parameter("loss_tolerance", 0.001, 0.5, "log"),
-        _parameter("acceleration", 1.0, 2.0),
-        _parameter("trend", -0.5, 2.0),
+    parameters = table_parameters(
+        networking_policy.PARAMETERS,
+        queued_packets=(0.2, 20.0, "log"),
+        gain=(0.05, 1.5, "log"),
+        startup_growth=(1.1, 4.0, "log"),
+        free_queue=(0.02, 2.0, "log"),
+        base_memory_ms=(500.0, 20_000.0, "log"),
+        loss_tolerance=(0.001, 0.5, "log"),
+        acceleration=(1.0, 2.0),
+        trend=(-0.5, 2.0),
     )
-    training_workloads = WORKLOADS
-    development_workloads = development(WORKLOADS)
-    held_out_workloads = held_out(WORKLOADS)
+    training_workloads = tuple(MODELS)
+    development_workloads = development(tuple(MODELS))
+    held_out_workloads = held_out(tuple(MODELS))
 
-    def recorded(self, workload: str) -> tuple[Scenario, ...]:
-        """The scenarios of the workload of that name; raises ProblemError if unknown."""
-        return load_workload(workload)
+    def load(self, workload: str) -> tuple[Scenario, ...]:
+        """The scenarios of one of the workloads that are named above."""
+        model = WORKLOADS[workload]
+        return tuple(scenarios([model], INSTANCES, workload.encode()))
 
     def generated(self, seed: bytes) -> tuple[Scenario, ...]:
         """Scenarios of all models of `links`."""
         return tuple(scenarios(MODELS, 1, seed))
 
-    def measure(self, makers: Mapping[str, Maker], scenario: Scenario) -> float:
+    def replay(self, scenario: Scenario, make_policy: Maker) -> float:
         """The lost power of any policy, 0..1."""
-        [make_policy] = makers_of(self.interfaces, makers)
         return lost_power(make_policy, scenario.link, scenario.paths, scenario.until_ms)

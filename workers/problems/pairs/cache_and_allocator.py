@@ -25,15 +25,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice, product
-from statistics import fmean
 from types import MappingProxyType
 
 from workers.problems.draws import Draws
 from workers.problems.file_system.problem import (
     WARM_UP,
     BufferCache,
+    LeastRecentlyUsed,
     belady_misses,
     block_references,
     last_distinct,
@@ -46,13 +45,12 @@ from workers.problems.material import (
     recording,
 )
 from workers.problems.pair import PairProblem
-from workers.problems.pairs.machine import LeastRecentlyUsed
 from workers.problems.pairs.memory import Outcome, run
 from workers.problems.performance.heap import Buddy, fewest
 from workers.problems.performance.mallocs import FATES, allocations
 from workers.problems.performance.problem import MemoryAllocator, first_objects, recorded_events
-from workers.problems.policies import Maker, ProblemError, makers_of
-from workers.problems.problem import About, Scenarios, Score
+from workers.problems.policies import Maker
+from workers.problems.problem import About
 from workers.problems.single import SingleProblem
 
 REFERENCES, OBJECTS = 1_500, 1_000
@@ -75,20 +73,8 @@ class Scenario:
     events: tuple[int, ...]
     start: tuple[int, ...]
     capacity: int
-    baseline_outcome: Outcome
+    baseline: Outcome
     bound: float
-
-    @property
-    def baseline(self) -> float:
-        return self.baseline_outcome.reads
-
-
-@cache
-def load_workload(workload: str) -> tuple[Scenario, ...]:
-    """The scenarios of the workload of that name; raises ProblemError if unknown."""
-    if workload not in WORKLOADS:
-        raise ProblemError(f"unknown workload {workload!r}")
-    return tuple(recorded_scenario(run) for run in WORKLOADS[workload])
 
 
 def recorded_scenario(run_name: str) -> Scenario:
@@ -139,18 +125,20 @@ class CacheAndAllocator(PairProblem):
     training_workloads = tuple(PROGRAMS)
     development_workloads = development(tuple(PROGRAMS))
     held_out_workloads = held_out(tuple(PROGRAMS))
+    beside = ("miss_ratio", "swap_ratio", "held_pages")
 
-    def recorded(self, workload: str) -> tuple[Scenario, ...]:
-        """The scenarios of the workload of that name; raises ProblemError if unknown."""
-        return load_workload(workload)
+    def load(self, workload: str) -> tuple[Scenario, ...]:
+        """The scenarios of one of the workloads that are named above."""
+        return tuple(recorded_scenario(run) for run in WORKLOADS[workload])
 
     def generated(self, seed: bytes) -> tuple[Scenario, ...]:
         """Scenarios of the models of `reads` and `mallocs`."""
         return tuple(generated_scenarios(seed))
 
-    def measure(self, makers: Mapping[str, Maker], scenario: Scenario) -> Outcome:
+    def replay(
+        self, scenario: Scenario, make_cache_policy: Maker, make_allocator_policy: Maker
+    ) -> Outcome:
         """What a replay under any two policies shows."""
-        make_cache_policy, make_allocator_policy = makers_of(self.interfaces, makers)
         return run(
             scenario.references,
             scenario.events,
@@ -159,19 +147,3 @@ class CacheAndAllocator(PairProblem):
             make_cache_policy(scenario.capacity),
             make_allocator_policy(),
         )
-
-    def score(self, scenarios: Scenarios, measured: Sequence[Outcome]) -> Score:
-        """The score of what the replays of the scenarios showed."""
-        costs = {
-            one.name: (outcome.reads, one.baseline, one.bound)
-            for one, outcome in zip(scenarios, measured, strict=True)
-        }
-        beside = {}
-        for prefix, outcomes in (
-            ("", measured),
-            ("baseline_", [one.baseline_outcome for one in scenarios]),
-        ):
-            beside[f"{prefix}miss_ratio"] = fmean(one.miss_ratio for one in outcomes)
-            beside[f"{prefix}swap_ratio"] = fmean(one.swap_ratio for one in outcomes)
-            beside[f"{prefix}held_pages"] = fmean(one.held_pages for one in outcomes)
-        return Score.from_costs(costs, beside)

@@ -26,13 +26,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import pairwise, product
-from statistics import fmean
 from types import MappingProxyType
 
 from workers.problems.draws import Draws
-from workers.problems.file_system.problem import BLOCK_BYTES, FILE_SHIFT, BufferCache, lru_misses
+from workers.problems.file_system.problem import (
+    BLOCK_BYTES,
+    FILE_SHIFT,
+    BufferCache,
+    LeastRecentlyUsed,
+    lru_misses,
+)
 from workers.problems.file_system.reads import Programs
 from workers.problems.material import (
     development,
@@ -43,14 +47,13 @@ from workers.problems.material import (
 from workers.problems.pair import PairProblem
 from workers.problems.pairs.machine import (
     DISK_READ_US,
-    LeastRecentlyUsed,
     Outcome,
     Process,
     bound_s,
     run,
 )
-from workers.problems.policies import Maker, ProblemError, makers_of
-from workers.problems.problem import About, Scenarios, Score
+from workers.problems.policies import Maker
+from workers.problems.problem import About
 from workers.problems.process_manager.arrivals import MODELS, cpu_times_us
 from workers.problems.process_manager.cpu import RoundRobin
 from workers.problems.process_manager.problem import BASELINE_QUANTUM_US, CpuScheduler
@@ -103,15 +106,6 @@ def first_processes(text: str, references: int) -> Iterator[Process]:
         if references < 0:
             return
         yield process
-
-
-@cache
-def load_workload(workload: str) -> tuple[Scenario, ...]:
-    """The scenarios of the workload of that name; raises ProblemError if unknown."""
-    if workload not in WORKLOADS:
-        raise ProblemError(f"unknown workload {workload!r}")
-    runs = WORKLOADS[workload]
-    return tuple(recorded_scenario(run, REFERENCES // len(runs)) for run in runs)
 
 
 def recorded_scenario(run_name: str, references: int) -> Scenario:
@@ -173,31 +167,22 @@ class CacheAndScheduler(PairProblem):
     training_workloads = PROGRAMS
     development_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
+    beside = ("miss_ratio",)
 
-    def recorded(self, workload: str) -> tuple[Scenario, ...]:
-        """The scenarios of the workload of that name; raises ProblemError if unknown."""
-        return load_workload(workload)
+    def load(self, workload: str) -> tuple[Scenario, ...]:
+        """The scenarios of one of the workloads that are named above."""
+        runs = WORKLOADS[workload]
+        return tuple(recorded_scenario(run, REFERENCES // len(runs)) for run in runs)
 
     def generated(self, seed: bytes) -> tuple[Scenario, ...]:
         """Scenarios of the models of `arrivals` and `reads`."""
         return tuple(generated_scenarios(seed))
 
-    def measure(self, makers: Mapping[str, Maker], scenario: Scenario) -> Outcome:
+    def replay(
+        self, scenario: Scenario, make_cache_policy: Maker, make_scheduler_policy: Maker
+    ) -> Outcome:
         """What a replay under any two policies shows."""
-        make_cache_policy, make_scheduler_policy = makers_of(self.interfaces, makers)
         capacity = scenario.capacity_blocks
         return run(
             scenario.processes, capacity, make_cache_policy(capacity), make_scheduler_policy()
         )
-
-    def score(self, scenarios: Scenarios, measured: Sequence[Outcome]) -> Score:
-        """The score of what the replays of the scenarios showed."""
-        costs = {
-            one.name: (outcome.mean_response_s, one.baseline.mean_response_s, one.bound)
-            for one, outcome in zip(scenarios, measured, strict=True)
-        }
-        beside = {
-            "miss_ratio": fmean(outcome.miss_ratio for outcome in measured),
-            "baseline_miss_ratio": fmean(one.baseline.miss_ratio for one in scenarios),
-        }
-        return Score.from_costs(costs, beside)

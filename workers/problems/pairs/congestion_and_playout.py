@@ -27,7 +27,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import product
 from statistics import fmean
 from types import MappingProxyType
@@ -42,14 +41,14 @@ from workers.problems.audio.problem import (
     playing_cost_ms,
 )
 from workers.problems.draws import Draws
-from workers.problems.material import development, held_out
+from workers.problems.material import development, drawn_workloads, held_out
 from workers.problems.networking.bottleneck import Bottleneck, Link, Sender, run
 from workers.problems.networking.flows import Flow, Path, Reno
 from workers.problems.networking.links import MODELS, MOST_LOSS, capacity
 from workers.problems.networking.problem import CongestionControl, path
 from workers.problems.pair import PairProblem
-from workers.problems.policies import Maker, ProblemError, makers_of
-from workers.problems.problem import About, Scenarios, Score
+from workers.problems.policies import Maker
+from workers.problems.problem import About
 from workers.problems.single import SingleProblem
 
 VOICE_PACKETS = 200 / 1_500
@@ -63,6 +62,7 @@ BUFFERS = (0.5, 2.0)
 INSTANCES = 4
 CALL_MS = 30_000.0
 NETWORKS = tuple(MODELS)
+WORKLOADS = drawn_workloads(NETWORKS)
 CONGESTION, PLAYOUT = "congestion.", "playout."
 
 
@@ -74,7 +74,7 @@ class Outcome:
     transfer_ms: float
 
     @property
-    def cost_ms(self) -> float:
+    def cost(self) -> float:
         return self.voice_ms + self.transfer_ms
 
 
@@ -202,15 +202,6 @@ def talk(draws: Draws) -> Iterator[tuple[int, int]]:
             return
 
 
-@cache
-def load_workload(workload: str) -> tuple[Scenario, ...]:
-    """The scenarios of the workload of that name; raises ProblemError if unknown."""
-    if workload not in (*NETWORKS, *development(NETWORKS), *held_out(NETWORKS)):
-        raise ProblemError(f"unknown workload {workload!r}")
-    model = workload.partition("-")[0]
-    return tuple(scenarios([model], INSTANCES, workload.encode()))
-
-
 class CongestionAndPlayout(PairProblem):
     """The joint problem of `audio` and `networking`; costs are milliseconds.
 
@@ -231,18 +222,21 @@ class CongestionAndPlayout(PairProblem):
     training_workloads = NETWORKS
     development_workloads = development(NETWORKS)
     held_out_workloads = held_out(NETWORKS)
+    beside = ("voice_ms", "transfer_ms")
 
-    def recorded(self, workload: str) -> tuple[Scenario, ...]:
-        """The scenarios of the workload of that name; raises ProblemError if unknown."""
-        return load_workload(workload)
+    def load(self, workload: str) -> tuple[Scenario, ...]:
+        """The scenarios of one of the workloads that are named above."""
+        model = WORKLOADS[workload]
+        return tuple(scenarios([model], INSTANCES, workload.encode()))
 
     def generated(self, seed: bytes) -> tuple[Scenario, ...]:
         """Scenarios of all models of `links`, with each buffer."""
         return tuple(scenarios(NETWORKS, 1, seed))
 
-    def measure(self, makers: Mapping[str, Maker], scenario: Scenario) -> Outcome:
+    def replay(
+        self, scenario: Scenario, make_playout_policy: Maker, make_congestion_policy: Maker
+    ) -> Outcome:
         """What a replay under any two policies shows."""
-        make_playout_policy, make_congestion_policy = makers_of(self.interfaces, makers)
         return replay(
             scenario.link,
             scenario.paths,
@@ -250,17 +244,3 @@ class CongestionAndPlayout(PairProblem):
             make_playout_policy,
             make_congestion_policy,
         )
-
-    def score(self, scenarios: Scenarios, measured: Sequence[Outcome]) -> Score:
-        """The score of what the replays of the scenarios showed."""
-        costs = {
-            one.name: (outcome.cost_ms, one.baseline.cost_ms, one.bound)
-            for one, outcome in zip(scenarios, measured, strict=True)
-        }
-        beside = {
-            "voice_ms": fmean(outcome.voice_ms for outcome in measured),
-            "transfer_ms": fmean(outcome.transfer_ms for outcome in measured),
-            "baseline_voice_ms": fmean(one.baseline.voice_ms for one in scenarios),
-            "baseline_transfer_ms": fmean(one.baseline.transfer_ms for one in scenarios),
-        }
-        return Score.from_costs(costs, beside)

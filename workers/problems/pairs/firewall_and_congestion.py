@@ -22,11 +22,9 @@ of different seeds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from itertools import product
-from statistics import fmean
 from types import MappingProxyType
 
 from workers.problems.draws import Draws
@@ -35,8 +33,8 @@ from workers.problems.networking.flows import Reno
 from workers.problems.networking.problem import FLOWS_MS, LATEST_START, CongestionControl, path
 from workers.problems.pair import PairProblem
 from workers.problems.pairs.inspection import FirstOrder, Inspection, Outcome, replay
-from workers.problems.policies import Maker, ProblemError, makers_of
-from workers.problems.problem import About, Scenarios, Score
+from workers.problems.policies import Maker
+from workers.problems.problem import About
 from workers.problems.security.filters import (
     FAMILIES,
     MIXES,
@@ -98,14 +96,6 @@ def new_accepted(traffic: Traffic) -> tuple[int, ...]:
             return deciders
 
 
-@cache
-def load_workload(workload: str) -> tuple[Scenario, ...]:
-    """The scenarios of the workload of that name; raises ProblemError if unknown."""
-    if workload not in WORKLOADS:
-        raise ProblemError(f"unknown workload {workload!r}")
-    return tuple(scenarios((WORKLOADS[workload],), FLOWS, workload.encode()))
-
-
 def scenarios(families: Iterable[str], flows: Iterable[int], seed: bytes) -> Iterator[Scenario]:
     """Each family with each mix and each number of flows, with draws of its own."""
     for family, mix, count in product(families, MIXES, flows):
@@ -130,27 +120,16 @@ class FirewallAndCongestion(PairProblem):
     training_workloads = tuple(FAMILIES)
     development_workloads = development(tuple(FAMILIES))
     held_out_workloads = held_out(tuple(FAMILIES))
+    beside = ("rules_tested",)
 
-    def recorded(self, workload: str) -> tuple[Scenario, ...]:
-        """The scenarios of the workload of that name; raises ProblemError if unknown."""
-        return load_workload(workload)
+    def load(self, workload: str) -> tuple[Scenario, ...]:
+        """The scenarios of one of the workloads that are named above."""
+        return tuple(scenarios((WORKLOADS[workload],), FLOWS, workload.encode()))
 
     def generated(self, seed: bytes) -> tuple[Scenario, ...]:
         """Scenarios of all families, with rules, packets and flows of their own."""
         return tuple(scenarios(FAMILIES, FLOWS[-1:], seed))
 
-    def measure(self, makers: Mapping[str, Maker], scenario: Scenario) -> Outcome:
+    def replay(self, scenario: Scenario, make_congestion: Maker, make_order: Maker) -> Outcome:
         """What a replay under any two policies shows."""
-        return replay(scenario.inspection, *makers_of(self.interfaces, makers))
-
-    def score(self, scenarios: Scenarios, measured: Sequence[Outcome]) -> Score:
-        """The score of what the replays of the scenarios showed."""
-        costs = {
-            one.name: (outcome.lost_power, one.baseline.lost_power, one.bound)
-            for one, outcome in zip(scenarios, measured, strict=True)
-        }
-        beside = {
-            "rules_tested": fmean(outcome.rules_tested for outcome in measured),
-            "baseline_rules_tested": fmean(one.baseline.rules_tested for one in scenarios),
-        }
-        return Score.from_costs(costs, beside)
+        return replay(scenario.inspection, make_congestion, make_order)

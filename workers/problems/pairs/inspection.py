@@ -31,7 +31,7 @@ MOST_OTHERS = 0.9
 class Outcome:
     """What a replay showed: lost power, 0..1, and mean rules tested for a packet."""
 
-    lost_power: float
+    cost: float
     rules_tested: float
 
 

@@ -9,7 +9,7 @@ waits for the same read. The cache is empty at first.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -41,27 +41,10 @@ class Process:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a replay showed: mean response time in seconds, misses / references in 0..1."""
+    """What a replay showed: the mean response time in seconds, and misses / references, 0..1."""
 
-    mean_response_s: float
+    cost: float
     miss_ratio: float
-
-
-class LeastRecentlyUsed:
-    """Gives up the block that was not used for longest."""
-
-    def __init__(self) -> None:
-        self.resident: OrderedDict[int, None] = OrderedDict()
-
-    def hit(self, block: int) -> None:
-        self.resident.move_to_end(block)
-
-    def insert(self, block: int) -> None:
-        self.resident[block] = None
-
-    def replace(self, block: int) -> int:
-        self.resident[block] = None
-        return self.resident.popitem(last=False)[0]
 
 
 class Machine:

@@ -29,7 +29,7 @@ class Outcome:
     held_pages: float
 
     @property
-    def reads(self) -> float:
+    def cost(self) -> float:
         """Reads from the disk for each reference to a file."""
         return self.miss_ratio + self.swap_ratio
 

@@ -20,9 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import chain, islice, product
-from statistics import fmean
 from types import MappingProxyType
 
 from workers.problems.draws import Draws
@@ -46,8 +44,8 @@ from workers.problems.graphics.texture import (
 from workers.problems.graphics.views import page
 from workers.problems.material import development, held_out, recorded_workloads, recording
 from workers.problems.pair import PairProblem
-from workers.problems.policies import Maker, ProblemError, makers_of
-from workers.problems.problem import About, Scenarios, Score
+from workers.problems.policies import Maker
+from workers.problems.problem import About
 from workers.problems.single import SingleProblem
 from workers.problems.window_manager.damage import (
     BOX_COST_PIXELS,
@@ -105,7 +103,7 @@ class Picture:
 class Outcome:
     """What painting showed, each a frame: the cost in bytes, boxes, and pixels painted."""
 
-    cost_bytes: float
+    cost: float
     boxes: float
     pixels: float
 
@@ -201,15 +199,6 @@ def lines_in(shape: Sequence[int], read: Iterable[int]) -> int:
     return len(set(map(shape.__getitem__, read)))
 
 
-@cache
-def load_workload(workload: str) -> tuple[Scenario, ...]:
-    """The scenarios of the workload of that name; raises ProblemError if unknown."""
-    if workload not in WORKLOADS:
-        raise ProblemError(f"unknown workload {workload!r}")
-    runs = WORKLOADS[workload]
-    return tuple(one for run in runs for one in recorded_scenarios(run, FRAMES // len(runs)))
-
-
 def recorded_scenarios(run: str, count: int) -> Iterator[Scenario]:
     """So many frames of a recorded run, by the caches in turns."""
     frames = spread(recorded_frames(recording(f"damage-{run}")), count)
@@ -261,30 +250,20 @@ class TilingAndDamage(PairProblem):
     training_workloads = PROGRAMS
     development_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
+    beside = ("boxes", "pixels")
 
-    def recorded(self, workload: str) -> tuple[Scenario, ...]:
-        """The scenarios of the workload of that name; raises ProblemError if unknown."""
-        return load_workload(workload)
+    def load(self, workload: str) -> tuple[Scenario, ...]:
+        """The scenarios of one of the workloads that are named above."""
+        runs = WORKLOADS[workload]
+        return tuple(one for run in runs for one in recorded_scenarios(run, FRAMES // len(runs)))
 
     def generated(self, seed: bytes) -> tuple[Scenario, ...]:
         """Scenarios of the models of `screens`, by each cache."""
         return tuple(generated_scenarios(seed))
 
-    def measure(self, makers: Mapping[str, Maker], scenario: Scenario) -> Outcome:
+    def replay(
+        self, scenario: Scenario, make_texture_policy: Maker, make_merge_policy: Maker
+    ) -> Outcome:
         """What painting under any two policies shows."""
-        make_texture_policy, make_merge_policy = makers_of(self.interfaces, makers)
         texture_policy = make_texture_policy(SIDE, *scenario.cache)
         return paint(scenario.pictures, scenario.cache, texture_policy, make_merge_policy())
-
-    def score(self, scenarios: Scenarios, measured: Sequence[Outcome]) -> Score:
-        """The score of what painting the scenarios showed."""
-        costs = {
-            one.name: (outcome.cost_bytes, one.baseline.cost_bytes, one.bound)
-            for one, outcome in zip(scenarios, measured, strict=True)
-        }
-        beside = {
-            "boxes": fmean(outcome.boxes for outcome in measured),
-            "pixels": fmean(outcome.pixels for outcome in measured),
-            "baseline_pixels": fmean(one.baseline.pixels for one in scenarios),
-        }
-        return Score.from_costs(costs, beside)

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 
-from workers.problems.draws import Draws
-from workers.problems.file_system.reads import ByRank
+from workers.problems.draws import ByRank, Draws
 
 KINDS = 48
 SMALLEST_BYTES, LARGEST_BYTES = 32, 32_768

@@ -20,9 +20,8 @@ A generated workload has PROGRAMS_A_MODEL programs of each model in `mallocs`, o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from itertools import product
 
 from workers.problems.draws import Draws
@@ -31,12 +30,12 @@ from workers.problems.material import (
     held_out,
     recorded_workloads,
     recording,
-    table_parameter,
+    table_parameters,
 )
 from workers.problems.performance import policy as performance_policy
 from workers.problems.performance.heap import INTERFACE, Buddy, Held, fewest, replay
 from workers.problems.performance.mallocs import FATES, allocations
-from workers.problems.policies import Maker, ProblemError, makers_of
+from workers.problems.policies import Maker
 from workers.problems.problem import About, Scenarios, Score
 from workers.problems.single import SingleProblem
 
@@ -62,14 +61,6 @@ def first_objects(events: Sequence[int], objects: int) -> tuple[int, ...]:
     return tuple(events[: made[:objects][-1] + 1])
 
 
-@cache
-def load_workload(workload: str) -> tuple[Scenario, ...]:
-    """The scenarios of the workload of that name; raises ProblemError if unknown."""
-    if workload not in WORKLOADS:
-        raise ProblemError(f"unknown workload {workload!r}")
-    return tuple(scenario(run, recorded_events(run)) for run in WORKLOADS[workload])
-
-
 def recorded_events(run: str) -> tuple[int, ...]:
     """The events of a recorded run that are replayed."""
     events = [int(line) for line in recording(f"mallocs-{run}").splitlines()]
@@ -88,9 +79,6 @@ def scenario(name: str, events: tuple[int, ...]) -> Scenario:
     return Scenario(name, events, replay(events, Buddy()), fewest(events))
 
 
-_parameter = partial(table_parameter, performance_policy.PARAMETERS)
-
-
 class MemoryAllocator(SingleProblem):
     """The problem of the specialization `performance`; costs are pages held, at the peak and on
     average."""
@@ -106,30 +94,30 @@ class MemoryAllocator(SingleProblem):
     )
     interface = INTERFACE
     policy = performance_policy
-    parameters = (
-        _parameter("classes_per_doubling", 1.0, 256.0, "log"),
-        _parameter("run_bytes", 16.0, 8192.0, "log"),
-        _parameter("searched", 1, 16, "integer"),
-        _parameter("address_weight", 0.00001, 10.0, "log"),
-        _parameter("new_page_bytes", 1.0, 100_000.0, "log"),
-        _parameter("short_life", 1.0, 1024.0, "log"),
-        _parameter("life_memory", 0.0, 1.0),
+    parameters = table_parameters(
+        performance_policy.PARAMETERS,
+        classes_per_doubling=(1.0, 256.0, "log"),
+        run_bytes=(16.0, 8192.0, "log"),
+        searched=(1, 16, "integer"),
+        address_weight=(0.00001, 10.0, "log"),
+        new_page_bytes=(1.0, 100_000.0, "log"),
+        short_life=(1.0, 1024.0, "log"),
+        life_memory=(0.0, 1.0),
     )
     training_workloads = PROGRAMS
     development_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
 
-    def recorded(self, workload: str) -> tuple[Scenario, ...]:
-        """The scenarios of the workload of that name; raises ProblemError if unknown."""
-        return load_workload(workload)
+    def load(self, workload: str) -> tuple[Scenario, ...]:
+        """The scenarios of one of the workloads that are named above."""
+        return tuple(scenario(run, recorded_events(run)) for run in WORKLOADS[workload])
 
     def generated(self, seed: bytes) -> tuple[Scenario, ...]:
         """Scenarios of the models of `mallocs`."""
         return tuple(generated_scenarios(seed))
 
-    def measure(self, makers: Mapping[str, Maker], scenario: Scenario) -> Held:
+    def replay(self, scenario: Scenario, make_policy: Maker) -> Held:
         """The pages that any policy holds."""
-        [make_policy] = makers_of(self.interfaces, makers)
         return replay(scenario.events, make_policy())
 
     def score(self, scenarios: Scenarios, measured: Sequence[Held]) -> Score:

@@ -20,9 +20,8 @@ each scenario.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from itertools import product
 from statistics import fmean
 
@@ -32,10 +31,10 @@ from workers.problems.material import (
     held_out,
     recorded_workloads,
     recording,
-    table_parameter,
+    table_parameters,
 )
-from workers.problems.policies import Maker, ProblemError, makers_of
-from workers.problems.problem import About, Scenarios, Score
+from workers.problems.policies import Maker
+from workers.problems.problem import About
 from workers.problems.process_manager import policy as process_manager_policy
 from workers.problems.process_manager.arrivals import MODELS, cpu_times_us
 from workers.problems.process_manager.cpu import (
@@ -55,6 +54,14 @@ WORKLOADS = recorded_workloads(PROGRAMS)
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What a replay shows: mean response time in seconds, and mean slowdown."""
+
+    cost: float
+    mean_slowdown: float
+
+
+@dataclass(frozen=True)
 class Scenario:
     """One load on one recorded run: microseconds by process, in the order of arrival.
 
@@ -64,9 +71,8 @@ class Scenario:
     name: str
     arrivals_us: tuple[int, ...]
     cpu_us: tuple[int, ...]
-    baseline: float
+    baseline: Outcome
     bound: float
-    baseline_slowdown: float
 
 
 def recorded_processes(text: str, count: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -96,15 +102,6 @@ def mean_slowdown(
     )
 
 
-@cache
-def load_workload(workload: str) -> tuple[Scenario, ...]:
-    """The scenarios of the workload of that name; raises ProblemError if unknown."""
-    if workload not in WORKLOADS:
-        raise ProblemError(f"unknown workload {workload!r}")
-    runs = WORKLOADS[workload]
-    return tuple(scenario for run in runs for scenario in scenarios(run, PROCESSES // len(runs)))
-
-
 def scenarios(run: str, count: int) -> Iterator[Scenario]:
     """The scenarios of the first processes of a recorded run."""
     arrivals_us, cpu_us = recorded_processes(recording(f"processes-{run}"), count)
@@ -128,13 +125,15 @@ def scenario(name: str, came_us: Sequence[int], cpu_us: tuple[int, ...], load: f
         f"{name}/load {load}",
         arrivals_us,
         cpu_us,
-        mean_response_s(arrivals_us, ends_us),
+        outcome(arrivals_us, cpu_us, ends_us),
         mean_response_s(arrivals_us, shortest_remaining_first(arrivals_us, cpu_us)),
-        mean_slowdown(arrivals_us, cpu_us, ends_us),
     )
 
 
-_parameter = partial(table_parameter, process_manager_policy.PARAMETERS)
+def outcome(arrivals_us: Sequence[int], cpu_us: Sequence[int], ends_us: Sequence[int]) -> Outcome:
+    """What processes with these ends come to."""
+    slowdown = mean_slowdown(arrivals_us, cpu_us, ends_us)
+    return Outcome(mean_response_s(arrivals_us, ends_us), slowdown)
 
 
 class CpuScheduler(SingleProblem):
@@ -154,43 +153,33 @@ class CpuScheduler(SingleProblem):
     )
     interface = INTERFACE
     policy = process_manager_policy
-    parameters = (
-        _parameter("levels", 1, 8, "integer"),
-        _parameter("first_quantum_ms", 0.5, 100.0, "log"),
-        _parameter("quantum_growth", 1.0, 16.0, "log"),
-        _parameter("allotment_quanta", 1, 8, "integer"),
-        _parameter("boost_ms", 50.0, 100_000.0, "log"),
-        _parameter("preempt_margin", 1, 8, "integer"),
-        _parameter("interrupted_first", 0, 1, "integer"),
+    parameters = table_parameters(
+        process_manager_policy.PARAMETERS,
+        levels=(1, 8, "integer"),
+        first_quantum_ms=(0.5, 100.0, "log"),
+        quantum_growth=(1.0, 16.0, "log"),
+        allotment_quanta=(1, 8, "integer"),
+        boost_ms=(50.0, 100_000.0, "log"),
+        preempt_margin=(1, 8, "integer"),
+        interrupted_first=(0, 1, "integer"),
     )
     training_workloads = PROGRAMS
     development_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
+    beside = ("mean_slowdown",)
 
-    def recorded(self, workload: str) -> tuple[Scenario, ...]:
-        """The scenarios of the workload of that name; raises ProblemError if unknown."""
-        return load_workload(workload)
+    def load(self, workload: str) -> tuple[Scenario, ...]:
+        """The scenarios of one of the workloads that are named above."""
+        runs = WORKLOADS[workload]
+        return tuple(
+            scenario for run in runs for scenario in scenarios(run, PROCESSES // len(runs))
+        )
 
     def generated(self, seed: bytes) -> tuple[Scenario, ...]:
         """Scenarios of the models of `arrivals`, at each load."""
         return tuple(generated_scenarios(seed))
 
-    def measure(self, makers: Mapping[str, Maker], scenario: Scenario) -> tuple[float, float]:
+    def replay(self, scenario: Scenario, make_policy: Maker) -> Outcome:
         """Mean response time in seconds, and mean slowdown, of any policy."""
-        [make_policy] = makers_of(self.interfaces, makers)
         arrivals_us, cpu_us = scenario.arrivals_us, scenario.cpu_us
-        ends_us = replay(arrivals_us, cpu_us, make_policy())
-        slowdown = mean_slowdown(arrivals_us, cpu_us, ends_us)
-        return mean_response_s(arrivals_us, ends_us), slowdown
-
-    def score(self, scenarios: Scenarios, measured: Sequence[tuple[float, float]]) -> Score:
-        """The score of what `measure` gave for the scenarios."""
-        costs = {
-            one.name: (response_s, one.baseline, one.bound)
-            for one, (response_s, _) in zip(scenarios, measured, strict=True)
-        }
-        beside = {
-            "mean_slowdown": fmean(slowdown for _, slowdown in measured),
-            "baseline_mean_slowdown": fmean(one.baseline_slowdown for one in scenarios),
-        }
-        return Score.from_costs(costs, beside)
+        return outcome(arrivals_us, cpu_us, replay(arrivals_us, cpu_us, make_policy()))

@@ -26,8 +26,7 @@ from dataclasses import dataclass
 from itertools import accumulate, islice
 from types import MappingProxyType
 
-from workers.problems.draws import Draws
-from workers.problems.file_system.reads import ByRank
+from workers.problems.draws import ByRank, Draws
 from workers.problems.security.rules import ACTION, FIELDS, Firewall, Rule, deciders_of, encloses
 
 PREFIX_BITS = (0, 8, 16, 24, 32)

@@ -21,14 +21,13 @@ packets of one scenario have nothing to do with those of another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
 from itertools import product
 
 from workers.problems.draws import Draws
-from workers.problems.material import development, held_out, table_parameter
-from workers.problems.policies import Maker, ProblemError, makers_of
+from workers.problems.material import development, drawn_workloads, held_out, table_parameters
+from workers.problems.policies import Maker
 from workers.problems.problem import About
 from workers.problems.security import policy as security_policy
 from workers.problems.security.filters import FAMILIES, MIXES, some_firewall
@@ -38,11 +37,7 @@ from workers.problems.single import SingleProblem
 
 SIZES = (EXACT_RULES, 20, 40)
 EPOCHS = 24
-WORKLOADS = {
-    name: family
-    for family in FAMILIES
-    for name in (family, *development([family]), *held_out([family]))
-}
+WORKLOADS = drawn_workloads(FAMILIES)
 
 
 @dataclass(frozen=True)
@@ -53,17 +48,6 @@ class Scenario:
     firewall: Firewall
     baseline: float
     bound: float
-
-
-@cache
-def load_workload(workload: str) -> tuple[Scenario, ...]:
-    """The scenarios of the workload of that name; raises ProblemError if unknown."""
-    if workload not in WORKLOADS:
-        raise ProblemError(f"unknown workload {workload!r}")
-    return tuple(
-        scenario(WORKLOADS[workload], mix, size, workload.encode())
-        for size, mix in product(SIZES, MIXES)
-    )
 
 
 def generated_scenarios(seed: bytes) -> Iterator[Scenario]:
@@ -82,9 +66,6 @@ def scenario(family: str, mix: str, size: int, seed: bytes) -> Scenario:
     )
 
 
-_parameter = partial(table_parameter, security_policy.PARAMETERS)
-
-
 class FirewallOrder(SingleProblem):
     """The problem of the specialization `security`; costs are mean rules tested for a packet."""
 
@@ -99,30 +80,33 @@ class FirewallOrder(SingleProblem):
     )
     interface = INTERFACE
     policy = security_policy
-    parameters = (
-        _parameter("memory", 0.0, 0.98),
-        _parameter("latest_weight", -0.5, 1.0),
-        _parameter("burst_power", 0.3, 2.0),
-        _parameter("surprise", 0.05, 1.0),
-        _parameter("group_power", 0.0, 2.0),
-        _parameter("absorbed", 0.0, 1.5),
-        _parameter("payback_epochs", 0.25, 32.0, "log"),
+    parameters = table_parameters(
+        security_policy.PARAMETERS,
+        memory=(0.0, 0.98),
+        latest_weight=(-0.5, 1.0),
+        burst_power=(0.3, 2.0),
+        surprise=(0.05, 1.0),
+        group_power=(0.0, 2.0),
+        absorbed=(0.0, 1.5),
+        payback_epochs=(0.25, 32.0, "log"),
     )
     training_workloads = tuple(FAMILIES)
     development_workloads = development(tuple(FAMILIES))
     held_out_workloads = held_out(tuple(FAMILIES))
 
-    def recorded(self, workload: str) -> tuple[Scenario, ...]:
-        """The scenarios of the workload of that name; raises ProblemError if unknown."""
-        return load_workload(workload)
+    def load(self, workload: str) -> tuple[Scenario, ...]:
+        """The scenarios of one of the workloads that are named above."""
+        return tuple(
+            scenario(WORKLOADS[workload], mix, size, workload.encode())
+            for size, mix in product(SIZES, MIXES)
+        )
 
     def generated(self, seed: bytes) -> tuple[Scenario, ...]:
         """Scenarios of all families, each with rules and packets of its own."""
         return tuple(generated_scenarios(seed))
 
-    def measure(self, makers: Mapping[str, Maker], scenario: Scenario) -> float:
+    def replay(self, scenario: Scenario, make_policy: Maker) -> float:
         """The mean number of rules tested for a packet, with what new orders cost."""
-        [make_policy] = makers_of(self.interfaces, makers)
         firewall = scenario.firewall
         policy = make_policy([list(rule) for rule in firewall.rules], firewall.reload_tests)
         return policy_tests(firewall, policy) / firewall.packets

@@ -17,9 +17,8 @@ A generated workload has SCREENS screens of each model in `screens`, with GENERA
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from itertools import islice, product
 
 from workers.problems.draws import Draws
@@ -28,9 +27,9 @@ from workers.problems.material import (
     held_out,
     recorded_workloads,
     recording,
-    table_parameter,
+    table_parameters,
 )
-from workers.problems.policies import Maker, ProblemError, makers_of
+from workers.problems.policies import Maker
 from workers.problems.problem import About
 from workers.problems.single import SingleProblem
 from workers.problems.window_manager import policy as window_manager_policy
@@ -80,18 +79,6 @@ def spread(frames: Sequence[Frame], count: int) -> tuple[Frame, ...]:
     return tuple(some[place * len(some) // count] for place in range(count))
 
 
-@cache
-def load_workload(workload: str) -> tuple[Scenario, ...]:
-    """The scenarios of the workload of that name; raises ProblemError if unknown."""
-    if workload not in WORKLOADS:
-        raise ProblemError(f"unknown workload {workload!r}")
-    runs = WORKLOADS[workload]
-    return tuple(
-        scenario(run, spread(recorded_frames(recording(f"damage-{run}")), FRAMES // len(runs)))
-        for run in runs
-    )
-
-
 def generated_scenarios(seed: bytes) -> Iterator[Scenario]:
     """Of each model SCREENS scenarios, with GENERATED frames of their own."""
     for model, screen in product(MODELS, range(SCREENS)):
@@ -105,9 +92,6 @@ def scenario(name: str, frames: tuple[Frame, ...]) -> Scenario:
     baseline = sum(painted_pixels([bounding_box(frame)]) for frame in frames) / len(frames)
     bound = sum(map(fewest_pixels, frames)) / len(frames)
     return Scenario(name, frames, baseline, bound)
-
-
-_parameter = partial(table_parameter, window_manager_policy.PARAMETERS)
 
 
 class DamageMerging(SingleProblem):
@@ -124,27 +108,31 @@ class DamageMerging(SingleProblem):
     )
     interface = INTERFACE
     policy = window_manager_policy
-    parameters = (
-        _parameter("most_rects", 1, 40, "integer"),
-        _parameter("whole_waste", 0.0, 1.0),
-        _parameter("first", 0, 4, "integer"),
-        _parameter("join_pixels", 100.0, 1_000_000.0, "log"),
-        _parameter("merge_pixels", 100.0, 1_000_000.0, "log"),
-        _parameter("most_waste", 0.0, 1.0),
+    parameters = table_parameters(
+        window_manager_policy.PARAMETERS,
+        most_rects=(1, 40, "integer"),
+        whole_waste=(0.0, 1.0),
+        first=(0, 4, "integer"),
+        join_pixels=(100.0, 1_000_000.0, "log"),
+        merge_pixels=(100.0, 1_000_000.0, "log"),
+        most_waste=(0.0, 1.0),
     )
     training_workloads = PROGRAMS
     development_workloads = development(PROGRAMS)
     held_out_workloads = held_out(PROGRAMS)
 
-    def recorded(self, workload: str) -> tuple[Scenario, ...]:
-        """The scenarios of the workload of that name; raises ProblemError if unknown."""
-        return load_workload(workload)
+    def load(self, workload: str) -> tuple[Scenario, ...]:
+        """The scenarios of one of the workloads that are named above."""
+        runs = WORKLOADS[workload]
+        return tuple(
+            scenario(run, spread(recorded_frames(recording(f"damage-{run}")), FRAMES // len(runs)))
+            for run in runs
+        )
 
     def generated(self, seed: bytes) -> tuple[Scenario, ...]:
         """Scenarios of the models of `screens`."""
         return tuple(generated_scenarios(seed))
 
-    def measure(self, makers: Mapping[str, Maker], scenario: Scenario) -> float:
+    def replay(self, scenario: Scenario, make_policy: Maker) -> float:
         """Pixels that any policy lets be painted, a frame."""
-        [make_policy] = makers_of(self.interfaces, makers)
         return policy_pixels(make_policy(), scenario.frames)

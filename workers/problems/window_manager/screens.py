@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from workers.problems.draws import Draws
-from workers.problems.file_system.reads import ByRank
+from workers.problems.draws import ByRank, Draws
 from workers.problems.window_manager.damage import Frame, Rect
 
 WIDTH_PIXELS, HEIGHT_PIXELS = 1_920, 1_080
