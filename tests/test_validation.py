@@ -306,7 +306,7 @@ def test_a_day_begins_at_midnight_in_utc(now_ms: int, day: str) -> None:
 @pytest.mark.parametrize("is_joint", [False, True], ids=["alone", "joint"])
 def test_all_that_is_waited_counts_as_one(is_joint: bool) -> None:
     """Several sandboxes have no more time than one."""
-    nap = "\n\ndef test_nap():\n    import time\n    time.sleep(0.6)\n"
+    nap = "\n\ndef test_nap():\n    import time\n    time.sleep(0.8)\n"
     slow = lru_with("return victim", "import time; time.sleep(0.01); return victim")
     code = {"file_system": LRU + nap, "process_manager": ROUND_ROBIN + nap} if is_joint else slow
     verdict = judged(code, limits=Limits(wall_s=1.0))

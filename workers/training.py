@@ -37,8 +37,9 @@ from workers.search import Found, Search
 log = logging.getLogger("coord.trainer")
 
 ROUND_EVALUATIONS = 120
-TOLD_EVALUATIONS = 12
-"""So many at a time are told: about a generation. ``docs/sharing.md`` has what fewer are worth."""
+TOLD_EVALUATIONS = 3
+"""So many at a time are told. The more, the longer everybody searches without what others know:
+``docs/sharing.md`` has figures."""
 MAX_CANDIDATES = 20
 CHECKED_CANDIDATES = 4
 """So many are evaluated before a round."""

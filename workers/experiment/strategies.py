@@ -15,10 +15,16 @@ from workers.training import Start, Trainer
 Line = dict[str, Any]
 
 
-class Often(Trainer):
-    """Tells what it measured so often that all eight know the same nearly all the time."""
+class Eager(Trainer):
+    """Tells every evaluation at once."""
 
-    told_evaluations = 3
+    told_evaluations = 1
+
+
+class Seldom(Trainer):
+    """Tells about a generation of CMA-ES at a time."""
+
+    told_evaluations = 12
 
 
 class OfBest(Trainer):
@@ -92,9 +98,10 @@ class Strategy:
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
     {
         "isolated": Strategy("share nothing", Trainer, _nothing),
-        "measured": Strategy("share every evaluation, as trainers do", Trainer, _all),
-        "often": Strategy("the same as measured, 3 evaluations at a time", Often, _all),
-        "camps": Strategy("the same as often, in each half of the fleet", Often, _same_camp),
+        "measured": Strategy("share every evaluation, 3 at a time, as trainers do", Trainer, _all),
+        "eager": Strategy("the same as measured, each at once", Eager, _all),
+        "seldom": Strategy("the same as measured, 12 at a time", Seldom, _all),
+        "camps": Strategy("the same as measured, in each half of the fleet", Trainer, _same_camp),
         "best": Strategy("share the best, begin again at it", Restarting, _patterns),
         "islands": Strategy("share the best, go on with the own search", OfBest, _patterns),
         "ring": Strategy("the same as islands, with one neighbour", OfBest, _neighbour),
