@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import json
 import operator
-import os
-import random
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -46,7 +40,7 @@ from workers.problems.audio.problem import (
 )
 from workers.problems.draws import Draws
 from workers.problems.policies import WrongAnswer
-from workers.problems.problem import Parameter, defaults, from_unit
+from workers.problems.problem import Parameter, defaults
 from workers.search import search
 
 SPURT = (10.0, 40.0, 0.0, 20.0)
@@ -277,34 +271,3 @@ def test_what_a_search_finds_is_worth_something_elsewhere(
     found = search(problem, training, evaluations=40, seed=1)
     assert found.score.gap_closed > start.gap_closed + 0.05
     assert problem.evaluate(found.values, held_out).gap_closed > 0.1
-
-
-SCORE_A_COMPONENT = """
-import json, component
-from workers.problems.audio.problem import PlayoutDelay
-problem = PlayoutDelay()
-makers = {component.SPECIALIZATION: component.Policy}
-score = problem.evaluate_policies(makers, problem.recorded("spikes"))
-print(json.dumps([component.SPECIALIZATION, component.PARAMETERS, score.gap_closed]))
-"""
-
-
-def test_a_component_reproduces_its_score_in_a_fresh_process(
-    problem: PlayoutDelay, tmp_path: Path
-) -> None:
-    draw = random.Random(11)
-    values = from_unit(problem.parameters, [draw.random() for _ in problem.parameters])
-    source = problem.component_source(values)
-    (tmp_path / "component.py").write_text(source, encoding="utf-8")
-    assert "workers" not in source
-    root = Path(__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", SCORE_A_COMPONENT],
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    gap_closed = problem.evaluate(values, "spikes").gap_closed
-    assert json.loads(done.stdout) == ["audio", values, gap_closed]

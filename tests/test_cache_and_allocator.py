@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from types import ModuleType
 
 import pytest
 
@@ -29,7 +28,7 @@ from workers.problems.performance.heap import PAGE_BYTES, Buddy, replay
 from workers.problems.performance.policy import Policy as AllocatorPolicy
 from workers.problems.performance.problem import MemoryAllocator
 from workers.problems.policies import ProblemError, WrongAnswer
-from workers.problems.problem import JointProblem, defaults, from_unit
+from workers.problems.problem import JointProblem, defaults
 
 PAGE = PAGE_BYTES
 
@@ -180,20 +179,6 @@ def test_the_score_says_what_both_gave_up(problem: CacheAndAllocator) -> None:
     for prefix, cost in (("", score.achieved), ("baseline_", score.baseline)):
         misses, swaps = (score.beside[f"{prefix}{part}_ratio"] for part in ("miss", "swap"))
         assert misses + swaps == pytest.approx(cost)
-
-
-def test_components_reproduce_the_score(problem: CacheAndAllocator) -> None:
-    draw = random.Random(11)
-    values = from_unit(problem.parameters, [draw.random() for _ in problem.parameters])
-    makers = {}
-    for specialization, source in problem.component_sources(values).items():
-        component = ModuleType(specialization)
-        exec(source, component.__dict__)
-        makers[component.SPECIALIZATION] = component.Policy
-    scenarios = problem.recorded("database-development")
-    assert problem.evaluate_policies(makers, scenarios) == problem.evaluate(
-        values, "database-development"
-    )
 
 
 FIRST_FIT = {

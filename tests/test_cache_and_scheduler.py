@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import gzip
 import itertools
-import json
-import os
 import random
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 
 import pytest
 
@@ -42,7 +37,7 @@ from workers.problems.pairs.machine import (
     bound_s,
     run,
 )
-from workers.problems.problem import JointProblem, defaults, from_unit
+from workers.problems.problem import JointProblem, defaults
 from workers.problems.process_manager.cpu import CONTEXT_SWITCH_US, RoundRobin
 from workers.problems.process_manager.policy import Policy as SchedulingPolicy
 from workers.problems.process_manager.problem import CpuScheduler
@@ -259,38 +254,6 @@ def test_a_policy_for_each_specialization_is_needed_and_no_other(
     for makers, given in ((cache, "'file_system'"), ({}, "none")):
         with pytest.raises(ProblemError, match=f"^{needed} {given}$"):
             problem.evaluate_policies(makers, scenarios)
-
-
-SCORE_COMPONENTS = """
-import json, cache, scheduler
-from workers.problems.pairs.cache_and_scheduler import CacheAndScheduler
-problem = CacheAndScheduler()
-makers = {one.SPECIALIZATION: one.Policy for one in (cache, scheduler)}
-score = problem.evaluate_policies(makers, problem.recorded("search"))
-print(json.dumps([cache.SPECIALIZATION, scheduler.SPECIALIZATION, score.gap_closed]))
-"""
-
-
-def test_components_reproduce_their_score_in_a_fresh_process(
-    problem: CacheAndScheduler, tmp_path: Path
-) -> None:
-    draw = random.Random(11)
-    values = from_unit(problem.parameters, [draw.random() for _ in problem.parameters])
-    sources = problem.component_sources(values)
-    assert tuple(sources) == problem.specializations
-    for name, source in zip(("cache", "scheduler"), sources.values(), strict=True):
-        assert "workers" not in source
-        (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-c", SCORE_COMPONENTS],
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[1]}"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    gap_closed = problem.evaluate(values, "search").gap_closed
-    assert json.loads(done.stdout) == [*problem.specializations, gap_closed]
 
 
 ALONE, SEED = 60, 0

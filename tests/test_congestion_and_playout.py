@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import random
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,7 +37,7 @@ from workers.problems.pairs.congestion_and_playout import (
     voice_ms,
 )
 from workers.problems.policies import WrongAnswer
-from workers.problems.problem import JointProblem, defaults, from_unit
+from workers.problems.problem import JointProblem, defaults
 from workers.search import search
 
 WIDE = Link((0.0,), (1.0,), 1_000.0)
@@ -234,37 +228,6 @@ def test_policies_that_break_the_rules_are_refused(
     makers = BASELINE | {specialization: lambda: breaks[specialization]}
     with pytest.raises(WrongAnswer):
         problem.measure(makers, problem.recorded("wired")[0])
-
-
-SCORE_COMPONENTS = """
-import json, playout, congestion
-from workers.problems.pairs.congestion_and_playout import CongestionAndPlayout
-problem = CongestionAndPlayout()
-makers = {one.SPECIALIZATION: one.Policy for one in (playout, congestion)}
-score = problem.evaluate_policies(makers, problem.recorded("shared"))
-print(json.dumps([playout.SPECIALIZATION, congestion.SPECIALIZATION, score.gap_closed]))
-"""
-
-
-def test_components_reproduce_their_score_in_a_fresh_process(
-    problem: CongestionAndPlayout, tmp_path: Path
-) -> None:
-    draw = random.Random(11)
-    values = from_unit(problem.parameters, [draw.random() for _ in problem.parameters])
-    sources = problem.component_sources(values)
-    for name, source in zip(("playout", "congestion"), sources.values(), strict=True):
-        assert "workers" not in source
-        (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-c", SCORE_COMPONENTS],
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[1]}"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    gap_closed = problem.evaluate(values, "shared").gap_closed
-    assert json.loads(done.stdout) == [*problem.specializations, gap_closed]
 
 
 def test_the_best_together_is_not_the_best_of_each(problem: CongestionAndPlayout) -> None:

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import gzip
 import itertools
-import json
-import os
 import random
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
 
 import pytest
 
@@ -252,36 +247,3 @@ def test_parameters_map_to_the_unit_interval_and_back() -> None:
     assert parameters[1].to_unit(1.0) == pytest.approx(0.5)
     with pytest.raises(ProblemError, match="not a whole number"):
         parameters[2].check(2.5)
-
-
-SCORE_A_COMPONENT = """
-import json, component
-from workers.problems.file_system.problem import BufferCache
-problem = BufferCache()
-makers = {component.SPECIALIZATION: component.Policy}
-score = problem.evaluate_policies(makers, problem.recorded("database"))
-print(json.dumps([component.SPECIALIZATION, component.PARAMETERS, score.gap_closed]))
-"""
-
-
-def test_a_component_reproduces_its_score_in_a_fresh_process(
-    problem: BufferCache, tmp_path: Path
-) -> None:
-    draw = random.Random(11)
-    values = from_unit(problem.parameters, [draw.random() for _ in problem.parameters])
-    source = problem.component_source(values)
-    (tmp_path / "component.py").write_text(source, encoding="utf-8")
-    assert "workers" not in source
-    root = Path(__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", SCORE_A_COMPONENT],
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    specialization, parameters, gap_closed = json.loads(done.stdout)
-    assert specialization == "file_system"
-    assert parameters == values
-    assert abs(gap_closed - problem.evaluate(values, "database").gap_closed) < 1e-9

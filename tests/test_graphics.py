@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
-import os
 import random
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -392,31 +387,3 @@ def test_the_problem_is_found(problem: TextureWalk) -> None:
     assert (found.name, found.cost_unit) == ("texture_walk", "bytes/pixel")
     with pytest.raises(ProblemError, match="unknown workload"):
         problem.evaluate(defaults(problem.parameters), "../pages")
-
-
-SCORE_COMPONENT = """
-import json, component
-from workers.problems.graphics.problem import TextureWalk
-problem = TextureWalk()
-makers = {component.SPECIALIZATION: component.Policy}
-print(json.dumps(problem.evaluate_policies(makers, problem.recorded("mixed")).gap_closed))
-"""
-
-
-def test_a_component_reproduces_its_score_in_a_fresh_process(
-    problem: TextureWalk, tmp_path: Path
-) -> None:
-    draw = random.Random(11)
-    values = from_unit(problem.parameters, [draw.random() for _ in problem.parameters])
-    source = problem.component_source(values)
-    assert "workers" not in source
-    (tmp_path / "component.py").write_text(source, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-c", SCORE_COMPONENT],
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[1]}"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(done.stdout) == problem.evaluate(values, "mixed").gap_closed

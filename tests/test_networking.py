@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
-import os
-import random
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,7 +35,7 @@ from workers.problems.networking.problem import (
     CongestionControl,
     lost_power,
 )
-from workers.problems.problem import Parameter, Problem, defaults, from_unit
+from workers.problems.problem import Parameter, Problem, defaults
 from workers.search import search
 
 CONSTANT = Link((0.0,), (1.0,), 20.0)
@@ -410,34 +404,3 @@ def test_search_improves_on_the_defaults(problem: CongestionControl) -> None:
     found = search(problem, "wired", evaluations=60, seed=1)
     assert found.score.gap_closed > start.gap_closed + 0.1
     assert problem.evaluate(found.values, "wired-held-out").gap_closed > held_out.gap_closed
-
-
-SCORE_A_COMPONENT = """
-import json, component
-from workers.problems.networking.problem import CongestionControl
-problem = CongestionControl()
-makers = {component.SPECIALIZATION: component.Policy}
-score = problem.evaluate_policies(makers, problem.recorded("wired"))
-print(json.dumps([component.SPECIALIZATION, component.PARAMETERS, score.gap_closed]))
-"""
-
-
-def test_a_component_reproduces_its_score_in_a_fresh_process(
-    problem: CongestionControl, tmp_path: Path
-) -> None:
-    draw = random.Random(11)
-    values = from_unit(problem.parameters, [draw.random() for _ in problem.parameters])
-    source = problem.component_source(values)
-    (tmp_path / "component.py").write_text(source, encoding="utf-8")
-    assert "workers" not in source
-    root = Path(__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", SCORE_A_COMPONENT],
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    gap_closed = problem.evaluate(values, "wired").gap_closed
-    assert json.loads(done.stdout) == ["networking", values, gap_closed]

@@ -7,7 +7,6 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from importlib import resources
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -339,20 +338,6 @@ def test_evaluation_is_deterministic_and_shows_peaks(problem: MemoryAllocator) -
     ]
     with pytest.raises(ProblemError, match="unknown workload"):
         problem.evaluate(values, "words-e")
-
-
-def test_a_component_reproduces_its_score(problem: MemoryAllocator) -> None:
-    draw = random.Random(11)
-    values = from_unit(problem.parameters, [draw.random() for _ in problem.parameters])
-    source = problem.component_source(values)
-    assert "workers" not in source
-    component = ModuleType("component")
-    exec(source, component.__dict__)
-    makers = {component.SPECIALIZATION: component.Policy}
-    assert values == component.PARAMETERS
-    assert problem.evaluate_policies(makers, problem.recorded("words")) == problem.evaluate(
-        values, "words"
-    )
 
 
 def test_pages_that_nothing_lies_on_are_forgotten() -> None:

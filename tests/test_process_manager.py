@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import gzip
 import itertools
-import json
-import os
 import random
 import re
-import subprocess
-import sys
 from functools import partial
 from importlib import resources
-from pathlib import Path
 
 import pytest
 
@@ -22,7 +17,6 @@ from workers.problems.problem import (
     Parameter,
     Problem,
     defaults,
-    from_unit,
 )
 from workers.problems.process_manager.cpu import RoundRobin, replay, shortest_remaining_first
 from workers.problems.process_manager.policy import PARAMETERS, Policy
@@ -293,37 +287,3 @@ def test_search_improves_on_the_defaults(problem: CpuScheduler) -> None:
     start = problem.evaluate(defaults(problem.parameters), "search")
     found = search(problem, "search", evaluations=60, seed=1)
     assert found.score.gap_closed > start.gap_closed + 0.05
-
-
-SCORE_A_COMPONENT = """
-import json, component
-from workers.problems.process_manager.problem import CpuScheduler
-problem = CpuScheduler()
-makers = {component.SPECIALIZATION: component.Policy}
-score = problem.evaluate_policies(makers, problem.recorded("compile"))
-print(json.dumps([component.SPECIALIZATION, component.PARAMETERS, score.gap_closed]))
-"""
-
-
-def test_a_component_reproduces_its_score_in_a_fresh_process(
-    problem: CpuScheduler, tmp_path: Path
-) -> None:
-    draw = random.Random(11)
-    values = from_unit(problem.parameters, [draw.random() for _ in problem.parameters])
-    source = problem.component_source(values)
-    (tmp_path / "component.py").write_text(source, encoding="utf-8")
-    assert "workers" not in source
-    root = Path(__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", SCORE_A_COMPONENT],
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(done.stdout) == [
-        "process_manager",
-        values,
-        problem.evaluate(values, "compile").gap_closed,
-    ]

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from itertools import pairwise, permutations, product
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -396,37 +391,3 @@ def test_a_new_order_must_pay() -> None:
         policy.decided([0, 10, 0])
         orders.append(policy.order())
     assert orders == [[1, 0], [0, 1]]
-
-
-SCORE_A_COMPONENT = """
-import json, component
-from workers.problems.security.problem import FirewallOrder
-problem = FirewallOrder()
-makers = {component.SPECIALIZATION: component.Policy}
-score = problem.evaluate_policies(makers, problem.recorded("chain"))
-print(json.dumps([component.SPECIALIZATION, component.PARAMETERS, score.gap_closed]))
-"""
-
-
-def test_a_component_reproduces_its_score_in_a_fresh_process(
-    problem: FirewallOrder, tmp_path: Path
-) -> None:
-    draw = random.Random(11)
-    values = from_unit(problem.parameters, [draw.random() for _ in problem.parameters])
-    source = problem.component_source(values)
-    (tmp_path / "component.py").write_text(source, encoding="utf-8")
-    assert "workers" not in source
-    root = Path(__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", SCORE_A_COMPONENT],
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(done.stdout) == [
-        "security",
-        values,
-        problem.evaluate(values, "chain").gap_closed,
-    ]

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,7 +41,7 @@ from workers.problems.pairs.tiling_and_damage import (
     smaller,
 )
 from workers.problems.policies import WrongAnswer
-from workers.problems.problem import JointProblem, defaults, from_unit
+from workers.problems.problem import JointProblem, defaults
 from workers.problems.window_manager.damage import Frame, Rect
 from workers.problems.window_manager.policy import Policy as MergingPolicy
 from workers.problems.window_manager.problem import DamageMerging
@@ -225,35 +220,6 @@ def test_policies_that_break_the_rules_are_refused(problem: TilingAndDamage) -> 
 class Stray:
     def merge(self, rects: Sequence[Rect]) -> Any:
         return [len(rects)] * len(rects)
-
-
-SCORE_COMPONENTS = """
-import json, tiling, merging
-from workers.problems.pairs.tiling_and_damage import TilingAndDamage
-problem = TilingAndDamage()
-makers = {one.SPECIALIZATION: one.Policy for one in (tiling, merging)}
-print(json.dumps(problem.evaluate_policies(makers, problem.recorded("watch")).gap_closed))
-"""
-
-
-def test_components_reproduce_their_score_in_a_fresh_process(
-    problem: TilingAndDamage, tmp_path: Path
-) -> None:
-    draw = random.Random(11)
-    values = from_unit(problem.parameters, [draw.random() for _ in problem.parameters])
-    sources = problem.component_sources(values)
-    for name, source in zip(("tiling", "merging"), sources.values(), strict=True):
-        assert "workers" not in source
-        (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-c", SCORE_COMPONENTS],
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[1]}"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(done.stdout) == problem.evaluate(values, "watch").gap_closed
 
 
 ALONE, SEED = 50, 0

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import json
-import os
 import random
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from itertools import combinations, islice
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -319,36 +314,3 @@ def test_each_parameter_matters(problem: DamageMerging, parameter: Parameter) ->
 def test_unknown_workloads_are_refused(problem: DamageMerging) -> None:
     with pytest.raises(ProblemError, match="unknown workload"):
         problem.evaluate(defaults(problem.parameters), "../watch")
-
-
-SCORE_A_COMPONENT = """
-import json, component
-from workers.problems.window_manager.problem import DamageMerging
-problem = DamageMerging()
-makers = {component.SPECIALIZATION: component.Policy}
-score = problem.evaluate_policies(makers, problem.recorded("watch"))
-print(json.dumps([component.SPECIALIZATION, component.PARAMETERS, score.gap_closed]))
-"""
-
-
-def test_a_component_reproduces_its_score_in_a_fresh_process(
-    problem: DamageMerging, tmp_path: Path
-) -> None:
-    draw = random.Random(11)
-    values = from_unit(problem.parameters, [draw.random() for _ in problem.parameters])
-    source = problem.component_source(values)
-    (tmp_path / "component.py").write_text(source, encoding="utf-8")
-    assert "workers" not in source
-    root = Path(__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", SCORE_A_COMPONENT],
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    specialization, parameters, gap_closed = json.loads(done.stdout)
-    assert specialization == "window_manager"
-    assert parameters == values
-    assert gap_closed == problem.evaluate(values, "watch").gap_closed
