@@ -46,7 +46,7 @@ from typing import Any, NamedTuple
 import redis
 
 from coordinator.ancestry import Ancestry, read_ancestry
-from coordinator.effects import Effect, Write
+from coordinator.effects import Effect, Event, Write
 from coordinator.keys import Keys, RecordKey
 from coordinator.lineage import forgotten
 from coordinator.messages import ID_PATTERN, OPERATOR, to_json
@@ -204,8 +204,12 @@ def _written(before: Mapping[str, Book], after: Mapping[str, Book], keys: Keys) 
             key, earned = keys.credit(ai), book[group]
             stored = ("HSET", key, group, to_json(earned)) if earned else ("HDEL", key, group)
             effects.append(Write(stored))
+        score = score_of(book)
         if changed:
-            effects.append(Write(("HSET", keys.member(ai), FIELD, score_of(book))))
+            effects.append(Write(("HSET", keys.member(ai), FIELD, score)))
+        if score != score_of(was):
+            text = f"{ai} is credited with a contribution score of {score:g}"
+            effects.append(Event("credited", ai, text, {FIELD: score}))
     return effects
 
 

@@ -177,11 +177,7 @@ def _share(kind: Kind, record: dict[str, Any], message: Incoming, context: Conte
     are claims: they are stored as they came, and nothing is ordered by them.
     """
     specialization = record.get("specialization") or _specialization_of(message, context)
-    writes = store(kind, record, specialization, [message.sender], context)
-    if "derived_from" in record:
-        writes += lineage.derived(kind, record, [message.sender], context)
-    text = f"{message.sender} shared {kind} {record['id']} ({specialization})"
-    return [*writes, *pass_on(message), Note(text)]
+    return [*store(kind, record, specialization, [message.sender], context), *pass_on(message)]
 
 
 def _check_contributor(kind: Kind, record_id: str, message: Incoming, context: Context) -> None:

@@ -97,6 +97,20 @@ def derived(
     return effects
 
 
+def named_origins(child: RecordKey, context: Context) -> list[dict[str, Any]]:
+    """What ``child`` says that it began from, for the history: each with its ``name``, its
+    ``contributors``, and whether that ``is_use``."""
+    known = context.fleet.contributors
+    return [
+        {
+            "name": parent.name,
+            "contributors": known[parent],
+            "is_use": is_others(known[child], known[parent]),
+        }
+        for parent in context.fleet.origins[child]
+    ]
+
+
 def forgotten(record: RecordKey, parents: Iterable[RecordKey], keys: Keys) -> list[Effect]:
     """The edges of a record that is taken back go, those to its ``parents`` and its own list."""
     up = [Write(("ZREM", keys.derived(*parent), record.name)) for parent in parents]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from coordinator import lineage
 from coordinator.clock import iso
 from coordinator.context import Context
-from coordinator.effects import Effect, Write
+from coordinator.effects import Effect, Event, Write
 from coordinator.keys import Kind, RecordKey
 from coordinator.messages import to_json
 from coordinator.validation.models import VALIDATED_KINDS
@@ -28,8 +29,8 @@ def store(
     contributors: Sequence[str],
     context: Context,
 ) -> list[Effect]:
-    """Store ``record`` under its id, and have it validated. The first contributor is kept, later
-    shares count as revisions; of several contributors all are named."""
+    """Store ``record`` under its id with what it began from, and have it validated. The first
+    contributor is kept, later shares count as revisions; of several contributors all are named."""
     keys = context.keys
     record_key = RecordKey(kind, record["id"])
     key = keys.record(*record_key)
@@ -40,6 +41,7 @@ def store(
     latest = ["record", to_json(record), "specialization", specialization]
     if len(contributors) > 1:
         latest += ["contributors", to_json(contributors)]
+    origins = lineage.derived(kind, record, contributors, context)
     submitted: list[Effect] = []
     if kind in VALIDATED_KINDS:
         submitted = submit(record_key, record, specialization, sharer, context)
@@ -50,5 +52,32 @@ def store(
         Write(("HINCRBY", key, "revision", 1)),
         Write(("ZADD", keys.records(kind), context.now_ms, record_key.id)),
         Write(("ZADD", keys.records(kind, specialization), context.now_ms, record_key.id)),
+        *origins,
+        _shared(record_key, record, specialization, sharer, bool(origins), context),
         *submitted,
     ]
+
+
+def _shared(
+    record_key: RecordKey,
+    record: dict[str, Any],
+    specialization: str,
+    sharer: str,
+    has_origins: bool,
+    context: Context,
+) -> Event:
+    """That it was shared, with all that the history tells of it. One that names no origins keeps
+    those that it had."""
+    fleet = context.fleet
+    kind, record_id = record_key
+    data: dict[str, Any] = {
+        "kind": kind,
+        "id": record_id,
+        "specialization": specialization,
+        "contributors": fleet.contributors[record_key],
+        "record": record,
+        "hash": fleet.judged[record_key].hash if kind in VALIDATED_KINDS else "",
+    }
+    if has_origins:
+        data["origins"] = lineage.named_origins(record_key, context)
+    return Event("shared", sharer, f"{sharer} shared {record_key} ({specialization})", data)

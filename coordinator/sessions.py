@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from coordinator import jobs, lineage, units
+from coordinator import jobs, units
 from coordinator.clock import iso
 from coordinator.context import Context
 from coordinator.effects import Broadcast, Deliver, Effect, Event, Write
@@ -52,8 +52,8 @@ def open_session(session: Session, context: Context) -> list[Effect]:
     fleet.sessions[session.id] = session
     index = Write(("ZADD", context.keys.sessions, "+inf", session.id))
     text = f"{session.initiator} opened {_named(session)}"
-    data = {"session_id": session.id, "type": session.type}
-    return [index, write(session, context), Event("session_opened", session.initiator, text, data)]
+    opened = Event("session_opened", session.initiator, text, _data(session))
+    return [index, write(session, context), opened]
 
 
 def begin(session: Session, context: Context) -> list[Effect]:
@@ -63,8 +63,7 @@ def begin(session: Session, context: Context) -> list[Effect]:
     if not session.is_feature:
         session.deadline_s = context.elapsed_s + context.settings.session_max_s
     text = f"{_named(session)} begins: {', '.join(session.participants)}"
-    data = {"session_id": session.id, "participants": session.participants}
-    effects: list[Effect] = [Event("session_active", session.initiator, text, data)]
+    effects: list[Effect] = [Event("session_active", session.initiator, text, _data(session))]
     effects += divide(session, session.participants, context)
     if not session.is_feature and not _has_room(0, context):
         return [*effects, *end(session, "failed", _no_room(context), context)]
@@ -118,9 +117,8 @@ def unit_ended(
 ) -> list[Effect]:
     """An attempt has ended: its unit is done, or tried again, or spoils the session."""
     session = context.fleet.sessions[unit.session_id]
-    effects = units.end_attempt(unit, outcome, reason, context)
-    if outcome == "completed":
-        effects.append(units.write_output(unit, output, context))
+    made = output if outcome == "completed" else None
+    effects = units.end_attempt(unit, outcome, reason, context, made)
     effects += advance(session, context, output)
     if session.is_open:
         effects += tell(session, context, unit)
@@ -225,11 +223,10 @@ def end(session: Session, state: SessionState, reason: str, context: Context) ->
         effects += units.cancel(unit, f"the session was {state}", context)
     session.state, session.reason, session.ended_ms = state, reason, context.now_ms
     text = f"{_named(session)} {state}" + (f": {reason}" if reason else "")
-    data = {"session_id": session.id, "reason": reason, "participants": session.participants}
     effects += [
         write(session, context),
         Write(("ZADD", keys.sessions, context.now_ms, session.id)),
-        Event(f"session_{state}", session.initiator, text, data),
+        Event(f"session_{state}", session.initiator, text, _data(session)),
         *tell(session, context),
     ]
     keep_ms = int(context.settings.session_keep_s * 1000)
@@ -455,7 +452,6 @@ def _share(
         "contributors": contributors,
     }
     stored = store("feature", component, specialization, contributors, context)
-    stored += lineage.derived("feature", component, contributors, context)
     if session.is_feature:
         payload |= {"original_requestor": session.initiator, "feature_name": session.feature}
         message = _encode(maker, payload, session.initiator, context)
@@ -482,6 +478,10 @@ def _encode(sender: str, payload: dict[str, Any], target: str | None, context: C
 
 def _counter(session: Session) -> str:
     return "features_implemented" if session.is_feature else "collaborations_completed"
+
+
+def _data(session: Session) -> dict[str, Any]:
+    return {"session_id": session.id, "session": session.told()}
 
 
 def _named(session: Session) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from coordinator import jobs
 from coordinator.context import Context
@@ -37,8 +37,15 @@ def note_running(unit: Unit, progress: float, context: Context) -> list[Effect]:
     return [write(unit, context)]
 
 
-def end_attempt(unit: Unit, outcome: EndedOutcome, reason: str, context: Context) -> list[Effect]:
-    """End the present attempt; its job is taken off the queue, where it may still lie.
+def end_attempt(
+    unit: Unit,
+    outcome: EndedOutcome,
+    reason: str,
+    context: Context,
+    output: dict[str, Any] | None = None,
+) -> list[Effect]:
+    """End the present attempt; its job is taken off the queue, where it may still lie. One that
+    ``completed`` has an ``output``.
 
     One that ``failed`` has its unit tried again until that has failed ``tries`` times; one that
     was ``lost`` with its AI has it tried again in any case.
@@ -53,11 +60,13 @@ def end_attempt(unit: Unit, outcome: EndedOutcome, reason: str, context: Context
         unit.state = "failed" if unit.failures >= unit.tries else "waiting"
     unit.progress = 1.0 if outcome == "completed" else 0.0
     text = f"{unit.name} of session {unit.session_id}: {present.ai} {_said(outcome, reason)}"
+    data = _data(unit) | {"reason": reason} | ({} if output is None else {"output": output})
     return [
         *jobs.dequeue(unit, present.ai, context.keys),
         *_count(present.ai, outcome, context),
         write(unit, context),
-        Event(f"unit_{outcome}", present.ai, text, _data(unit) | {"reason": reason}),
+        *([] if output is None else [_write_output(unit, output, context)]),
+        Event(f"unit_{outcome}", present.ai, text, data),
     ]
 
 
@@ -78,7 +87,7 @@ def write(unit: Unit, context: Context) -> Write:
     return Write(("HSET", key, "unit", unit.to_json(), "attempt", attempt))
 
 
-def write_output(unit: Unit, output: dict[str, object], context: Context) -> Write:
+def _write_output(unit: Unit, output: dict[str, Any], context: Context) -> Write:
     return Write(("HSET", context.keys.unit(unit.id), "output", to_json(output)))
 
 
@@ -104,5 +113,6 @@ def _said(outcome: EndedOutcome, reason: str) -> str:
     return f"{outcome} it: {reason}" if reason else f"{outcome} it"
 
 
-def _data(unit: Unit) -> dict[str, object]:
-    return {"session_id": unit.session_id, "unit_id": unit.id, "attempt": unit.attempt}
+def _data(unit: Unit) -> dict[str, Any]:
+    told = {"session_id": unit.session_id, "unit_id": unit.id, "attempt": unit.attempt}
+    return told | {"unit": unit.told()}

@@ -78,7 +78,12 @@ class Unit:
         return sum(attempt.outcome == "failed" for attempt in self.attempts)
 
     def to_json(self) -> str:
-        return _to_json(self, without=("running_since_s", "unowned_since_s"))
+        return _to_json(self, without=_UNIT_CLOCKS)
+
+    def told(self) -> dict[str, Any]:
+        """The unit as it is now for the history, which does without its inputs."""
+        attempts = [asdict(attempt) for attempt in self.attempts]
+        return _fields_of(self, without=(*_UNIT_CLOCKS, "inputs")) | {"attempts": attempts}
 
     @staticmethod
     def from_json(text: str | bytes) -> Unit:
@@ -137,7 +142,13 @@ class Session:
         return str(self.requirements.get("feature", ""))
 
     def to_json(self) -> str:
-        return _to_json(self, without=("deadline_s",))
+        return _to_json(self, without=_SESSION_CLOCKS)
+
+    def told(self) -> dict[str, Any]:
+        """The session as it is now for the history, which does without the plan and has the units
+        themselves."""
+        told = _fields_of(self, without=(*_SESSION_CLOCKS, "plan"))
+        return told | {"participants": list(self.participants), "units": list(self.units)}
 
     @staticmethod
     def from_json(text: str | bytes) -> Session:
@@ -146,11 +157,17 @@ class Session:
 
 
 _UNIT, _SESSION = TypeAdapter(Unit), TypeAdapter(Session)
+_UNIT_CLOCKS = ("running_since_s", "unowned_since_s")
+_SESSION_CLOCKS = ("deadline_s",)
+"""What is told on the clock that never steps: it means nothing to another process."""
 
 
 def _to_json(value: Unit | Session, without: tuple[str, ...]) -> str:
-    """All but what is told on the clock that never steps: it means nothing to another process."""
-    stored = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in without}
+    stored = _fields_of(value, without)
     return json.dumps(
         stored, default=asdict, ensure_ascii=False, allow_nan=False, separators=(",", ":")
     )
+
+
+def _fields_of(value: Unit | Session, without: tuple[str, ...]) -> dict[str, Any]:
+    return {f.name: getattr(value, f.name) for f in fields(value) if f.name not in without}

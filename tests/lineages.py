@@ -31,7 +31,7 @@ FOUND = {
 """What all verdicts here have in common."""
 
 
-class Archive:
+class Records:
     """Shares, verdicts and retractions: each does what the coordinator does for it."""
 
     def __init__(self, connection: redis.Redis, keys: Keys | None = None) -> None:
@@ -86,9 +86,10 @@ class Archive:
             self.redis.delete(self.keys.record(*record))
 
     def write(self, effects: Iterable[Effect]) -> None:
+        """What they change; what they tell the history is a coordinator's to number."""
         for effect in effects:
-            assert isinstance(effect, Write)
-            self.redis.execute_command(*effect.command)
+            if isinstance(effect, Write):
+                self.redis.execute_command(*effect.command)
 
     def uses(self, kind: Any, record_id: str) -> dict[str, int]:
         """What a record lists: 1 for a use, 0 for its contributors' own."""

@@ -15,7 +15,7 @@ from cli.evaluation import measure
 from cli.main import app
 from cli.output import ExitCode, moment
 from coordinator.keys import RecordKey
-from tests.lineages import SHARED, Archive
+from tests.lineages import SHARED, Records
 from tests.test_cli import pretend_ai
 
 THEN = moment(SHARED)
@@ -23,15 +23,15 @@ HOSTILE = "x\x1b[2J\n12:00:00  forged\u202e\r"
 
 
 @pytest.fixture
-def archive(real_redis: Redis) -> Archive:
+def records(real_redis: Redis) -> Records:
     """b's component from b's pattern from a's, and c's from that; it passed."""
-    archive = Archive(real_redis)
-    archive.share("pattern", "p", "a")
-    archive.share("pattern", "q", "b", derived_from="p")
-    archive.share("component", "q.code", "b", derived_from=["q", "p"])
-    archive.share("feature", "f", "c", derived_from={"component_id": "q.code"})
-    archive.judge("q.code", 0.5)
-    return archive
+    records = Records(real_redis)
+    records.share("pattern", "p", "a")
+    records.share("pattern", "q", "b", derived_from="p")
+    records.share("component", "q.code", "b", derived_from=["q", "p"])
+    records.share("feature", "f", "c", derived_from={"component_id": "q.code"})
+    records.judge("q.code", 0.5)
+    return records
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def coord(real_url: str) -> Callable[..., Result]:
 
 
 def test_the_tree_has_the_origins_above_and_the_offspring_below(
-    archive: Archive, coord: Callable[..., Result]
+    records: Records, coord: Callable[..., Result]
 ) -> None:
     result = coord("lineage", "q.code")
     assert result.exit_code == ExitCode.OK
@@ -55,7 +55,7 @@ def test_the_tree_has_the_origins_above_and_the_offspring_below(
     ]
 
 
-def test_the_end_of_a_lineage_is_told(archive: Archive, coord: Callable[..., Result]) -> None:
+def test_the_end_of_a_lineage_is_told(records: Records, coord: Callable[..., Result]) -> None:
     lines = coord("lineage", "p", "--depth", "1").stdout.splitlines()
     assert lines[1].endswith("begun from: nothing that is known")
     assert len([line for line in lines if " component q.code" in line]) == 1
@@ -63,10 +63,10 @@ def test_the_end_of_a_lineage_is_told(archive: Archive, coord: Callable[..., Res
 
 
 def test_parents_that_are_no_parents_are_told(
-    archive: Archive, coord: Callable[..., Result]
+    records: Records, coord: Callable[..., Result]
 ) -> None:
-    archive.share("pattern", "r", "a", derived_from=["r", "late", "p", {"component_id": "none"}])
-    archive.share("pattern", "late", "a")
+    records.share("pattern", "r", "a", derived_from=["r", "late", "p", {"component_id": "none"}])
+    records.share("pattern", "late", "a")
     assert [line.strip(" │├└─") for line in coord("lineage", "r").stdout.splitlines()] == [
         f"pattern r, of a, {THEN}",
         "begun from:",
@@ -78,15 +78,15 @@ def test_parents_that_are_no_parents_are_told(
     ]
 
 
-def test_a_cycle_and_what_was_taken_back(archive: Archive, coord: Callable[..., Result]) -> None:
-    archive.share("pattern", "p", "a", derived_from="q")
+def test_a_cycle_and_what_was_taken_back(records: Records, coord: Callable[..., Result]) -> None:
+    records.share("pattern", "p", "a", derived_from="q")
     assert "(as above)" in coord("lineage", "p").stdout
-    archive.retract(RecordKey("pattern", "p"))
+    records.retract(RecordKey("pattern", "p"))
     lines = coord("lineage", "q").stdout.splitlines()
     assert lines[2].endswith("── pattern p, taken back")
 
 
-def test_the_lineage_as_json(archive: Archive, coord: Callable[..., Result]) -> None:
+def test_the_lineage_as_json(records: Records, coord: Callable[..., Result]) -> None:
     found = json.loads(coord("lineage", "q.code", "--json").stdout)
     assert (found["id"], found["roots"], found["is_cut"]) == ("q.code", ["component:q.code"], False)
     assert sorted(found["nodes"]) == ["component:q.code", "feature:f", "pattern:p", "pattern:q"]
@@ -100,7 +100,7 @@ def test_the_lineage_as_json(archive: Archive, coord: Callable[..., Result]) -> 
 
 
 def test_of_an_unknown_record_one_clear_line(
-    archive: Archive, coord: Callable[..., Result]
+    records: Records, coord: Callable[..., Result]
 ) -> None:
     result = coord("lineage", HOSTILE)
     assert result.exit_code == ExitCode.FAILED
@@ -110,11 +110,11 @@ def test_of_an_unknown_record_one_clear_line(
     assert line.endswith("`coord patterns` and `coord components` list them")
 
 
-def test_hostile_records_cannot_forge_lines(archive: Archive, coord: Callable[..., Result]) -> None:
+def test_hostile_records_cannot_forge_lines(records: Records, coord: Callable[..., Result]) -> None:
     for record_id in ("r", HOSTILE):
-        archive.share("pattern", record_id, HOSTILE, derived_from="p")
-        archive.redis.hset(archive.keys.record("pattern", record_id), "timestamp", HOSTILE)
-        archive.redis.zadd(archive.keys.derived("pattern", "p"), {f"pattern:{record_id}": 1})
+        records.share("pattern", record_id, HOSTILE, derived_from="p")
+        records.redis.hset(records.keys.record("pattern", record_id), "timestamp", HOSTILE)
+        records.redis.zadd(records.keys.derived("pattern", "p"), {f"pattern:{record_id}": 1})
     for as_json in ([], ["--json"]):
         lines = coord("lineage", "p", *as_json).stdout.split("\n")
         assert any("forged" in line for line in lines)
@@ -131,9 +131,9 @@ def rows(result: Result) -> dict[str, list[str]]:
     return {cells[0]: cells[1:] for cells in lines}
 
 
-def test_what_an_ai_contributed_is_shown(archive: Archive, coord: Callable[..., Result]) -> None:
+def test_what_an_ai_contributed_is_shown(records: Records, coord: Callable[..., Result]) -> None:
     for ai in ("a", "b", "c"):
-        pretend_ai(archive.redis, ai)
+        pretend_ai(records.redis, ai)
     shown = rows(coord("ais"))
     at = shown["AI"].index("contribution")
     assert {ai: shown[ai][at] for ai in "abc"} == {"a": "0.125", "b": "0.5", "c": "0"}
@@ -142,10 +142,10 @@ def test_what_an_ai_contributed_is_shown(archive: Archive, coord: Callable[..., 
 
 
 def test_what_patterns_are_used_for_is_shown(
-    archive: Archive, coord: Callable[..., Result]
+    records: Records, coord: Callable[..., Result]
 ) -> None:
     named = {"id": "p", "contributor": "a"}
-    archive.share("pattern", "r", "a", derived_from=[named, "nowhere"])
+    records.share("pattern", "r", "a", derived_from=[named, "nowhere"])
     shown = rows(coord("patterns"))
     assert shown["pattern"] == [
         *("made by", "uses", "age", "claimed gap closed", "begun from"),
@@ -156,9 +156,9 @@ def test_what_patterns_are_used_for_is_shown(
     assert shown["r"][3:] == ["p, nowhere", "audio"]
 
 
-def test_what_validators_found_is_shown(archive: Archive, coord: Callable[..., Result]) -> None:
-    archive.share("component", "bad", "a")
-    archive.judge("bad", None)
+def test_what_validators_found_is_shown(records: Records, coord: Callable[..., Result]) -> None:
+    records.share("component", "bad", "a")
+    records.judge("bad", None)
     shown = rows(coord("components"))
     assert shown["component"][:4] == ["made by", "verdict, quality", "uses", "age"]
     assert shown["q.code"][:3] == ["b", "passed 0.5", "1"]
@@ -171,12 +171,12 @@ LONG = "buffer_cache.AI_Node_1.5d2f3d61.52.policy"
 
 @pytest.mark.parametrize("columns", ["80", "120", ""])
 def test_ids_and_verdicts_are_shown_in_one_line(
-    archive: Archive, coord: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, columns: str
+    records: Records, coord: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, columns: str
 ) -> None:
-    archive.share("component", LONG, "AI_Node_1", derived_from="p")
-    archive.judge(LONG, 0.654)
+    records.share("component", LONG, "AI_Node_1", derived_from="p")
+    records.judge(LONG, 0.654)
     pattern = LONG.removesuffix(".policy")
-    archive.share("pattern", pattern, "AI_Node_1", derived_from="p")
+    records.share("pattern", pattern, "AI_Node_1", derived_from="p")
     monkeypatch.setenv("COLUMNS", columns)
     components = coord("components").stdout.splitlines()
     patterns = coord("patterns").stdout.splitlines()
@@ -189,7 +189,7 @@ def test_ids_and_verdicts_are_shown_in_one_line(
     assert len(left_out) == (columns == "80")
 
 
-def test_a_validation_is_shown_whole(archive: Archive, coord: Callable[..., Result]) -> None:
+def test_a_validation_is_shown_whole(records: Records, coord: Callable[..., Result]) -> None:
     lines = coord("components", "q.code").stdout.splitlines()
     assert lines[lines.index("validation: passed") :] == [
         "validation: passed",

@@ -14,25 +14,25 @@ from typer.testing import CliRunner, Result
 from cli.main import app
 from cli.output import ExitCode
 from coordinator.keys import RecordKey
-from tests.lineages import Archive
+from tests.lineages import Records
 from workers.problems import JOINT_PROBLEMS, PROBLEMS
 
 HOSTILE = "x\x1b[2Jy"
 
 
 @pytest.fixture
-def archive(real_redis: Redis) -> Archive:
+def records(real_redis: Redis) -> Records:
     """Of file_system a component and a feature that passed, and one of it and process_manager."""
-    archive = Archive(real_redis)
+    records = Records(real_redis)
     for kind, record_id, ai, quality, problem in (
         ("component", "worse", "a", 0.25, "buffer_cache"),
         ("feature", "better", "b", 0.5, "buffer_cache"),
         ("component", "both", "c", 0.75, "cache_and_scheduler"),
     ):
-        archive.share(kind, record_id, ai)
-        archive.rank(RecordKey(kind, record_id), quality, problem)
-    real_redis.zadd(archive.keys.best("component", "buffer_cache"), {"gone": 0.9})
-    return archive
+        records.share(kind, record_id, ai)
+        records.rank(RecordKey(kind, record_id), quality, problem)
+    real_redis.zadd(records.keys.best("component", "buffer_cache"), {"gone": 0.9})
+    return records
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def ids(items: list[dict[str, Any]]) -> list[str]:
 
 
 def test_all_problems_are_listed_with_the_best_of_each(
-    archive: Archive, coord: Callable[..., Result]
+    records: Records, coord: Callable[..., Result]
 ) -> None:
     found = json.loads(coord("problems", "--json").stdout)["problems"]
     assert [item["name"] for item in found] == [one.name for one in (*PROBLEMS, *JOINT_PROBLEMS)]
@@ -63,7 +63,7 @@ def test_all_problems_are_listed_with_the_best_of_each(
         assert told == (about.decides, about.workload, about.baseline, about.bound)
 
 
-def test_the_table_has_them_in_a_line_each(archive: Archive, coord: Callable[..., Result]) -> None:
+def test_the_table_has_them_in_a_line_each(records: Records, coord: Callable[..., Result]) -> None:
     lines = coord("problems").stdout.splitlines()
     (line,) = (line for line in lines if line.startswith("buffer_cache"))
     assert line.split("  ")[0] == "buffer_cache of file_system"
@@ -73,7 +73,7 @@ def test_the_table_has_them_in_a_line_each(archive: Archive, coord: Callable[...
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_table_fits_a_terminal(
-    archive: Archive, coord: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, width: int
+    records: Records, coord: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     assert max(map(len, coord("problems").stdout.splitlines())) <= width
@@ -87,7 +87,7 @@ def test_without_a_server_no_best_is_known_and_that_is_told(tmp_path: Path) -> N
 
 
 def test_the_best_of_a_specialization_come_by_problem_the_best_first(
-    archive: Archive, coord: Callable[..., Result]
+    records: Records, coord: Callable[..., Result]
 ) -> None:
     found = json.loads(coord("components", "--best", "file_system", "--json").stdout)["best"]
     assert found["buffer_cache"][0]["kind"] == "feature"
@@ -102,9 +102,9 @@ def test_the_best_of_a_specialization_come_by_problem_the_best_first(
     assert ids(json.loads(few)["best"]["buffer_cache"]) == ["better"]
 
 
-def test_the_best_are_shown_in_tables(archive: Archive, coord: Callable[..., Result]) -> None:
-    archive.share("component", HOSTILE, "a")
-    archive.rank(RecordKey("component", HOSTILE), 0.1, "buffer_cache")
+def test_the_best_are_shown_in_tables(records: Records, coord: Callable[..., Result]) -> None:
+    records.share("component", HOSTILE, "a")
+    records.rank(RecordKey("component", HOSTILE), 0.1, "buffer_cache")
     shown = coord("components", "--best", "file_system").stdout
     lines = shown.splitlines()
     assert lines[0] == "best of buffer_cache"

@@ -20,6 +20,10 @@ def fleet(redis: Redis) -> FleetUnderTest:
     return fleet
 
 
+def without_plan(session: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in session.items() if name != "plan"}
+
+
 def refused(fleet: FleetUnderTest, ai: str, message_type: str, payload: dict[str, Any]) -> str:
     """The code with which a message is refused, which changes no session."""
     before = fleet.state()
@@ -47,6 +51,9 @@ def test_the_request_is_passed_on_once_with_what_the_asked_must_know(
     }
     assert fleet.excluded() == "a"
     assert fleet.told("a", "collaboration_update")[-1]["status"] == "pending"
+    opened = fleet.events()[-1]
+    assert (opened["kind"], opened["ai"]) == ("session_opened", "a")
+    assert opened["data"] == {"session_id": s, "session": without_plan(fleet.session(s))}
 
 
 def test_a_target_alone_is_asked(fleet: FleetUnderTest) -> None:

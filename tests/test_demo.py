@@ -41,7 +41,7 @@ from cli.verdicts import (
 )
 from coordinator.history import Line
 from coordinator.keys import RecordKey
-from tests.lineages import Archive
+from tests.lineages import Records
 from tests.servers import python_environment, wait_for
 from workers.problems import PROBLEMS, find_problem
 
@@ -312,14 +312,14 @@ def test_verdicts_are_counted() -> None:
 
 def test_the_best_that_was_validated_and_whom_it_was_built_on(real_redis: Redis) -> None:
     """Through one's own records, and of what several made also from what they brought."""
-    archive = Archive(real_redis)
-    archive.share("pattern", "above", "c")
-    archive.share("pattern", "p", "b", derived_from="above")
-    archive.share("pattern", "own", "a", derived_from="p")
+    records = Records(real_redis)
+    records.share("pattern", "above", "c")
+    records.share("pattern", "p", "b", derived_from="above")
+    records.share("pattern", "own", "a", derived_from="p")
     for record_id, parents, quality in (("worse", None, 0.25), ("best", ["own"], 0.5)):
-        archive.share("component", record_id, "a", "b", derived_from=parents)
-        archive.rank(RecordKey("component", record_id), quality, "buffer_cache")
-    assert read_validated(OpenFleet(real_redis, "here", archive.keys)) == {
+        records.share("component", record_id, "a", "b", derived_from=parents)
+        records.rank(RecordKey("component", record_id), quality, "buffer_cache")
+    assert read_validated(OpenFleet(real_redis, "here", records.keys)) == {
         "buffer_cache": {
             "specializations": ["file_system"],
             "component_id": "best",

@@ -22,21 +22,21 @@ from coordinator.lineage import (
 from coordinator.lineage_reads import Lineage, read_lineage
 from coordinator.reads import read_record
 from tests.fleet import FleetUnderTest, changed, python
-from tests.lineages import Archive
+from tests.lineages import Records
 
 
 @pytest.fixture
-def archive(redis: Redis) -> Archive:
+def records(redis: Redis) -> Records:
     """A pattern and a component of a's, and a feature that is called like the component."""
-    archive = Archive(redis)
-    archive.share("pattern", "p", "a")
-    archive.share("component", "c", "a")
-    archive.share("feature", "c", "a")
-    return archive
+    records = Records(redis)
+    records.share("pattern", "p", "a")
+    records.share("component", "c", "a")
+    records.share("feature", "c", "a")
+    return records
 
 
-def lineage(archive: Archive, record_id: str, depth: int = 9, limit: int = 99) -> Lineage:
-    return read_lineage(archive.redis, archive.keys, record_id, depth, limit)
+def lineage(records: Records, record_id: str, depth: int = 9, limit: int = 99) -> Lineage:
+    return read_lineage(records.redis, records.keys, record_id, depth, limit)
 
 
 def edges(found: Lineage) -> list[str]:
@@ -73,16 +73,16 @@ FEATURE = RecordKey("feature", "c")
     ],
 )
 def test_what_derived_from_names_lists_the_child(
-    archive: Archive, derived_from: Any, parents: list[RecordKey]
+    records: Records, derived_from: Any, parents: list[RecordKey]
 ) -> None:
     record = {"id": "new", "derived_from": derived_from}
     check(record, "payload.pattern")
-    archive.share("pattern", "new", "b", derived_from=derived_from)
+    records.share("pattern", "new", "b", derived_from=derived_from)
     assert set(parents) <= set(named_parents(record))
     for parent in (PATTERN, COMPONENT, FEATURE):
-        assert archive.uses(*parent) == ({"pattern:new": 1} if parent in parents else {})
+        assert records.uses(*parent) == ({"pattern:new": 1} if parent in parents else {})
     child = RecordKey("pattern", "new")
-    assert set(read_origins(archive.redis, archive.keys, [child])[child]) == set(parents)
+    assert set(read_origins(records.redis, records.keys, [child])[child]) == set(parents)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_what_derived_from_names_lists_the_child(
     ],
 )
 def test_what_is_malformed_is_refused_and_has_no_effect_where_it_cannot_be(
-    archive: Archive, derived_from: Any
+    records: Records, derived_from: Any
 ) -> None:
     record = {"id": "new", "derived_from": derived_from}
     with pytest.raises(BadMessage) as raised:
@@ -115,8 +115,8 @@ def test_what_is_malformed_is_refused_and_has_no_effect_where_it_cannot_be(
     assert "must be the id of the record" in raised.value.detail
     assert "at most 16" in raised.value.detail
     assert named_parents(record) == []
-    archive.share("component", "new", "b", derived_from=derived_from)
-    assert archive.uses("pattern", "p") == {}
+    records.share("component", "new", "b", derived_from=derived_from)
+    assert records.uses("pattern", "p") == {}
 
 
 @pytest.mark.parametrize("record", [None, [], "p", {}, {"id": "new"}])
@@ -127,43 +127,43 @@ def test_what_is_no_record_names_no_parents(record: Any) -> None:
 # -- uses ------------------------------------------------------------------------------------------
 
 
-def test_ones_own_is_no_use_nor_is_a_persons(archive: Archive) -> None:
-    archive.share("pattern", "pair", "a", "b")
+def test_ones_own_is_no_use_nor_is_a_persons(records: Records) -> None:
+    records.share("pattern", "pair", "a", "b")
     for number, (makers, parent) in enumerate(
         [(["a"], "p"), (["b", "a"], "p"), (["operator"], "p"), (["b"], "pair"), (["c"], "pair")]
     ):
-        archive.share("component", f"n{number}", *makers, derived_from=parent)
-    assert archive.uses("pattern", "p") == {"component:n0": 0, "component:n1": 0, "component:n2": 0}
-    assert archive.uses("pattern", "pair") == {"component:n3": 0, "component:n4": 1}
+        records.share("component", f"n{number}", *makers, derived_from=parent)
+    assert records.uses("pattern", "p") == {"component:n0": 0, "component:n1": 0, "component:n2": 0}
+    assert records.uses("pattern", "pair") == {"component:n3": 0, "component:n4": 1}
 
 
-def test_repeats_count_once_and_who_names_no_parents_keeps_them(archive: Archive) -> None:
+def test_repeats_count_once_and_who_names_no_parents_keeps_them(records: Records) -> None:
     for derived_from in ("p", ["p", "p"], None, [], "unknown"):
-        archive.share("pattern", "new", "b", derived_from=derived_from)
-    assert archive.uses("pattern", "p") == {"pattern:new": 1}
-    nodes = lineage(archive, "new").nodes
+        records.share("pattern", "new", "b", derived_from=derived_from)
+    assert records.uses("pattern", "p") == {"pattern:new": 1}
+    nodes = lineage(records, "new").nodes
     assert nodes[PATTERN]["usage_count"] == 1
 
 
-def test_a_revision_that_names_parents_replaces_those_it_had(archive: Archive) -> None:
+def test_a_revision_that_names_parents_replaces_those_it_had(records: Records) -> None:
     for derived_from in ("p", ["p", "c"], "c"):
-        archive.share("pattern", "new", "b", derived_from=derived_from)
-    assert archive.uses("pattern", "p") == {}
-    assert archive.uses("component", "c") == {"pattern:new": 1}
-    assert edges(lineage(archive, "new")) == ["component:c >> pattern:new"]
+        records.share("pattern", "new", "b", derived_from=derived_from)
+    assert records.uses("pattern", "p") == {}
+    assert records.uses("component", "c") == {"pattern:new": 1}
+    assert edges(lineage(records, "new")) == ["component:c >> pattern:new"]
 
 
-def test_however_much_revisions_name_few_pairs_are_read(archive: Archive) -> None:
+def test_however_much_revisions_name_few_pairs_are_read(records: Records) -> None:
     """Neither do the fields of a record grow, nor what a verdict on it has to look at."""
     for number in range(200):
-        archive.share("pattern", f"n{number}", "a")
+        records.share("pattern", f"n{number}", "a")
     for number in range(0, 200, MAX_PARENTS):
         names = [f"n{n}" for n in range(number, min(200, number + MAX_PARENTS))]
-        archive.share("component", "new", "b", derived_from=names)
+        records.share("component", "new", "b", derived_from=names)
     key = RecordKey("component", "new")
-    assert len(read_parents(archive.redis, archive.keys, [key])) == 200 % MAX_PARENTS
-    archive.redis.hset(archive.keys.record(*key), "origins", strangers_origins(200))
-    assert len(read_origins(archive.redis, archive.keys, [key])[key]) == MAX_PARENTS
+    assert len(read_parents(records.redis, records.keys, [key])) == 200 % MAX_PARENTS
+    records.redis.hset(records.keys.record(*key), "origins", strangers_origins(200))
+    assert len(read_origins(records.redis, records.keys, [key])[key]) == MAX_PARENTS
 
 
 def strangers_origins(count: int) -> str:
@@ -171,28 +171,28 @@ def strangers_origins(count: int) -> str:
 
 
 @pytest.mark.parametrize("spoiled", ["junk", "{}", "[7]", '["pattern:\\ud800"]', '["x:y"]', "[[]]"])
-def test_spoiled_origins_are_none(archive: Archive, spoiled: str) -> None:
-    archive.redis.hset(archive.keys.record("component", "c"), "origins", spoiled)
-    assert read_parents(archive.redis, archive.keys, [COMPONENT]) == []
-    assert lineage(archive, "c").roots == [COMPONENT, FEATURE]
+def test_spoiled_origins_are_none(records: Records, spoiled: str) -> None:
+    records.redis.hset(records.keys.record("component", "c"), "origins", spoiled)
+    assert read_parents(records.redis, records.keys, [COMPONENT]) == []
+    assert lineage(records, "c").roots == [COMPONENT, FEATURE]
 
 
 @pytest.mark.parametrize("prefix", ["derived:pattern:p", "pattern:p", "derived:component:c"])
-def test_a_lineage_is_shown_around_what_is_of_a_wrong_type(archive: Archive, prefix: str) -> None:
-    archive.share("component", "new", "b", derived_from=["p", "c"])
-    archive.redis.delete(f"coord:{prefix}")
-    archive.redis.set(f"coord:{prefix}", "junk")
-    found = lineage(archive, "new")
+def test_a_lineage_is_shown_around_what_is_of_a_wrong_type(records: Records, prefix: str) -> None:
+    records.share("component", "new", "b", derived_from=["p", "c"])
+    records.redis.delete(f"coord:{prefix}")
+    records.redis.set(f"coord:{prefix}", "junk")
+    found = lineage(records, "new")
     assert {key.name for key in found.nodes} >= {"component:new"}
-    assert origins(archive, "new").keys() <= {"a"}
+    assert origins(records, "new").keys() <= {"a"}
 
 
-def test_a_component_counts_its_uses_while_it_is_passed(archive: Archive) -> None:
-    archive.share("pattern", "new", "b", derived_from={"component_id": "c"})
+def test_a_component_counts_its_uses_while_it_is_passed(records: Records) -> None:
+    records.share("pattern", "new", "b", derived_from={"component_id": "c"})
     counts = []
     for quality in (None, 0.5, 0.25, None):
-        archive.judge("c", quality)
-        node = lineage(archive, "new").nodes[COMPONENT]
+        records.judge("c", quality)
+        node = lineage(records, "new").nodes[COMPONENT]
         counts.append((node["verdict"], node["quality_score"], node["usage_count"]))
     assert counts == [
         ("failed", None, 0),
@@ -205,13 +205,13 @@ def test_a_component_counts_its_uses_while_it_is_passed(archive: Archive) -> Non
 # -- the graph -------------------------------------------------------------------------------------
 
 
-def test_the_graph_has_what_a_record_came_from_and_what_came_of_it(archive: Archive) -> None:
-    archive.share("pattern", "q", "b", derived_from="p")
-    archive.share("component", "q.code", "b", derived_from="q")
-    archive.share("feature", "f", "a", derived_from=["q.code", "c"])
-    archive.share("pattern", "aside", "c", derived_from="p")
-    archive.judge("q.code", 0.5)
-    found = lineage(archive, "q.code")
+def test_the_graph_has_what_a_record_came_from_and_what_came_of_it(records: Records) -> None:
+    records.share("pattern", "q", "b", derived_from="p")
+    records.share("component", "q.code", "b", derived_from="q")
+    records.share("feature", "f", "a", derived_from=["q.code", "c"])
+    records.share("pattern", "aside", "c", derived_from="p")
+    records.judge("q.code", 0.5)
+    found = lineage(records, "q.code")
     assert found.roots == [("component", "q.code")]
     assert edges(found) == [
         "pattern:q > component:q.code",
@@ -240,25 +240,25 @@ def test_the_graph_has_what_a_record_came_from_and_what_came_of_it(archive: Arch
     }
 
 
-def test_an_id_of_several_kinds_has_as_many_roots(archive: Archive) -> None:
-    assert lineage(archive, "c").roots == [COMPONENT, FEATURE]
+def test_an_id_of_several_kinds_has_as_many_roots(records: Records) -> None:
+    assert lineage(records, "c").roots == [COMPONENT, FEATURE]
 
 
-def test_of_an_unknown_id_there_are_no_roots(archive: Archive) -> None:
-    assert lineage(archive, "unknown") == Lineage([], {}, [], [], is_cut=False)
+def test_of_an_unknown_id_there_are_no_roots(records: Records) -> None:
+    assert lineage(records, "unknown") == Lineage([], {}, [], [], is_cut=False)
 
 
-def test_a_record_is_not_derived_from_itself(archive: Archive) -> None:
-    archive.share("pattern", "p", "a", derived_from={"pattern_id": "p"})
-    archive.share("component", "p", "a", derived_from="p")
-    assert archive.uses("pattern", "p") == {"component:p": 0}
-    assert edges(lineage(archive, "p")) == ["pattern:p > component:p"] * 2
+def test_a_record_is_not_derived_from_itself(records: Records) -> None:
+    records.share("pattern", "p", "a", derived_from={"pattern_id": "p"})
+    records.share("component", "p", "a", derived_from="p")
+    assert records.uses("pattern", "p") == {"component:p": 0}
+    assert edges(lineage(records, "p")) == ["pattern:p > component:p"] * 2
 
 
-def test_a_cycle_is_shown_once(archive: Archive) -> None:
-    archive.share("pattern", "q", "b", derived_from="p")
-    archive.share("pattern", "p", "a", derived_from="q")
-    found = lineage(archive, "p")
+def test_a_cycle_is_shown_once(records: Records) -> None:
+    records.share("pattern", "q", "b", derived_from="p")
+    records.share("pattern", "p", "a", derived_from="q")
+    found = lineage(records, "p")
     assert set(found.nodes) == {PATTERN, ("pattern", "q")}
     assert sorted(edges(found)) == [
         *["pattern:p >> pattern:q"] * 2,
@@ -267,84 +267,84 @@ def test_a_cycle_is_shown_once(archive: Archive) -> None:
     assert len(found.to_json()["edges"]) == 2
 
 
-def test_depth_and_number_are_bounded(archive: Archive) -> None:
-    archive.share("pattern", "n0", "b", derived_from="p")
+def test_depth_and_number_are_bounded(records: Records) -> None:
+    records.share("pattern", "n0", "b", derived_from="p")
     for number in range(6):
-        archive.share("pattern", f"n{number + 1}", "b", derived_from=f"n{number}")
+        records.share("pattern", f"n{number + 1}", "b", derived_from=f"n{number}")
     for number in range(6):
-        archive.share("pattern", f"m{number}", "c", derived_from="n3")
-    near = lineage(archive, "n3", depth=2)
+        records.share("pattern", f"m{number}", "c", derived_from="n3")
+    near = lineage(records, "n3", depth=2)
     assert {name for _, name in near.nodes} == {
         *("n1", "n2", "n3", "n4", "n5", "m0", "m1", "m2", "m3", "m4", "m5")
     }
-    few = lineage(archive, "n3", limit=6)
+    few = lineage(records, "n3", limit=6)
     assert len(few.nodes) == 6
     assert few.is_cut
     assert {name for edge in few.progeny for _, name in edge[:2]} <= {n for _, n in few.nodes}
-    assert not lineage(archive, "n3").is_cut
+    assert not lineage(records, "n3").is_cut
 
 
 def test_a_retracted_parent_is_told_as_gone_and_nobody_inherits_its_children(
-    archive: Archive,
+    records: Records,
 ) -> None:
-    archive.share("pattern", "new", "b", derived_from="p")
-    archive.retract(PATTERN)
-    found = lineage(archive, "new")
+    records.share("pattern", "new", "b", derived_from="p")
+    records.retract(PATTERN)
+    found = lineage(records, "new")
     assert edges(found) == ["pattern:p > pattern:new"]
     assert found.nodes[PATTERN]["is_gone"]
-    assert archive.uses("pattern", "p") == {}
-    archive.share("pattern", "p", "z")
-    assert edges(lineage(archive, "new")) == edges(lineage(archive, "p")) == []
+    assert records.uses("pattern", "p") == {}
+    records.share("pattern", "p", "z")
+    assert edges(lineage(records, "new")) == edges(lineage(records, "p")) == []
 
 
-def test_a_retracted_child_is_no_use_any_more(archive: Archive) -> None:
-    archive.share("pattern", "new", "b", derived_from=["p", "c"])
-    archive.share("pattern", "other", "b", derived_from="p")
-    archive.retract(RecordKey("pattern", "new"))
-    assert archive.uses("pattern", "p") == {"pattern:other": 1}
-    assert archive.uses("component", "c") == {}
+def test_a_retracted_child_is_no_use_any_more(records: Records) -> None:
+    records.share("pattern", "new", "b", derived_from=["p", "c"])
+    records.share("pattern", "other", "b", derived_from="p")
+    records.retract(RecordKey("pattern", "new"))
+    assert records.uses("pattern", "p") == {"pattern:other": 1}
+    assert records.uses("component", "c") == {}
 
 
 # -- what others are credited for ------------------------------------------------------------------
 
 
-def origins(archive: Archive, record_id: str) -> dict[str, str]:
-    ancestry = read_ancestry(archive.redis, archive.keys, RecordKey("component", record_id))
+def origins(records: Records, record_id: str) -> dict[str, str]:
+    ancestry = read_ancestry(records.redis, records.keys, RecordKey("component", record_id))
     return {ai: way[-1].name for ai, way in ancestry.origins.items()}
 
 
-def test_the_origins_are_the_nearest_records_of_others(archive: Archive) -> None:
-    archive.share("pattern", "q", "b", derived_from="p")
-    archive.share("pattern", "r", "b", derived_from=["q", "c"])
-    archive.share("component", "r.code", "b", derived_from="r")
-    archive.share("component", "next", "d", derived_from={"component_id": "r.code"})
-    assert origins(archive, "r.code") == {"a": "component:c"}
-    assert origins(archive, "next") == {"b": "component:r.code"}
-    assert origins(archive, "c") == {}
-    assert origins(archive, "unknown") == {}
+def test_the_origins_are_the_nearest_records_of_others(records: Records) -> None:
+    records.share("pattern", "q", "b", derived_from="p")
+    records.share("pattern", "r", "b", derived_from=["q", "c"])
+    records.share("component", "r.code", "b", derived_from="r")
+    records.share("component", "next", "d", derived_from={"component_id": "r.code"})
+    assert origins(records, "r.code") == {"a": "component:c"}
+    assert origins(records, "next") == {"b": "component:r.code"}
+    assert origins(records, "c") == {}
+    assert origins(records, "unknown") == {}
 
 
-def test_origins_end_in_cycles_and_at_a_depth(archive: Archive) -> None:
-    archive.share("pattern", "n0", "b", derived_from="p")
+def test_origins_end_in_cycles_and_at_a_depth(records: Records) -> None:
+    records.share("pattern", "n0", "b", derived_from="p")
     for number in range(9):
-        archive.share("pattern", f"n{number + 1}", "b", derived_from=f"n{number}")
-    archive.share("pattern", "n0", "b", derived_from=["p", "n9"])
-    archive.share("component", "near", "b", derived_from="n6")
-    archive.share("component", "far", "b", derived_from="n7")
-    assert origins(archive, "near") == {"a": "pattern:p"}
-    assert origins(archive, "far") == {}
+        records.share("pattern", f"n{number + 1}", "b", derived_from=f"n{number}")
+    records.share("pattern", "n0", "b", derived_from=["p", "n9"])
+    records.share("component", "near", "b", derived_from="n6")
+    records.share("component", "far", "b", derived_from="n7")
+    assert origins(records, "near") == {"a": "pattern:p"}
+    assert origins(records, "far") == {}
 
 
 def test_so_many_ancestors_are_looked_at_and_no_more(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
+    records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     makers = "abcde"
     for ai in makers:
-        archive.share("pattern", f"of-{ai}", ai)
-    archive.share("component", "new", "z", derived_from=[f"of-{ai}" for ai in makers])
-    assert set(origins(archive, "new")) == set(makers)
+        records.share("pattern", f"of-{ai}", ai)
+    records.share("component", "new", "z", derived_from=[f"of-{ai}" for ai in makers])
+    assert set(origins(records, "new")) == set(makers)
     monkeypatch.setattr("coordinator.ancestry.MAX_ANCESTORS", 4)
-    assert set(origins(archive, "new")) == set("abc")
+    assert set(origins(records, "new")) == set("abc")
 
 
 # -- through a coordinator -------------------------------------------------------------------------
@@ -374,6 +374,18 @@ def test_shares_make_edges_and_repeats_no_more(fleet: FleetUnderTest) -> None:
     found = read_lineage(fleet.redis, fleet.keys, "q", 9, 99)
     assert edges(found) == ["pattern:p >> pattern:q", "pattern:q > component:c"]
     assert [used(fleet, "pattern", record_id) for record_id in "pq"] == [1, 0]
+
+
+def test_the_history_tells_what_a_record_began_from(fleet: FleetUnderTest) -> None:
+    fleet.say("b", "pattern_share", {"pattern": {"id": "q"}})
+    fleet.run()
+    shared = [event["data"] for event in fleet.events() if event["kind"] == "shared"]
+    assert [data.get("origins") for data in shared] == [
+        None,
+        [{"name": "pattern:p", "contributors": ["a"], "is_use": True}],
+        [{"name": "pattern:q", "contributors": ["b"], "is_use": False}],
+        None,
+    ]
 
 
 def test_edges_are_made_after_a_takeover_too(fleet: FleetUnderTest) -> None:

@@ -21,22 +21,27 @@ def fleet(redis: Redis) -> FleetUnderTest:
 def test_what_is_stored_of_one_that_is_given_out(fleet: FleetUnderTest) -> None:
     s = fleet.collaborate("a", plan=[{**UNIT[0], "inputs": {"x": 1}, "limit_s": 5, "tries": 2}])
     attempt = {"ai": "a", "began_ms": BEGINNING_MS, "ended_ms": None, "outcome": "", "reason": ""}
-    assert fleet.unit(f"{s}-1") == {
+    told = {
         "id": f"{s}-1",
         "session_id": s,
         "name": "u",
         "kind": "k",
         "participant": "a",
         "needs": [],
-        "inputs": {"x": 1},
         "limit_s": 5.0,
         "tries": 2,
         "state": "queued",
         "progress": 0.0,
         "attempts": [attempt],
     }
+    assert fleet.unit(f"{s}-1") == told | {"inputs": {"x": 1}}
     assert fleet.redis.hget(f"coord:unit:{s}-1", "attempt") == b"1"
-    assert fleet.events()[-1]["kind"] == "unit_assigned"
+    assert fleet.events()[-1] == {
+        "kind": "unit_assigned",
+        "ai": "a",
+        "text": f"u of session {s} goes to a (attempt 1)",
+        "data": {"session_id": s, "unit_id": f"{s}-1", "attempt": 1, "unit": told},
+    }
 
 
 def test_one_that_fails_is_tried_elsewhere_and_then_fails_the_session(
@@ -66,6 +71,8 @@ def test_an_output_is_kept(fleet: FleetUnderTest) -> None:
     s = fleet.collaborate("a", plan=UNIT)
     fleet.report(f"{s}-1", output={"x": "字"}, workspace={"y": 1})
     assert fleet.redis.hget(f"coord:unit:{s}-1", "output") == '{"x":"字"}'.encode()
+    (done,) = [event["data"] for event in fleet.events() if event["kind"] == "unit_completed"]
+    assert (done["output"], done["unit"]["state"]) == ({"x": "字"}, "completed")
     assert fleet.redis.hget(f"coord:unit:{s}-1", "attempt") == b"0"
     assert fleet.redis.hget("coord:member:a", "units_completed") == b"1"
     assert fleet.session(s)["workspace"]["y"][0] == 1
