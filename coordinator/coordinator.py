@@ -17,7 +17,7 @@ from coordinator.context import Context, Incoming, refuse
 from coordinator.dispatch import bury, check, handle, is_repeatable, reader_of, undo_of
 from coordinator.duties import close_doors, ended_leases
 from coordinator.effects import Ask, Effect, Write
-from coordinator.errors import REJOIN_CODES, BadMessage, LeaseLost
+from coordinator.errors import REJOIN_CODES, BadMessage, CoordError, LeaseLost
 from coordinator.fleet import Fleet
 from coordinator.ingress import Entry, Ingress
 from coordinator.job_watch import JobWatch
@@ -25,11 +25,20 @@ from coordinator.keys import Keys
 from coordinator.knowledge import derived_records, shared_records
 from coordinator.lease import Lease
 from coordinator.messages import parse_envelope
+from coordinator.numbers import Numbers
 from coordinator.questions import Questions
 from coordinator.retention import relieve, trims
 from coordinator.server_errors import raise_unless_of_the_data
 from coordinator.settings import Settings
-from coordinator.state import fleet_record, new_epoch, read_fleet, read_numbers, read_seen
+from coordinator.state import (
+    HalfRestored,
+    check_whole,
+    fleet_record,
+    new_epoch,
+    read_fleet,
+    read_numbers,
+    read_seen,
+)
 from coordinator.transaction import Batch, CommitFailed, Outcome, commit
 from coordinator.validation.models import VALIDATED_KINDS
 from coordinator.validation.watch import ValidationWatch
@@ -84,6 +93,7 @@ class Coordinator:
         self._questions = Questions()
         self._job_watch = JobWatch()
         self._validation_watch = ValidationWatch()
+        self._numbers = Numbers()
         self._trouble = ""
         self._singles = 0
         self._last_step_s = 0.0
@@ -127,6 +137,9 @@ class Coordinator:
         except LeaseLost as lost:
             self._deactivate(str(lost))
             return False
+        except HalfRestored:
+            self._lease.release()  # it is the restore that needs it
+            raise
         self._check_clock()
         if self._stands_by_for:
             log.info("took over from %s", self._stands_by_for)
@@ -180,11 +193,13 @@ class Coordinator:
             pipe.execute()
 
     def _load(self) -> None:
+        check_whole(self._redis, self._keys)
         run_id = self._run_id()
         renew = self._lease.renew_if_due
         self._fleet = read_fleet(self._redis, self._keys, self._settings, self._clock, renew)
         self._job_watch = JobWatch()
         self._validation_watch = ValidationWatch()
+        self._numbers.forget_written()
         self._ingress.reset()
         self._questions.clear()
         begin = new_epoch(self._fleet, run_id, self._ids, self._keys)
@@ -331,7 +346,10 @@ class Coordinator:
 
     def _commit(self, batch: Batch) -> None:
         self._lease.renew_if_due()
+        began_s = self._clock.elapsed_s()
         commit(self._redis, self._lease, batch.commands())
+        if batch.has_messages:
+            self._numbers.add_commit(self._clock.elapsed_s() - began_s)
         for note in batch.notes:
             log.info("%s", note)
         for asked in batch.asked:
@@ -413,6 +431,8 @@ class Coordinator:
 
     def _explain(self, error: Exception) -> str:
         """What is wrong, for the log; what is no outage may be a fault of ours, and says where."""
+        if isinstance(error, CoordError):
+            return error.detail
         if isinstance(error, redis.RedisError):
             return f"the server does not answer as it should: {error}"
         where = traceback.extract_tb(error.__traceback__)[-1]
@@ -433,7 +453,8 @@ class Coordinator:
         self._last_step_s = now_s
 
     def _do_duties(self) -> None:
-        """What time brings: ended leases, trimmed streams, doors that nobody uses any more."""
+        """What time brings: ended leases, trimmed streams, doors that nobody uses any more; and the
+        coordinator's own numbers are told."""
         self._last_duties_s = self._clock.elapsed_s()
         context = self._context()
         batch = Batch(self._fleet, self._keys, self._settings, context.now_ms)
@@ -443,8 +464,9 @@ class Coordinator:
         batch.add(self._job_watch.look(self._redis, self._fleet, self._ingress, context))
         batch.add(sessions.overdue(context))
         batch.add(self._validation_watch.look(self._redis, context))
-        trim = trims(self._redis, self._keys, self._fleet, self._settings, context.now_ms)
-        batch.add([Write(command) for command in trim])
+        batch.add(trims(self._redis, context))
+        numbers = self._numbers.changes(self._fleet, self._keys)
+        batch.add([Write(command) for command in numbers])
         if self._redis.hget(self._keys.fleet, "epoch") != self._fleet.epoch.encode():
             batch.add([Write(fleet_record(self._fleet, self._keys))])
         if not batch.is_empty:

@@ -7,8 +7,17 @@ key                                   type    holds
 <ns>:standby                          ZSET    standing-by coordinators -> when each was last there
 <ns>:fleet                            HASH    schema, epoch, epochs (history), run_id, log_n,
                                               log_bytes, events_n, events_bytes, credentials_n,
-                                              pepper_id
+                                              pepper_id, restoring (JSON) until a restore is
+                                              whole
 <ns>:totals                           HASH    messages committed, by type
+<ns>:verdicts                         HASH    verdicts of validations, by their word
+<ns>:metrics                          HASH    what the active coordinator tells of itself, once
+                                              a second: commit_le_<seconds>, commit_count,
+                                              commit_sum_s since it began; units (JSON): state ->
+                                              how many, sessions (JSON): type -> state -> how
+                                              many, of those that are open
+<ns>:archives                         HASH    archive -> up to where it has stored log and events,
+                                              epoch, ms (JSON)
 <ns>:doors                            SET     names of the ingress streams
 <ns>:gateways                         ZSET    gateway -> when it last spoke, ms
 <ns>:gateway:<id>                     HASH    a gateway that is there: address; expires
@@ -116,6 +125,9 @@ class Keys:
         self.standby = f"{namespace}:standby"
         self.fleet = f"{namespace}:fleet"
         self.totals = f"{namespace}:totals"
+        self.verdicts = f"{namespace}:verdicts"
+        self.metrics = f"{namespace}:metrics"
+        self.archives = f"{namespace}:archives"
         self.doors = f"{namespace}:doors"
         self.gateways = f"{namespace}:gateways"
         self.log = f"{namespace}:log"

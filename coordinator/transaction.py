@@ -161,6 +161,10 @@ class Batch:
                     self.asked.append(effect)
 
     @property
+    def has_messages(self) -> bool:
+        return bool(self._taken)
+
+    @property
     def is_empty(self) -> bool:
         return not self._commands and not self._taken
 

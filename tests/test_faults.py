@@ -22,6 +22,8 @@ from tests.servers import TestServer
 
 SENDERS = ("a", "b", "c")
 SEED = 20_240_229
+SECOND = 3
+"""Which commit is the second of messages: between it and the first the duties are done."""
 
 
 class Play:
@@ -142,7 +144,7 @@ def test_a_commit_that_is_interrupted(play: Play, phase: Phase, nth: int) -> Non
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_commit_that_is_interrupted_and_another_takes_over(play: Play, phase: Phase) -> None:
-    faults = Faults(phase, 2)
+    faults = Faults(phase, SECOND)
     play.send()
     first = play.take_over("coordinator-2", faults)
     while not faults.struck:
@@ -154,7 +156,7 @@ def test_a_commit_that_is_interrupted_and_another_takes_over(play: Play, phase: 
 
 def late_exec(play: Play) -> bytes:
     """An EXEC comes after its sender gave up, read afresh and committed again; its answer."""
-    faults = Faults("late", 2)
+    faults = Faults("late", SECOND)
     coordinator = play.take_over("coordinator-2", faults)
     play.send()
     play.finish(coordinator)
@@ -164,7 +166,7 @@ def late_exec(play: Play) -> bytes:
 
 def late_exec_between(play: Play) -> bytes:
     """The same, but it comes after the reload, before the retry."""
-    faults = Faults("late", 2)
+    faults = Faults("late", SECOND)
     coordinator = play.take_over("coordinator-2", faults)
     play.send()
     while not faults.struck:
@@ -184,7 +186,7 @@ def stopped_leader(play: Play) -> None:
         play.finish(second)
         second.active = True
 
-    faults = Faults("before EXEC", 2, before_exec=meanwhile)
+    faults = Faults("before EXEC", SECOND, before_exec=meanwhile)
     first = play.take_over("coordinator-2", faults)
     play.send()
     while first.active and not faults.struck:

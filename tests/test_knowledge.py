@@ -63,9 +63,10 @@ def test_a_share_is_stored_and_told_to_the_others(
         f"coord:{kind}s",
         f"coord:{kind}s:audio",
         "coord:log",
+        "coord:events",
         "coord:totals",
         "coord:instance:a/a.1",
-        *([] if kind == "pattern" else ["coord:inbox:a", "coord:member:a"]),
+        *([] if kind == "pattern" else ["coord:inbox:a", "coord:member:a", "coord:verdicts"]),
     }
     stored, expiry = after[f"coord:{kind}:r 1/ü"]
     assert expiry == "stays"
@@ -90,6 +91,20 @@ def test_a_share_is_stored_and_told_to_the_others(
         "target_ai": None,
     }
     assert fleet.redis.xrevrange("coord:log", count=1)[0][1][b"exclude"] == b"a"
+    (shared,) = [event for event in fleet.events() if event["kind"] == "shared"]
+    assert shared == {
+        "kind": "shared",
+        "ai": "a",
+        "text": f"a shared {kind} r 1/ü (audio)",
+        "data": {
+            "kind": kind,
+            "id": "r 1/ü",
+            "specialization": "audio",
+            "contributors": ["a"],
+            "record": record,
+            "hash": stored.get("hash", ""),
+        },
+    }
 
 
 @pytest.mark.parametrize(("kind", "message_type", "field"), SHARES)
@@ -290,6 +305,7 @@ def test_retract_takes_a_record_back_whatever_it_is(fleet: FleetUnderTest) -> No
         "coord:log",
         "coord:member:a",
         "coord:totals",
+        "coord:verdicts",
     }
     assert fleet.events()[-1] == {
         "kind": "retracted",

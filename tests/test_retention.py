@@ -78,13 +78,13 @@ def test_history_is_trimmed_as_time_goes_by(redis: Redis) -> None:
     share(fleet, 10)
     share(fleet, 10, "b")
     assert numbers(fleet, "coord:log") == list(range(1, 13))
-    assert numbers(fleet, "coord:events") == list(range(1, 13))
+    assert numbers(fleet, "coord:events") == list(range(1, 33))
     fleet.clock.advance(4)
     share(fleet, 1)
     fleet.clock.advance(1)
     fleet.run()
     assert numbers(fleet, "coord:log") == [9, 10, 11, 12, 13]
-    assert numbers(fleet, "coord:events") == [8, 9, 10, 11, 12]
+    assert numbers(fleet, "coord:events") == [29, 30, 31, 32, 33]
 
 
 def test_history_is_bounded_in_bytes_whatever_its_age(redis: Redis) -> None:
@@ -144,3 +144,92 @@ def test_room_is_made_by_halving_history(redis: Redis) -> None:
 def test_room_is_made_in_an_empty_fleet(redis: Redis) -> None:
     relieve(redis, Keys(), Settings())
     assert redis.dbsize() == 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "dropped"),
+    [
+        (Rule(3, 60, 10**9, stored=8, unstored_max_bytes=10**9), 5),
+        (Rule(3, 60, 10**9, stored=4, unstored_max_bytes=10**9), 4),
+        (Rule(3, 60, 10**9, stored=0, unstored_max_bytes=10**9), 0),
+        (Rule(3, 60, 10**9, stored=1, unstored_max_bytes=60), 2),
+        (Rule(3, 60, 20, stored=1, unstored_max_bytes=10**9), 1),
+        (Rule(3, 60, 50, stored=1, unstored_max_bytes=20), 5),
+        (Rule(8, 60, 10**9, stored=8, unstored_max_bytes=10**9), 0),
+    ],
+    ids=str,
+)
+def test_what_an_archive_has_not_stored_is_kept(redis: Redis, rule: Rule, dropped: int) -> None:
+    stream = write(redis, [100] * 8)
+    assert last_droppable(redis, "s", stream, rule, NOW_MS) == dropped
+
+
+def archived(fleet: FleetUnderTest, log: int, events: int, archive: str = "one") -> None:
+    epoch = fleet.coordinator._fleet.epoch
+    fleet.order("archived", archive=archive, epoch=epoch, log=log, events=events)
+
+
+def kept(fleet: FleetUnderTest) -> tuple[int, int]:
+    """The first numbers that are kept of the log, and of the events."""
+    return numbers(fleet, "coord:log")[0], numbers(fleet, "coord:events")[0]
+
+
+def test_history_waits_for_the_slowest_archive(redis: Redis) -> None:
+    fleet = FleetUnderTest(redis, log_keep=2, log_keep_s=0)
+    fleet.join("a")
+    archived(fleet, 0, 0)
+    share(fleet, 10)
+    archived(fleet, 6, 2, "two")
+    fleet.pass_time(1)
+    assert kept(fleet) == (1, 1)
+    archived(fleet, 8, 9)
+    fleet.pass_time(1)
+    assert kept(fleet) == (7, 3)
+    archived(fleet, 11, 11, "two")
+    fleet.pass_time(1)
+    assert kept(fleet) == (9, 10)
+
+
+def test_an_archive_that_is_too_far_behind_is_left_behind(
+    redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    fleet = FleetUnderTest(redis, log_keep=1, log_keep_s=0, archive_max_bytes=20_000)
+    fleet.join("a")
+    archived(fleet, 1, 1)
+    share(fleet, 5, text="x" * 1000)
+    fleet.pass_time(1)
+    assert kept(fleet) == (2, 2)
+    share(fleet, 50, text="x" * 1000)
+    fleet.pass_time(1)
+    event = fleet.events()[-1]
+    assert event["kind"] == "archive_left_behind"
+    assert event["ai"] == "operator"
+    assert event["data"] == {
+        "archive": "one",
+        "unread_log": 55,
+        "unread_events": 55,
+        "why": "more than 20000 bytes waited for it (COORD_ARCHIVE_MAX_BYTES)",
+    }
+    assert "history is kept no longer for archive one" in caplog.text
+    fleet.pass_time(1)
+    assert kept(fleet) == (56, 57)
+    assert redis.hgetall("coord:archives") == {}
+
+
+def test_an_archive_that_is_silent_for_too_long_is_left_behind(redis: Redis) -> None:
+    fleet = FleetUnderTest(redis, log_keep=1, log_keep_s=0, archive_wait_s=60, lease_s=1000)
+    fleet.join("a")
+    archived(fleet, 1, 1)
+    fleet.pass_time(100)
+    share(fleet, 5)
+    fleet.pass_time(59)
+    assert kept(fleet) == (2, 2)
+    fleet.pass_time(2)
+    fleet.pass_time(1)
+    assert kept(fleet) == (6, 7)
+    assert fleet.events()[-1]["data"] == {
+        "archive": "one",
+        "unread_log": 5,
+        "unread_events": 5,
+        "why": "nothing was heard of it for 60 s",
+    }

@@ -76,19 +76,34 @@ def test_a_verdict_is_stored_counts_and_is_told(fleet: FleetUnderTest) -> None:
     assert {name for name in changed(before, after) if not name.startswith("rq:")} == {
         *(HELD, "coord:best:components:sound", "coord:validations"),
         *("coord:credit:a", "coord:member:a", "coord:inbox:a", "coord:log", "coord:events"),
-        *("coord:totals", "coord:instance:v/v.1/c"),
+        *("coord:totals", "coord:verdicts", "coord:instance:v/v.1/c"),
     }
     told = {"kind": "component", "component_id": "c", "hash": digest, "attempt": 1}
     told |= {**PASSED, **found, "contributor": "a", "own": "kept"}
     assert fleet.told("a", "validation_result") == [told]
     assert (fleet.log()[-1]["payload"], fleet.log()[-1]["sender_id"]) == (told, "v")
     assert fleet.excluded() == "a,v"
-    event = fleet.events()[-1]
-    assert (event["kind"], event["ai"], event["text"]) == (
-        "validated",
-        "a",
-        "v validated component c of a: passed, 63.2% of the gap closed",
-    )
+    assert fleet.events()[-2:] == [
+        {
+            "kind": "credited",
+            "ai": "a",
+            "text": "a is credited with a contribution score of 0.632",
+            "data": {"contribution_score": 0.632},
+        },
+        {
+            "kind": "validated",
+            "ai": "a",
+            "text": "v validated component c of a: passed, 63.2% of the gap closed",
+            "data": {
+                **PASSED,
+                **found,
+                "kind": "component",
+                "component_id": "c",
+                "hash": digest,
+                "contributors": ["a"],
+            },
+        },
+    ]
 
 
 @pytest.mark.parametrize(

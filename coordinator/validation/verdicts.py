@@ -13,11 +13,12 @@ from coordinator.errors import BadMessage
 from coordinator.keys import Keys, RecordKey
 from coordinator.payloads import ValidationResult, Verdict, parse_payload
 from coordinator.settings import Settings
-from coordinator.validation.models import ATTEMPTS, OpenValidation, verdict_in_words
+from coordinator.validation.models import ATTEMPTS, OpenValidation
 from coordinator.validation.waiting_list import (
     added,
     not_validated,
     own_result,
+    settled,
     stop_waiting,
     try_again,
     write_verdict,
@@ -144,16 +145,9 @@ def _told(
 ) -> list[Effect]:
     """Tell the contributors, each in its inbox, and all others."""
     contributors = context.fleet.contributors[record_key]
-    named = f"{record_key} of {contributors[0]}"
-    text = f"{validator or 'nobody'} validated {named}: {verdict_in_words(verdict)}"
-    if verdict["regression"]:
-        text += f"; it was {verdict['previous_score']:.1%} before"
-    shown = ("verdict", "reason", "score", "validator", "previous_score", "regression")
-    data: dict[str, Any] = {name: verdict.get(name) for name in shown}
-    data |= {"kind": record_key.kind, "component_id": record_key.id}
     exclude = tuple(dict.fromkeys((*contributors, *([validator] if validator else []))))
     return [
         *(Deliver(ai, encoded) for ai in contributors),
         Broadcast(encoded, exclude=exclude),
-        Event("validated", contributors[0], text, data),
+        *settled(record_key, verdict, context),
     ]

@@ -8,11 +8,17 @@ from typing import Any
 
 from coordinator.clock import iso
 from coordinator.context import Context
-from coordinator.effects import Deliver, Effect, Write
+from coordinator.effects import Deliver, Effect, Event, Write
 from coordinator.keys import RecordKey
 from coordinator.messages import OPERATOR, to_json
 from coordinator.validation.jobs import dequeue_validation, enqueue_validation
-from coordinator.validation.models import Judged, OpenValidation, record_hash, why_not_validated
+from coordinator.validation.models import (
+    Judged,
+    OpenValidation,
+    record_hash,
+    verdict_in_words,
+    why_not_validated,
+)
 
 HOUR_MS = 3_600_000
 
@@ -52,7 +58,7 @@ def submit(
     if had_credit:
         effects += wait(unqueued, context)
     result = own_result(unqueued, verdict, contributor, context, target_ai=contributor)
-    return [*effects, Deliver(contributor, result)]
+    return [*effects, Deliver(contributor, result), *settled(record_key, verdict, context)]
 
 
 def not_validated(record_key: RecordKey, reason: str, context: Context) -> dict[str, Any]:
@@ -86,6 +92,23 @@ def own_result(
     record = {"kind": kind, "component_id": record_id, "hash": waiting.hash}
     payload = record | {"attempt": waiting.attempt, "contributor": contributor} | verdict
     return context.hub_message("validation_result", payload, target_ai)
+
+
+def settled(record_key: RecordKey, verdict: dict[str, Any], context: Context) -> list[Effect]:
+    """That there is a verdict on the record as it is, with all that the history tells of it; it is
+    counted."""
+    fleet = context.fleet
+    contributors = fleet.contributors[record_key]
+    named = f"{record_key} of {contributors[0]}"
+    text = f"{verdict['validator'] or 'nobody'} validated {named}: {verdict_in_words(verdict)}"
+    if verdict["regression"]:
+        text += f"; it was {verdict['previous_score']:.1%} before"
+    record: dict[str, Any] = {"kind": record_key.kind, "component_id": record_key.id}
+    record |= {"hash": fleet.judged[record_key].hash, "contributors": contributors}
+    return [
+        Write(("HINCRBY", context.keys.verdicts, verdict["verdict"], 1)),
+        Event("validated", contributors[0], text, verdict | record),
+    ]
 
 
 def write_verdict(record_key: RecordKey, verdict: dict[str, Any], context: Context) -> Write:

@@ -101,7 +101,7 @@ class ValidationWatch:
         for name, version in told.items():
             has_stood = now_s - self._versions[name].since_s >= VERSION_STANDS_S
             if fleet.evaluators.get(name) != version and has_stood:
-                return [*effects, *_measured_by(connection, name, version, context)]
+                return [*effects, *measured_by(connection, name, version, context)]
         return effects
 
     def _turn(self, fleet: Fleet) -> list[OpenValidation]:
@@ -174,10 +174,11 @@ def _again(waiting: OpenValidation, context: Context) -> list[Effect]:
     return [*try_again(waiting, context), Event("validation_lost", contributors[0], text, data)]
 
 
-def _measured_by(
+def measured_by(
     connection: redis.Redis, problem: str, version: str, context: Context
 ) -> list[Effect]:
-    """That version counts from now on: the best that another one measured are queued."""
+    """``version`` of what measures ``problem`` counts from now on: the best that another one has
+    measured are queued."""
     fleet, keys = context.fleet, context.keys
     fleet.evaluators[problem] = version
     effects: list[Effect] = [Write(("HSET", keys.evaluators, problem, version))]

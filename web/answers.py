@@ -1,0 +1,95 @@
+"""What is answered: JSON, and errors as JSON, each with its status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+from starlette.responses import Response
+
+from coordinator.errors import CoordError
+from coordinator.reads import Item
+
+RETRY_S = {429: "60", 503: "2"}
+"""By status, after how many seconds who is told to come back later may do so."""
+CODES = {
+    "bad_request": (400, "a parameter breaks a rule, or there is none of that name"),
+    "bad_host": (400, "on a loopback address Host must name it: no other page may look in"),
+    "bad_cursor": (400, "what the cursor stands for is gone: begin again without one"),
+    "no_token": (401, "a token is needed, as `Authorization: Bearer …`"),
+    "bad_token": (401, "the token is none that is in force"),
+    "forbidden": (403, "the token is of a role that may not look at this"),
+    "not_found": (404, "there is nothing at this path, or no more"),
+    "bad_method": (405, "only GET and HEAD are understood: nothing can be changed here"),
+    "too_large": (413, "a request has no body here"),
+    "too_many": (429, "too many tokens from this address were wrong"),
+    "internal": (500, "a fault of coord's own; its log says more"),
+    "busy": (503, "too many requests at a time, or one that took too long"),
+    "no_server": (503, "the server of the fleet cannot be reached at the moment"),
+}
+"""Every code of an error: its status, and what it means."""
+
+
+class ApiError(CoordError):
+    """A request is refused, or cannot be answered; ``code`` is one of CODES, ``field`` the
+    parameter at fault, "" for none."""
+
+    def __init__(self, code: str, detail: str, field: str = "") -> None:
+        super().__init__(detail)
+        self.code = code
+        self.field = field
+        self.status = CODES[code][0]
+
+    def to_json(self) -> Item:
+        return {"error": {"code": self.code, "detail": self.detail, "field": self.field}}
+
+
+@dataclass(frozen=True)
+class Paged:
+    """Some items, the cursor of the next page (None at the end), and how many there are in all
+    (None where counting would take too long); ``more`` are further fields."""
+
+    items: list[Item]
+    cursor: str | None
+    total: int | None
+    more: Mapping[str, Any] | None = None
+
+    def to_json(self) -> Item:
+        head: Item = {"items": self.items, "cursor": self.cursor, "total": self.total}
+        return head | dict(self.more or {})
+
+
+def answered(value: Item | Paged) -> Response:
+    return _json(200, value.to_json() if isinstance(value, Paged) else value)
+
+
+def refused(error: ApiError) -> Response:
+    response = _json(error.status, error.to_json())
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="coord"'
+    if error.status == 405:
+        response.headers["Allow"] = "GET, HEAD"
+    if error.status in RETRY_S:
+        response.headers["Retry-After"] = RETRY_S[error.status]
+    return response
+
+
+def _json(status: int, value: Any) -> Response:
+    """ASCII only: what AIs wrote may be no text that UTF-8 can say."""
+    try:
+        text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except ValueError:  # strangers may have stored what JSON cannot say
+        text = json.dumps(_sayable(value), separators=(",", ":"), allow_nan=False)
+    return Response(text, status, media_type="application/json")
+
+
+def _sayable(value: Any) -> Any:
+    """``value`` with null for every number that is not finite."""
+    if isinstance(value, dict):
+        return {name: _sayable(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_sayable(one) for one in value]
+    return None if isinstance(value, float) and not isfinite(value) else value

@@ -1,0 +1,44 @@
+"""Who is enrolled, found by name and by token: read again whenever an enrolment has changed."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import cast
+
+from coordinator.enrolled import find_enrolled
+from web.source import Source
+
+
+class Enrolled:
+    """Finding all takes a walk through all keys, so it is done once a change: the fleet counts
+    those. What is found by it says whose a token may be; whether it is good is read each time."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._lock = Lock()
+        self._is_known = False
+        self._changes: bytes | None = None
+        self._names: list[str] = []
+        self._owners: dict[str, str] = {}
+
+    def names(self) -> list[str]:
+        """Everybody who was ever enrolled, sorted. Raises RedisError."""
+        with self._lock:
+            self._refresh()
+            return self._names
+
+    def owner_of(self, digest: str) -> str | None:
+        """Whose token has that digest. Raises RedisError."""
+        with self._lock:
+            self._refresh()
+            return self._owners.get(digest)
+
+    def _refresh(self) -> None:
+        connection, keys = self._source.connection, self._source.keys
+        changes = cast("bytes | None", connection.hget(keys.fleet, "credentials_n"))
+        if self._is_known and changes == self._changes:
+            return
+        found = find_enrolled(connection, keys)
+        self._names = sorted(found)
+        self._owners = {one.digest: ai for ai, several in found.items() for one in several}
+        self._changes, self._is_known = changes, True
