@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
+from cli import learning_curves
 from cli.inputs import did_you_mean
 from cli.options import JsonOption
 from cli.output import counted, plain, say, show, table
@@ -107,15 +106,14 @@ def sharing(
         raise typer.BadParameter(f"{trainers} trainers need at least as many --evaluations")
     names = list(dict.fromkeys(checked(name, NAMES, "--problem") for name in problem or NAMES))
     arms = with_reference([checked(name, list(ABOUT), "--arm") for name in arm or ARMS])
-    curves = None if plots is None else learning_curves()
     picture = None if plots is None else new_picture(plots)
     asked = (names, arms, range(seeds), trainers, evaluations, processes or os.cpu_count() or 1)
     total = len(names) * len(arms) * seeds
     runs = in_order(followed(run_all(*asked), total, silent=json), names, arms)
     outcomes = outcomes_of(runs)
     show(in_json(runs, outcomes), json, lambda shown: render(shown, outcomes))
-    if curves is not None and picture is not None:
-        curves.draw(runs, picture)
+    if picture is not None:
+        learning_curves.draw(runs, picture)
         if not json:
             say(f"learning curves are in {plain(picture)}")
 
@@ -143,16 +141,6 @@ def new_picture(directory: Path) -> Path:
         told = f"{plain(picture)} cannot be written: {error.strerror}"
         raise typer.BadParameter(f"--plots: {told}") from None
     return picture
-
-
-def learning_curves() -> ModuleType:
-    """The module that draws; a usage error where what it draws with is not installed."""
-    try:
-        return importlib.import_module("cli.learning_curves")
-    except ModuleNotFoundError as error:
-        raise typer.BadParameter(
-            f"--plots draws with {error.name}, which is not here: pip install 'coord[plots]'"
-        ) from None
 
 
 def followed(runs: Iterator[Run], total: int, *, silent: bool) -> list[Run]:

@@ -1,4 +1,4 @@
-"""Learning curves of an experiment as a picture; needs matplotlib, which is optional."""
+"""Learning curves of an experiment as a picture."""
 
 from __future__ import annotations
 

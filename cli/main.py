@@ -1,4 +1,4 @@
-"""The ``coord`` command: all commands wired together, and every error made one line."""
+"""The ``coord`` command: all commands under one name, and every error made one line."""
 
 from __future__ import annotations
 
@@ -13,33 +13,8 @@ import redis
 import typer
 from typer.core import TyperGroup
 
-from cli import (
-    acl,
-    ask,
-    audit,
-    dead,
-    demo,
-    dev_cert,
-    doctor,
-    enroll,
-    experiment,
-    gateway,
-    lineage,
-    members,
-    problems,
-    records,
-    revoke,
-    send,
-    serve,
-    sessions,
-    status,
-    steer,
-    tail,
-    trainer,
-    up,
-    validate,
-    validator,
-)
+from cli.commands import PANELS
+from cli.lazy import LazyCommand
 from cli.output import ExitCode, complain
 from coordinator.connection import unusable
 from coordinator.errors import CoordError, NoServer, NotAnswered, ServerUnusable
@@ -48,7 +23,15 @@ _EXIT_CODES = "; ".join(f"{code.value} {code.meaning}" for code in ExitCode)
 
 
 class Commands(TyperGroup):
-    """A group in which an error that is foreseen ends as one line and an exit code."""
+    """All commands; an error that is foreseen ends as one line and an exit code."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {
+            place.name: LazyCommand(place, panel)
+            for panel, places in PANELS.items()
+            for place in places
+        }
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -99,44 +82,6 @@ def root(
     ] = False,
 ) -> None:
     pass
-
-
-app.command("demo")(demo.demo)
-app.command("serve")(serve.serve)
-app.command("stop")(serve.stop)
-app.command("up")(up.up)
-app.command("down")(up.down)
-app.command("trainer")(trainer.trainer)
-app.command("validator")(validator.validator)
-app.command("status")(status.status)
-app.command("ais")(records.ais)
-app.command("patterns")(records.patterns)
-app.command("components")(records.components)
-app.command("problems")(problems.problems)
-app.command("lineage")(lineage.lineage)
-app.command("sessions")(sessions.sessions)
-app.command("session")(sessions.session)
-app.command("request-feature")(ask.request_feature)
-app.command("collaborate")(ask.collaborate)
-app.command("cancel")(steer.cancel)
-app.command("retry")(steer.retry)
-app.command("kick")(steer.kick)
-app.command("drain")(steer.drain)
-app.command("enroll")(enroll.enroll)
-app.command("rotate")(enroll.rotate)
-app.command("revoke")(revoke.revoke)
-app.command("members")(members.members)
-app.command("acl")(acl.acl)
-app.command("audit")(audit.audit)
-app.command("gateway")(gateway.gateway)
-app.command("dev-cert")(dev_cert.dev_cert)
-app.command("tail")(tail.tail)
-app.command("send")(send.send)
-app.command("retract")(send.retract)
-app.add_typer(dead.app, name="dead")
-app.add_typer(experiment.app, name="experiment")
-app.command("doctor")(doctor.doctor)
-app.command("validate")(validate.validate_command)
 
 
 def main() -> None:

@@ -147,15 +147,3 @@ def test_wrong_usage_ends_as_such(options: tuple[str, ...], told: str) -> None:
     done = sharing(*options)
     assert done.exit_code == ExitCode.USAGE
     assert told in " ".join(done.output.replace("│", " ").split())
-
-
-def test_without_matplotlib_plots_are_refused_before_anything_runs(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def gone(name: str) -> None:
-        raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
-
-    monkeypatch.setattr(experiment.importlib, "import_module", gone)
-    done = sharing(*SMALL, "--plots", str(tmp_path))
-    assert done.exit_code == ExitCode.USAGE
-    assert "pip install 'coord[plots]'" in " ".join(done.output.replace("│", " ").split())
