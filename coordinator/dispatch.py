@@ -7,6 +7,7 @@ from typing import Any
 import redis
 
 from coordinator import (
+    archives,
     artifacts,
     collaborations,
     features,
@@ -143,6 +144,7 @@ ROUTES: dict[str, Route] = {
     "enroll": Route(enroll, membership.read_stored, senders=STEERING),
     "rotate": Route(membership.rotate, membership.read_stored, senders=STEERING),
     "revoke": Route(membership.revoke, membership.read_stored, senders=STEERING),
+    "archived": Route(archives.archived, senders=STEERING, repeats=True),
     "gateway_heartbeat": Route(registry.gateway_heartbeat, senders=GATEWAYS),
     "login_refused": Route(membership.login_refused, senders=GATEWAYS),
 }

@@ -104,6 +104,21 @@ class Loaded(dict[K, V]):
             self.update(self._load(missing))
 
 
+@dataclass(slots=True)
+class ArchiveMark:
+    """Up to which numbers of ``epoch`` an archive has stored the log and the events.
+
+    ``heard_ms`` is when it said so; since ``waits_since_s``, on the clock that never steps, another
+    word of it is waited for.
+    """
+
+    epoch: str
+    log: int
+    events: int
+    heard_ms: int
+    waits_since_s: float = 0.0
+
+
 def _new_members() -> Loaded[str, Member]:
     return Loaded(lambda ais: {ai: Member() for ai in ais})
 
@@ -169,6 +184,7 @@ class Fleet:
     waiting: dict[RecordKey, OpenValidation] = field(default_factory=dict)
     jobless: set[RecordKey] = field(default_factory=set)
     evaluators: dict[str, str] = field(default_factory=dict)
+    archives: dict[str, ArchiveMark] = field(default_factory=dict)
     last_numbers: OrderedDict[Speaker, int] = field(default_factory=OrderedDict)
     seen: OrderedDict[Speaker, dict[str, None]] = field(default_factory=OrderedDict)
     sessions: dict[str, Session] = field(default_factory=dict)

@@ -3,27 +3,48 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from itertools import chain
+from typing import Any, Literal, NamedTuple, cast
 
 import redis
 
+from coordinator.clock import LAST_MS
 from coordinator.fleet import Begin, decode_begins, resume_after
 from coordinator.keys import Keys
-from coordinator.messages import stream_number
+from coordinator.messages import Envelope, stream_number
 from coordinator.reads import Item
+from coordinator.stored import json_of
 from coordinator.streams import Source, last_number
 
 AT_ONCE = 500
+"""So many entries are read of each stream at a time, and so many are held of one at most, twice
+over, while the other one is behind."""
+ENVELOPE = frozenset(Envelope.model_fields)
 Fields = dict[bytes, bytes]
 
 
-@dataclass(frozen=True)
+class Cursor(NamedTuple):
+    """How far a history was read: the epoch, and the last numbers of the log and the events.
+
+    The epoch is "" where nothing was read yet.
+    """
+
+    epoch: str = ""
+    log: int = 0
+    events: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """Something to tell: a message, an event, or that the history has a gap or a new epoch.
 
-    ``first`` and ``n`` are the numbers it covers, the same except for a gap.
+    ``first`` and ``n`` are the numbers it covers, the same except for a gap. ``data`` is the
+    envelope of a message; of an event ``event`` (its kind), ``ai``, ``text`` and ``data``; of an
+    epoch, which goes on after ``n`` of the log, ``events_n``, after which it does among the events,
+    and ``forgot``, how many of the log that were read the server has forgotten.
     """
 
     kind: Literal["message", "event", "gap", "epoch"]
@@ -33,6 +54,15 @@ class Line:
     ms: int
     epoch: str
     data: Item = field(default_factory=dict)
+
+    @property
+    def envelope(self) -> Item | None:
+        """The message that it tells of, to all or to one AI; None if it tells of none."""
+        if self.kind == "message":
+            return self.data
+        if self.kind == "event" and self.data["event"] == "message":
+            return cast(Item, json.loads(self.data["data"]["message"]))
+        return None
 
     def as_json(self) -> Item:
         head: Item = {"kind": self.kind, "source": self.source, "n": self.n, "epoch": self.epoch}
@@ -55,7 +85,8 @@ class Follower:
         self._last: dict[Source, int] = {
             source: last_number(connection, keys, source) for source in self._streams
         }
-        self._held: list[Line] = []
+        self._held: dict[Source, deque[Line]] = {source: deque() for source in self._streams}
+        self._unread: set[Source] = set()
 
     def begin_at(self, log_number: int) -> None:
         """Go on from that number of the log, and from the events of that time."""
@@ -65,56 +96,93 @@ class Follower:
             self._last["events"] = 0
         elif first:
             begin_ms = int(first[0][1][b"ms"])
-            self._last["events"] = self._last_event(lambda fields: int(fields[b"ms"]) < begin_ms)
+            self._last["events"] = self._last_early(
+                "events", lambda fields: _ms_of(fields) < begin_ms
+            )
+
+    def begin_since(self, since_ms: int) -> int:
+        """Go on from what is kept of that moment on; from when on (ms) nothing of it was cut."""
+        complete_ms = since_ms
+        for source in self._streams:
+            first = self._entries(source, 0, 1)
+            if first and stream_number(first[0][0]) > 1:
+                complete_ms = max(complete_ms, _ms_of(first[0][1]))
+            self._last[source] = self._last_early(source, lambda fields: _ms_of(fields) < since_ms)
+        return complete_ms
+
+    def resume(self, cursor: Cursor) -> None:
+        """Go on after what ``cursor`` says was read, perhaps by another process and long ago. What
+        has become of it since is told: the epochs that began, and what was cut."""
+        self._epoch = cursor.epoch
+        self._last = {"log": cursor.log, "events": cursor.events}
+        self._unread.clear()
+        for held in self._held.values():
+            held.clear()
+
+    @property
+    def cursor(self) -> Cursor:
+        """How far both streams were read; what of that is still to be told lies before it."""
+        return Cursor(self._epoch, self._last["log"], self._last["events"])
 
     def read(self, block_ms: int) -> list[Line]:
         """What is new, in order; waits up to ``block_ms`` if nothing is."""
-        lines = self._notice_epoch()
-        streams = {key: f"{self._last[source]}-0" for source, key in self._streams.items()}
-        wait_ms = None if lines or block_ms <= 0 else block_ms
+        if lines := self._notice_epoch():
+            return lines
+        wanted = [source for source in self._streams if len(self._held[source]) < AT_ONCE]
+        streams = {self._streams[source]: f"{self._last[source]}-0" for source in wanted}
+        is_waiting = block_ms > 0 and not any(self._held.values())
+        wait_ms = block_ms if is_waiting else None
         reply = cast(Any, self._redis.xread(cast(Any, streams), AT_ONCE, wait_ms)) or []
         if self._read_epoch() != self._epoch:
-            return lines  # it began meanwhile: what was read may not follow on what is known
-        horizon_ms = float("inf")
+            return []  # it began meanwhile: what was read may not follow on what is known
+        self._unread -= set(wanted)
         for key, entries in reply:
             source: Source = "log" if key.decode() == self._keys.log else "events"
             for entry_id, fields in entries:
-                self._held += self._take(source, stream_number(entry_id), fields)
+                self._held[source] += self._take(source, stream_number(entry_id), fields)
             if len(entries) == AT_ONCE:
-                horizon_ms = min(horizon_ms, self._held[-1].ms)
-        self._held.sort(key=lambda line: line.ms)  # stable: the order within a stream is kept
-        ready = [line for line in self._held if line.ms <= horizon_ms]
-        self._held = self._held[len(ready) :]
-        return lines + ready
+                self._unread.add(source)
+        return self._merged()
+
+    def _merged(self) -> list[Line]:
+        """What is held, by time, as far as nothing that is still unread may come before it; each
+        stream in its own order, whatever the clock did meanwhile."""
+        ready = []
+        log, events = self._held["log"], self._held["events"]
+        while (log or events) and all(self._held[source] for source in self._unread):
+            is_log_first = log and not (events and events[0].ms < log[0].ms)
+            ready.append((log if is_log_first else events).popleft())
+        return ready
 
     def _take(self, source: Source, n: int, fields: Fields) -> list[Line]:
-        ms, epoch = int(fields[b"ms"]), _epoch_of(fields)
-        lines = []
+        """The lines of an entry; one that cannot be read counts as a gap."""
         expected = self._last[source] + 1
-        if n > expected:
-            lines.append(Line("gap", source, expected, n - 1, ms, epoch))
+        if n < expected:
+            return []  # no entry of ours: numbers grow
         self._last[source] = n
-        if source == "log":
-            lines.append(Line("message", source, n, n, ms, epoch, json.loads(fields[b"message"])))
-        else:
-            event = {name: fields[name.encode()].decode() for name in ("kind", "ai", "text")}
-            data = {"event": event["kind"], "ai": event["ai"], "text": event["text"]}
-            data |= {"data": json.loads(fields[b"data"])}
-            lines.append(Line("event", source, n, n, ms, epoch, data))
-        return lines
+        try:
+            line = _line(source, n, fields)
+        except (KeyError, ValueError):
+            return [Line("gap", source, expected, n, 0, self._epoch)]
+        gap = [Line("gap", source, expected, n - 1, line.ms, line.epoch)] if n > expected else []
+        return [*gap, line]
 
     def _notice_epoch(self) -> list[Line]:
         """After a restart the server may have forgotten what was read: go on where it knows."""
         epoch = self._read_epoch()
-        if epoch == self._epoch:
+        if epoch in ("", self._epoch):
             return []
         begins = decode_begins(cast("bytes | None", self._redis.hget(self._keys.fleet, "epochs")))
-        resumed = {"log": self._resume_log(begins), "events": self._resume_events(begins)}
-        forgot = {"forgot": self._last["log"] - resumed["log"]} if self._epoch else {}
+        log_n, events_n = self._resume_log(begins), self._resume_events(begins)
+        data = {"events_n": events_n}
+        if self._epoch:
+            data["forgot"] = self._last["log"] - log_n
         self._epoch = epoch
-        self._last = {source: resumed[source] for source in self._streams}
-        self._held = [line for line in self._held if line.n <= self._last[line.source]]
-        return [Line("epoch", "log", resumed["log"], resumed["log"], 0, epoch, forgot)]
+        self._last = {"log": log_n, "events": events_n}
+        self._unread.clear()
+        for source, held in self._held.items():
+            self._held[source] = deque(line for line in held if line.n <= self._last[source])
+        return [*self._merged(), Line("epoch", "log", log_n, log_n, 0, epoch, data)]
 
     def _resume_log(self, begins: list[Begin]) -> int:
         last_n = last_number(self._redis, self._keys, "log")
@@ -126,20 +194,20 @@ class Follower:
         order = {begin.epoch: i for i, begin in enumerate(begins)}
         places = [Begin(epoch, i) for epoch, i in order.items()]
         first = resume_after(self._epoch, len(places), places, len(places))
-        last_n = self._last_event(lambda fields: order.get(_epoch_of(fields), -1) < first)
+        last_n = self._last_early("events", lambda fields: order.get(_epoch_of(fields), -1) < first)
         return min(self._last["events"], last_n)
 
-    def _last_event(self, is_early: Callable[[Fields], bool]) -> int:
-        """The number of the last event that is early, by bisection: after one that is not, none is.
+    def _last_early(self, source: Source, is_early: Callable[[Fields], bool]) -> int:
+        """The number of the last entry that is early, by bisection: after one that is not, none is.
 
         If none is kept that is, the number before the first that is kept.
         """
-        high = last_number(self._redis, self._keys, "events") + 1
-        first = self._entries("events", 0, 1)
+        high = last_number(self._redis, self._keys, source) + 1
+        first = self._entries(source, 0, 1)
         low = stream_number(first[0][0]) - 1 if first else high - 1
         while high - low > 1:
             middle = (low + high) // 2
-            entries = self._entries("events", middle - 1, 1)
+            entries = self._entries(source, middle - 1, 1)
             if entries and is_early(entries[0][1]):
                 low = middle
             else:
@@ -156,5 +224,43 @@ class Follower:
         return (epoch or b"").decode("utf-8", "replace")
 
 
+def _line(source: Source, n: int, fields: Fields) -> Line:
+    """An entry as a line. KeyError or ValueError for what is none of ours."""
+    ms, epoch = int(fields[b"ms"]), _epoch_of(fields)
+    if not 0 <= ms <= LAST_MS:
+        raise ValueError("no time")
+    if source == "log":
+        message = json_of(fields[b"message"])
+        if not isinstance(message, dict) or not message.keys() >= ENVELOPE:
+            raise ValueError("no envelope")
+        return Line("message", source, n, n, ms, epoch, message)
+    event = {name: fields[name.encode()].decode() for name in ("kind", "ai", "text")}
+    data = json_of(fields[b"data"])
+    if not isinstance(data, dict):
+        raise ValueError("no event")
+    told = {"event": event["kind"], "ai": event["ai"], "text": event["text"], "data": data}
+    return Line("event", source, n, n, ms, epoch, told)
+
+
+def _ms_of(fields: Fields) -> int:
+    return int(fields[b"ms"])
+
+
 def _epoch_of(fields: Fields) -> str:
     return fields[b"epoch"].decode("utf-8", "replace")
+
+
+class Recent(NamedTuple):
+    """What is kept of a history since a moment, in order; ``complete_ms`` is from when on nothing
+    of it is missing."""
+
+    lines: Iterator[Line]
+    complete_ms: int
+
+
+def recent_lines(connection: redis.Redis, keys: Keys, since_ms: int) -> Recent:
+    """The log and the events since then, up to now, read by pages as they are taken."""
+    follower = Follower(connection, keys)
+    complete_ms = follower.begin_since(since_ms)
+    pages = iter(lambda: follower.read(0), [])
+    return Recent(chain.from_iterable(pages), complete_ms)

@@ -29,6 +29,7 @@ CHUNK_BYTES = 128 * 1024
 """Artifacts come and go by a gateway in chunks of this size; the last may be smaller."""
 
 _PROBE = b'{"probe":'
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 
@@ -96,7 +97,7 @@ def is_ai_id(text: str) -> bool:
 
 def to_json(value: Any) -> str:
     """Compact JSON text. ValueError for NaN, infinities and integers of thousands of digits."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def one_line(text: str, limit: int = 500) -> str:

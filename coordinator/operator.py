@@ -34,15 +34,8 @@ def send_as_operator(
     Raises Refused with the coordinator's reason, NotAnswered when none was active in time (the
     message then stays queued and takes effect later), BadMessage when it cannot be written.
     """
-    message_id = ids.new()
     instance = instance_id(ids)
-    timestamp = iso(clock.now_ms())
-    body = encode_body(
-        encode_message(message_id, OPERATOR, message_type, timestamp, payload, target_ai)
-    )
-    with connection.pipeline(transaction=False) as pipe:
-        add_entry(pipe, keys, OPERATOR, body, instance, n=1)
-        pipe.execute()
+    message_id = post(connection, keys, clock, ids, instance, 1, message_type, payload, target_ai)
     ends_s = clock.elapsed_s() + timeout_s
     while not connection.exists(keys.instance(OPERATOR, instance)):
         if clock.elapsed_s() > ends_s:
@@ -52,6 +45,30 @@ def send_as_operator(
             )
         pause(POLL_S)
     _raise_if_refused(connection, keys, message_id, instance)
+    return message_id
+
+
+def post(
+    connection: redis.Redis,
+    keys: Keys,
+    clock: Clock,
+    ids: Ids,
+    instance: str,
+    n: int,
+    message_type: str,
+    payload: dict[str, Any],
+    target_ai: str | None = None,
+) -> str:
+    """Write message ``n`` of ``instance`` in the operator's name, and wait for nothing; its
+    message_id. BadMessage when it cannot be written."""
+    message_id = ids.new()
+    timestamp = iso(clock.now_ms())
+    body = encode_body(
+        encode_message(message_id, OPERATOR, message_type, timestamp, payload, target_ai)
+    )
+    with connection.pipeline(transaction=False) as pipe:
+        add_entry(pipe, keys, OPERATOR, body, instance, n)
+        pipe.execute()
     return message_id
 
 

@@ -18,6 +18,15 @@ class Retract(Payload):
     id: RecordId
 
 
+class Archived(Payload):
+    """An archive has stored the log and the events up to these numbers, which are of ``epoch``."""
+
+    archive: Id
+    epoch: str = Field(max_length=64)
+    log: int = Field(ge=0)
+    events: int = Field(ge=0)
+
+
 class DeadLetter(Payload):
     """An operator has a dead letter tried again, or dropped. ``id`` is its stream id."""
 

@@ -6,7 +6,10 @@ from typing import Any, NamedTuple, cast
 
 import redis
 
-from coordinator.fleet import Fleet, Numbered
+from coordinator.archives import Numbers, leave_overrun, leave_silent, stored_by_all
+from coordinator.context import Context
+from coordinator.effects import Effect, Write
+from coordinator.fleet import Numbered
 from coordinator.keys import Keys
 from coordinator.messages import stream_number
 from coordinator.settings import Settings
@@ -15,34 +18,53 @@ FEWEST_KEPT = 100
 
 
 class Rule(NamedTuple):
-    """Kept are the last ``keep`` entries and those younger than ``keep_s``, up to ``max_bytes``."""
+    """Kept are the last ``keep`` entries and those younger than ``keep_s``, up to ``max_bytes``;
+    and what comes after ``stored``, up to ``unstored_max_bytes``, unless that is None."""
 
     keep: int
     keep_s: float
     max_bytes: int
+    stored: int | None = None
+    unstored_max_bytes: int = 0
 
 
-def trims(
-    connection: redis.Redis, keys: Keys, fleet: Fleet, settings: Settings, now_ms: int
-) -> list[tuple[Any, ...]]:
-    """The commands that trim the log, the events, every inbox that grew by much, and the list of
-    sessions."""
-    history = Rule(settings.log_keep, settings.log_keep_s, settings.log_max_bytes)
+def trims(connection: redis.Redis, context: Context) -> list[Effect]:
+    """Trim the log, the events, every inbox that grew by much, and the list of sessions."""
+    fleet, keys, settings = context.fleet, context.keys, context.settings
+    effects = _trim_history(connection, context)
     mail = Rule(settings.inbox_keep, 0, settings.inbox_max_bytes)
-    due = [(keys.log, fleet.log, history), (keys.events, fleet.events, history)]
     for ai, inbox in fleet.members.items():
         if inbox.total_bytes - inbox.checked_bytes > settings.inbox_max_bytes // 8:
             inbox.checked_bytes = inbox.total_bytes
-            due.append((keys.inbox(ai), inbox, mail))
-    commands: list[tuple[Any, ...]] = []
-    for key, stream, rule in due:
-        cut = last_droppable(connection, key, stream, rule, now_ms)
-        if cut:
-            commands.append(("XTRIM", key, "MINID", f"{cut + 1}-0"))
-    ended = ("-inf", now_ms - int(settings.session_keep_s * 1000))
+            key = keys.inbox(ai)
+            effects += _cut(key, last_droppable(connection, key, inbox, mail, context.now_ms))
+    ended = ("-inf", context.now_ms - int(settings.session_keep_s * 1000))
     if connection.zcount(keys.sessions, *ended):
-        commands.append(("ZREMRANGEBYSCORE", keys.sessions, *ended))
-    return commands
+        effects.append(Write(("ZREMRANGEBYSCORE", keys.sessions, *ended)))
+    return effects
+
+
+def _trim_history(connection: redis.Redis, context: Context) -> list[Effect]:
+    """The log and the events, of which is kept what an archive has still to store."""
+    fleet, keys, settings = context.fleet, context.keys, context.settings
+    effects = leave_silent(context)
+    rule = Rule(settings.log_keep, settings.log_keep_s, settings.log_max_bytes)
+    rule = rule._replace(unstored_max_bytes=settings.archive_max_bytes)
+    log_n, events_n = stored_by_all(fleet) or (None, None)
+    cut = Numbers(
+        last_droppable(
+            connection, keys.log, fleet.log, rule._replace(stored=log_n), context.now_ms
+        ),
+        last_droppable(
+            connection, keys.events, fleet.events, rule._replace(stored=events_n), context.now_ms
+        ),
+    )
+    effects += leave_overrun(cut, context)
+    return [*effects, *_cut(keys.log, cut.log), *_cut(keys.events, cut.events)]
+
+
+def _cut(key: str, n: int) -> list[Write]:
+    return [Write(("XTRIM", key, "MINID", f"{n + 1}-0"))] if n else []
 
 
 def last_droppable(
@@ -64,7 +86,9 @@ def last_droppable(
         is_old = abs(now_ms - int(fields[b"ms"])) > rule.keep_s * 1000
         kept_bytes = stream.total_bytes - int(fields[b"bytes"])
         is_surplus = number <= stream.n - rule.keep
-        return number, (is_surplus and is_old) or kept_bytes >= rule.max_bytes
+        is_stored = rule.stored is None or number <= rule.stored
+        may_go = is_stored or kept_bytes >= rule.unstored_max_bytes
+        return number, may_go and ((is_surplus and is_old) or kept_bytes >= rule.max_bytes)
 
     low, droppable = read(0)
     if not droppable:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from coordinator.messages import WORD_PATTERN
 
@@ -77,6 +77,9 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
         description="A trainer class of your own, `package.module:Class`.",
     )
+    log_json: bool = Field(
+        False, description="What runs until it is stopped logs one JSON object a line."
+    )
     lease_s: float = Field(
         15, ge=0.5, le=3600, description="An AI is gone this long after its last heartbeat."
     )
@@ -107,6 +110,15 @@ class Settings(BaseSettings):
     )
     log_max_bytes: int = Field(
         64 * 1024 * 1024, ge=1024, le=MAX_BYTES, description="Most bytes of each, whatever its age."
+    )
+    archive_max_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=1024,
+        le=MAX_BYTES,
+        description="Most bytes of each that are kept for an archive that has not stored them.",
+    )
+    archive_wait_s: float = Field(
+        86_400, ge=1, le=MAX_KEEP_S, description="They are kept for an archive silent this long."
     )
     inbox_keep: int = Field(1000, ge=1, le=MAX_KEEP, description="Messages kept for one AI.")
     inbox_max_bytes: int = Field(
@@ -182,6 +194,19 @@ class Settings(BaseSettings):
         description="What validators make their own workload of, 32 bytes in hexadecimal or more;"
         " without it the file `validation.seed` in the state directory.",
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given, then the environment. No file is read, and none is prepared for, which
+        takes as long as all else."""
+        return init_settings, env_settings
 
     @field_validator("validation_seed")
     @classmethod

@@ -9,9 +9,11 @@ from typing import Any, cast
 
 import redis
 
+from coordinator.archives import load_archives
 from coordinator.clock import Clock, Ids
 from coordinator.doors import Speaker
 from coordinator.enrolment import Access
+from coordinator.errors import CoordError
 from coordinator.fleet import (
     Ai,
     Begin,
@@ -38,11 +40,28 @@ from coordinator.work_state import Renew, in_chunks, restore_work
 
 log = logging.getLogger("coord")
 
+RESTORING = "restoring"
+"""The field of ``keys.fleet`` that a restore has until it is whole."""
 MEMBER_FIELDS = (
     *("inbox_n", "inbox_bytes", "inbox_begins", "profile"),
     *("units_completed", "units_failed", "draining", "access"),
     *("validations_since_ms", "validations_queued"),
 )
+
+
+class HalfRestored(CoordError):
+    """A restore of the fleet goes on, or was broken off."""
+
+    code = "half_restored"
+
+
+def check_whole(connection: redis.Redis, keys: Keys) -> None:
+    """Raises HalfRestored while the fleet is being restored, or has been in part."""
+    if connection.hexists(keys.fleet, RESTORING):
+        raise HalfRestored(
+            f"the fleet {keys.namespace} is restored in part: give `coord restore` with the same"
+            " archive again, or use another --namespace"
+        )
 
 
 def read_fleet(
@@ -68,6 +87,7 @@ def read_fleet(
     fleet.waiting = read_waiting(connection, keys)
     fleet.jobless = {key for key, waiting in fleet.waiting.items() if not waiting.attempt}
     fleet.evaluators = read_evaluators(connection, keys)
+    fleet.archives = load_archives(connection, keys)
     list_by_problem(connection, keys, renew)
     for some in in_chunks(live, renew):
         ais = _read_ais(connection, keys, some)
@@ -83,6 +103,8 @@ def _begin_anew(fleet: Fleet, now_s: float, settings: Settings) -> None:
     everything its time anew."""
     for ai in fleet.ais.values():
         ai.lease_ends_s = now_s + settings.lease_s
+    for mark in fleet.archives.values():
+        mark.waits_since_s = now_s
     for session in fleet.sessions.values():
         session.deadline_s = now_s + _allowed_s(session, settings)
     for unit in fleet.units.values():

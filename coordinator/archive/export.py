@@ -1,0 +1,178 @@
+"""The tables of an archive as files for other programs: JSON lines, CSV, Parquet.
+
+Rows are read and written a few at a time. A file has its name only once it is whole.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from coordinator.archive.archive import Archive
+from coordinator.archive.schema import JSON_COLUMNS, TABLES
+from coordinator.errors import CoordError
+from coordinator.reads import Item
+
+Format = Literal["jsonl", "csv", "parquet"]
+Write = Callable[[Item], None]
+Columns = Mapping[str, str]
+"""The names of a table's columns, and their types in SQL."""
+OpenTable = Callable[[Path, str, Columns], AbstractContextManager[Write]]
+"""Given a file, a table and its columns: what writes a row."""
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""A spreadsheet may run what begins with one of these."""
+GUARD = "'"
+"""Stands before such text in a cell."""
+
+
+class ExportFailed(CoordError):
+    """The files cannot be written."""
+
+    code = "export_failed"
+
+
+def export(
+    archive: Archive,
+    directory: Path,
+    file_format: Format,
+    tables: Sequence[str] = (),
+    overwrite: bool = False,
+    told: Callable[[str, int], None] = lambda table, rows: None,
+) -> dict[str, int]:
+    """Write ``tables``, or all, into ``directory``: how many rows each has.
+
+    All are of one moment. ``told`` hears now and then how many rows a table has had so far. Raises
+    ExportFailed, also for files that are there already unless ``overwrite`` says so; BadArchive.
+    """
+    open_table = _opener(file_format)
+    files = {table: directory / f"{table}.{file_format}" for table in tables or TABLES}
+    _check_places(directory, [] if overwrite else list(files.values()))
+    with archive.snapshot():
+        return {
+            table: _write(archive, table, file, open_table, told) for table, file in files.items()
+        }
+
+
+def _opener(file_format: Format) -> OpenTable:
+    if file_format == "jsonl":
+        return _json_lines
+    return _csv if file_format == "csv" else _parquet()
+
+
+def _check_places(directory: Path, files: Sequence[Path]) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportFailed(f"{directory} cannot be made: {error.strerror}") from error
+    for file in files:
+        if file.exists():
+            raise ExportFailed(f"{file} is there already: --force replaces it")
+
+
+def _write(
+    archive: Archive,
+    table: str,
+    file: Path,
+    open_table: OpenTable,
+    told: Callable[[str, int], None],
+) -> int:
+    """One table into one file, which replaces what was there once it is whole."""
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    count = 0
+    try:
+        with open_table(part, table, _columns(archive, table)) as write:
+            for row in archive.rows(table):
+                write(row)
+                count += 1
+                if count % 1000 == 0:
+                    told(table, count)
+        part.replace(file)
+    except OSError as error:
+        raise ExportFailed(f"{file} cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    told(table, count)
+    return count
+
+
+def _columns(archive: Archive, table: str) -> Columns:
+    found = archive.rows(f"pragma_table_info('{table}')", "ORDER BY cid")
+    return {column["name"]: column["type"] for column in found}
+
+
+# -- JSON lines ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _json_lines(file: Path, table: str, columns: Columns) -> Iterator[Write]:
+    """An object a line. JSON columns are JSON in it; one that somebody has spoiled stays text."""
+    nested = JSON_COLUMNS.get(table, ())
+    with _text_file(file) as opened:
+
+        def write(row: Item) -> None:
+            told = {name: _readable(value) for name, value in row.items()}
+            told |= {name: _parsed(told[name]) for name in nested}
+            opened.write(json.dumps(told, separators=(",", ":")) + "\n")
+
+        yield write
+
+
+def _parsed(text: Any) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_constant) if isinstance(text, str) else text
+    except (ValueError, RecursionError):
+        return text
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+# -- CSV -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _csv(file: Path, table: str, columns: Columns) -> Iterator[Write]:
+    """The names of the columns, then a line a row. NULL is an empty cell."""
+    with _text_file(file) as opened:
+        writer = csv.writer(opened)
+        writer.writerow(columns)
+        yield lambda row: writer.writerow([_cell(row[name]) for name in columns])
+
+
+def _cell(value: Any) -> Any:
+    """Text that a spreadsheet could take for a formula is told to be text."""
+    value = _readable(value)
+    return GUARD + value if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+# -- what they have in common ----------------------------------------------------------------------
+
+
+def _text_file(file: Path) -> TextIO:
+    return file.open("w", encoding="utf-8", newline="")
+
+
+def _readable(value: Any) -> Any:
+    """Bytes, which nobody but a stranger puts there, as text."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _parquet() -> OpenTable:
+    """What writes Parquet, for which a library is needed that need not be there."""
+    try:
+        module = importlib.import_module("coordinator.archive.parquet")
+    except ModuleNotFoundError as error:
+        raise ExportFailed(
+            "Parquet is written by pyarrow, which is not installed: pip install 'coord[parquet]'"
+        ) from error
+    opener: OpenTable = module.open_table
+    return opener

@@ -1,0 +1,114 @@
+"""Archives under test: filled from a fleet, and compared with it and with each other."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+import redis
+
+from coordinator.archive.archive import Archive
+from coordinator.archive.follow import catch_up
+from coordinator.archive.schema import TABLES
+from coordinator.history import Follower, Line
+from coordinator.keys import KINDS, RECORD_FIELD, Keys
+from coordinator.reads import read_benchmarks, read_records
+from tests.fleet import FleetUnderTest
+
+KEYS = Keys()
+
+
+def archive_all(connection: redis.Redis, path: Path) -> None:
+    """What a fleet's history still has, into the archive at ``path``."""
+    with Archive.open(path, create=True) as archive:
+        take_all(connection, archive)
+
+
+def take_all(connection: redis.Redis, archive: Archive) -> list[Line]:
+    """What is new; as lines."""
+    batches = catch_up(archive, Follower(connection, KEYS))
+    return [line for lines in batches for line in lines]
+
+
+def history(connection: redis.Redis) -> list[Line]:
+    """All that is kept, as a reader of the streams is told it."""
+    follower = Follower(connection, KEYS)
+    follower.begin_at(0)
+    return [line for lines in iter(lambda: follower.read(0), []) for line in lines]
+
+
+def contents(path: Path) -> dict[str, list[Any]]:
+    """All rows of all tables; of the archive's own values all but its id."""
+    with closing(sqlite3.connect(path)) as database:
+        found = {
+            name: sorted(database.execute(f"SELECT * FROM {name}"), key=repr) for name in TABLES
+        }
+    found["archive"] = [row for row in found["archive"] if row[0] != "archive_id"]
+    return found
+
+
+def knowledge_of(fleet: FleetUnderTest) -> dict[str, Any]:
+    """What clients are shown of the fleet's records, and what of it an archive has too."""
+    found: dict[str, Any] = {}
+    for kind in KINDS:
+        items = read_records(fleet.redis, fleet.keys, kind, 1000).items
+        found[kind] = {item["id"]: _known(kind, item, fleet) for item in items}
+    names = [
+        name for kind in KINDS for name in (f"{kind}:{record_id}" for record_id in found[kind])
+    ]
+    found["edges"] = _edges(fleet, names)
+    ids = [record_id for kind in KINDS for record_id in found[kind]]
+    reports = read_benchmarks(fleet.redis, fleet.keys, ids, 1000)
+    found["benchmarks"] = sorted(
+        (component_id, report["reporter"], report["timestamp"], json.dumps(report["metrics"]))
+        for component_id, listed in reports.items()
+        for report in listed
+    )
+    return found
+
+
+def knowledge_in(archive: Archive) -> dict[str, Any]:
+    """The same, from the archive."""
+    found: dict[str, Any] = {}
+    for kind in KINDS:
+        found[kind] = {row[f"{kind}_id"]: _kept(kind, row) for row in archive.records(kind)}
+    found["edges"] = sorted((r["parent"], r["child"], r["is_use"]) for r in archive.rows("lineage"))
+    found["benchmarks"] = sorted(
+        (r["component_id"], r["reporter"], r["timestamp"], json.dumps(json.loads(r["metrics"])))
+        for r in archive.rows("benchmarks")
+    )
+    return found
+
+
+_SAME = ("specialization", "contributor", "timestamp", "revision", "usage_count")
+
+
+def _known(kind: Any, item: dict[str, Any], fleet: FleetUnderTest) -> dict[str, Any]:
+    record: dict[str, Any] = {name: item[name] for name in _SAME}
+    record["record"] = item[RECORD_FIELD[kind]]
+    stored = fleet.record(kind, item["id"])
+    record["contributors"] = json.loads(stored.get("contributors", "[]")) or [item["contributor"]]
+    record["origins"] = json.loads(stored.get("origins", "[]"))
+    if kind != "pattern":
+        record |= {"quality_score": item["quality_score"], "hash": stored["hash"]}
+        record["verdict"] = json.loads(stored.get("validation", "null"))
+    return record
+
+
+def _kept(kind: Any, row: dict[str, Any]) -> dict[str, Any]:
+    names = (*_SAME, "contributors", "origins")
+    names = names if kind == "pattern" else (*names, "quality_score", "hash", "verdict")
+    return {name: row[name] for name in names} | {"record": row[f"{kind}_data"]}
+
+
+def _edges(fleet: FleetUnderTest, parents: Iterable[str]) -> list[tuple[str, str, int]]:
+    edges = []
+    for parent in parents:
+        key = f"{fleet.keys.namespace}:derived:{parent}"
+        children = cast("list[Any]", fleet.redis.zrange(key, 0, -1, withscores=True))
+        edges += [(parent, child.decode(), int(is_use)) for child, is_use in children]
+    return sorted(edges)

@@ -1,0 +1,130 @@
+"""Following the two streams: in order, in bounds, and on from a stored cursor."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+import pytest
+from redis import Redis
+
+from coordinator import history
+from coordinator.history import Cursor, Follower, Line
+from coordinator.keys import Keys
+
+KEYS = Keys()
+MESSAGE = {
+    "message_id": "m",
+    "sender_id": "a",
+    "message_type": "message",
+    "timestamp": "2026-01-01T00:00:00",
+    "payload": {},
+    "target_ai": None,
+}
+
+
+@pytest.fixture
+def epochs(redis: Redis) -> Redis:
+    set_epochs(redis, ("f.1", 0))
+    return redis
+
+
+def set_epochs(redis: Redis, *begins: tuple[str, int]) -> None:
+    redis.hset(KEYS.fleet, mapping={"epoch": begins[-1][0], "epochs": json.dumps(begins)})
+
+
+def append(redis: Redis, source: str, n: int, ms: int, epoch: str = "f.1") -> None:
+    event = {"kind": "joined", "ai": "a", "text": "t", "data": "{}"}
+    fields = {"message": json.dumps(MESSAGE)} if source == "log" else event
+    key = KEYS.log if source == "log" else KEYS.events
+    redis.xadd(key, cast(Any, {**fields, "epoch": epoch, "ms": ms}), id=f"{n}-0")
+
+
+def resumed(redis: Redis, cursor: Cursor) -> Follower:
+    follower = Follower(redis, KEYS)
+    follower.resume(cursor)
+    return follower
+
+
+def told(follower: Follower) -> list[tuple[str, int]]:
+    """All that is new: messages and events by their streams, all else by its kind."""
+    lines: list[Line] = [line for some in iter(lambda: follower.read(0), []) for line in some]
+    kinds = ("message", "event")
+    return [(line.source if line.kind in kinds else line.kind, line.n) for line in lines]
+
+
+def test_it_goes_on_from_a_cursor(epochs: Redis) -> None:
+    for n in range(1, 5):
+        append(epochs, "log", n, n * 10)
+        append(epochs, "events", n, n * 10 + 5)
+    assert told(resumed(epochs, Cursor("f.1", 3, 2))) == [("events", 3), ("log", 4), ("events", 4)]
+
+
+def test_from_no_cursor_it_begins_with_the_epoch(epochs: Redis) -> None:
+    append(epochs, "log", 1, 10)
+    follower = resumed(epochs, Cursor())
+    (line,) = follower.read(0)
+    assert line == Line("epoch", "log", 0, 0, 0, "f.1", {"events_n": 0})
+    assert told(follower) == [("log", 1)]
+
+
+def test_an_epoch_that_began_meanwhile_is_told_first(epochs: Redis) -> None:
+    """Of 5 messages and 4 events that were read the server has forgotten 2 each."""
+    set_epochs(epochs, ("f.1", 0), ("f.2", 3))
+    for n in range(1, 5):
+        epoch = "f.1" if n <= 3 else "f.2"
+        append(epochs, "log", n, n * 10, epoch)
+        append(epochs, "events", n, n * 10 + 5, "f.1" if n <= 2 else "f.2")
+    follower = resumed(epochs, Cursor("f.1", 5, 4))
+    (line,) = follower.read(0)
+    assert line == Line("epoch", "log", 3, 3, 0, "f.2", {"events_n": 2, "forgot": 2})
+    assert told(follower) == [("events", 3), ("log", 4), ("events", 4)]
+
+
+def test_without_an_epoch_there_is_nothing_to_tell(redis: Redis) -> None:
+    assert told(resumed(redis, Cursor("f.1", 7, 7))) == []
+
+
+def test_a_clock_that_is_set_back_changes_no_order_within_a_stream(
+    epochs: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "AT_ONCE", 3)
+    for n, ms in enumerate([100, 110, 10, 20, 30], 1):
+        append(epochs, "log", n, ms)
+        append(epochs, "events", n, ms)
+    both = told(resumed(epochs, Cursor("f.1", 0, 0)))
+    assert [n for source, n in both if source == "log"] == [1, 2, 3, 4, 5]
+    assert [n for source, n in both if source == "events"] == [1, 2, 3, 4, 5]
+
+
+def test_little_is_held_of_a_stream_that_is_ahead(
+    epochs: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All events come after all messages."""
+    monkeypatch.setattr(history, "AT_ONCE", 4)
+    for n in range(1, 41):
+        append(epochs, "log", n, n)
+        append(epochs, "events", n, 1000 + n)
+    follower = resumed(epochs, Cursor("f.1", 0, 0))
+    seen: list[Line] = []
+    while lines := follower.read(0):
+        seen += lines
+        assert sum(map(len, follower._held.values())) <= 8
+    assert [(line.source, line.n) for line in seen] == [
+        *(("log", n) for n in range(1, 41)),
+        *(("events", n) for n in range(1, 41)),
+    ]
+
+
+def test_an_entry_that_is_none_of_ours_is_a_gap(epochs: Redis) -> None:
+    append(epochs, "log", 1, 10)
+    epochs.xadd(KEYS.log, {"x": "y"}, id="3-0")
+    epochs.xadd(KEYS.log, {"x": "y"}, id="3-1")
+    append(epochs, "log", 4, 20)
+    follower = resumed(epochs, Cursor("f.1", 0, 0))
+    lines = follower.read(0)
+    assert [(line.kind, line.first, line.n) for line in lines] == [
+        ("message", 1, 1),
+        ("gap", 2, 3),
+        ("message", 4, 4),
+    ]
