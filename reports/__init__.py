@@ -1,0 +1,1 @@
+"""Pictures and pages of what a fleet did, made of its history alone."""

@@ -1,0 +1,254 @@
+"""The picture of a graph: discs for AIs, curves for what they did with each other, words."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from coordinator.messages import one_line
+from reports.graph import Edge, Graph
+from reports.palette import colours_of
+from reports.ring import FEW, MANY, Place, Ring, curve_of, ring_of
+from reports.shapes import Box, Curve, Disc, Drawing, Plate, Point, Shape, Tone, Words, width_of
+
+EDGES_MAX = 400
+"""So many edges are drawn, the heaviest: of more nobody makes anything out."""
+LABELS_MAX = ((FEW, 9), (MANY, 5))
+"""In pictures of up to so many AIs so many edges are labelled; in larger ones none is."""
+LONGEST_NAME = 26
+LONGEST_LABEL = 30
+LONGEST_TITLE = 500
+MARGIN = 28.0
+NARROWEST = 440.0
+TITLE, SMALL = 17.0, 12.0
+LINE = 19.0
+"""From a line of text to the next."""
+TRIED = (0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.18, 0.82)
+"""Along an edge, where its label may stand."""
+SAMPLES = tuple(n / 24 for n in range(1, 24))
+ABOUT = "A ring of AIs, joined by what they did with each other"
+
+
+def draw(graph: Graph, heading: Sequence[str] = (), notes: Sequence[str] = ()) -> Drawing:
+    """The lines of the ``heading`` stand above, the first of them bold, ``notes`` below. Names and
+    labels are cut, and are whole in what is shown of a shape that is pointed at."""
+    ring = ring_of(graph.nodes)
+    colours = colours_of(node.specialization for node in graph.nodes)
+    edges = graph.edges[:EDGES_MAX]
+    curves = [_curve(edge, ring, edges[0].weight) for edge in edges]
+    discs = [_disc(place, colours) for place in ring.places.values()]
+    names = [_name(ring.places[ai], ring) for ai in _named(graph)]
+    taken = [*(disc.box for disc in discs), *(name.box for name in names)]
+    most = next((most for count, most in LABELS_MAX if len(graph.nodes) <= count), 0)
+    labels = _labels(edges[:most], curves, taken)
+    middle: list[Shape] = [*reversed(curves), *discs, *names, *labels, *_absence(graph)]
+    left_out = len(graph.edges) - len(edges)
+    below = [*_scales(graph), *notes]
+    if left_out:
+        below.append(f"{left_out} lighter edges are left out")
+    return _framed(middle, heading, _legend(graph, colours), below)
+
+
+def _curve(edge: Edge, ring: Ring, heaviest: int) -> Curve:
+    counts = {
+        "messages": edge.messages,
+        "records begun from the other's": edge.shared,
+        "units": edge.units,
+    }
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    works = [f"{one_line(label.text)}: {label.count}" for label in edge.labels]
+    title = "\n".join([f"{one_line(edge.a)} and {one_line(edge.b)}: {told}", *works])
+    return curve_of(edge, ring, heaviest)._replace(title=title)
+
+
+def _disc(place: Place, colours: Mapping[str, str]) -> Disc:
+    node = place.node
+    told = (
+        f"{one_line(node.id)}\n{one_line(node.specialization) or 'specialization unknown'}\n"
+        f"contribution {node.contribution:.4g}, sent {node.sent}, received {node.received}"
+    )
+    return Disc(place.centre, place.radius, colours[node.specialization], told)
+
+
+def _named(graph: Graph) -> list[str]:
+    """Whose names are shown: where there are too many, of those who did most."""
+    if len(graph.nodes) <= MANY:
+        return [node.id for node in graph.nodes]
+    weights: Counter[str] = Counter()
+    for edge in graph.edges:
+        weights[edge.a] += edge.weight
+        weights[edge.b] += edge.weight
+    ranked = sorted(graph.nodes, key=lambda node: (-weights[node.id], -node.contribution, node.id))
+    return [node.id for node in ranked[:MANY]]
+
+
+def _name(place: Place, ring: Ring) -> Words:
+    """Beside the disc; where many are, turned, so that all point to the middle."""
+    text = shortened(place.node.id, LONGEST_NAME)
+    title = one_line(place.node.id) if text != place.node.id else ""
+    size = ring.sizes.letter
+    across, down = math.cos(place.turn), math.sin(place.turn)
+    is_left = across < -1e-9
+    if len(ring.places) > FEW:
+        turn = math.degrees(place.turn) % 360 - 180 * is_left
+        at = place.out(ring.sizes.disc + 6)
+        return Words(at, text, size, "end" if is_left else "start", turn=turn, title=title)
+    at = place.out(place.radius + 8 + abs(down) * size * 0.4)
+    if abs(across) < 0.2:
+        above = Point(at.x, at.y + math.copysign(size * 0.6, down))
+        return Words(above, text, size, "middle", title=title)
+    return Words(at, text, size, "end" if is_left else "start", title=title)
+
+
+def _labels(edges: Sequence[Edge], curves: Sequence[Curve], taken: list[Box]) -> list[Shape]:
+    """What the work of an edge mostly was, where it covers nothing but lines, and few of these."""
+    points = [(n, curve.at(part)) for n, curve in enumerate(curves) for part in SAMPLES]
+    shown: list[Shape] = []
+    for n, edge in enumerate(edges):
+        others = [at for m, at in points if m != n]
+        lines = _label_lines(edge)
+        fitting = [
+            (sum(box.holds(at) for at in others), place, box, words)
+            for place, part in enumerate(TRIED)
+            for words in [_stacked(curves[n].at(part), lines)]
+            for box in [_around(words)]
+            if not any(box.meets(other) for other in taken)
+        ]
+        if fitting:
+            _, _, box, words = min(fitting)
+            taken.append(box)
+            shown += [*(Plate(one.box) for one in words), *words]
+    return shown
+
+
+def _label_lines(edge: Edge) -> list[str]:
+    label = edge.labels[0]
+    kind, count = shortened(label.type, LONGEST_LABEL), f"({label.count})"
+    if not label.feature:
+        return [f"{kind} {count}"]
+    return [kind, f"{shortened(label.feature, LONGEST_LABEL)} {count}"]
+
+
+def _stacked(middle: Point, lines: Sequence[str]) -> list[Words]:
+    top = middle.y - (len(lines) - 1) * SMALL * 0.6
+    return [
+        Words(
+            Point(middle.x, top + n * SMALL * 1.2),
+            text,
+            SMALL - 1,
+            "middle",
+            "ink" if n == 0 else "muted",
+        )
+        for n, text in enumerate(lines)
+    ]
+
+
+def _around(words: Sequence[Words]) -> Box:
+    boxes = [one.box for one in words]
+    return Box(
+        min(box.left for box in boxes),
+        min(box.top for box in boxes),
+        max(box.right for box in boxes),
+        max(box.bottom for box in boxes),
+    )
+
+
+def _absence(graph: Graph) -> list[Words]:
+    """What is said in the middle where there is nothing to be drawn."""
+    if not graph.nodes:
+        return [Words(Point(0, 0), "No AI was there", 15, "middle", "muted")]
+    if not graph.edges and len(graph.nodes) > 1:
+        return [Words(Point(0, 0), "nobody worked with anybody", 15, "middle", "muted")]
+    return []
+
+
+def _legend(graph: Graph, colours: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Colours and what they stand for, with how many there are of it."""
+    counts = Counter(node.specialization for node in graph.nodes)
+    return [
+        (colour, f"{shortened(name, LONGEST_NAME) or 'unknown'} ({counts[name]})")
+        for name, colour in colours.items()
+    ]
+
+
+def _scales(graph: Graph) -> list[str]:
+    most = max((node.contribution for node in graph.nodes), default=0.0)
+    told = [f"size: contribution score, up to {most:.3g}"] if most > 0 else []
+    if graph.edges:
+        told.append(f"width: messages + records + units, up to {graph.edges[0].weight}")
+    return [" · ".join(told)] if told else []
+
+
+def _framed(
+    middle: Sequence[Shape],
+    heading: Sequence[str],
+    legend: Sequence[tuple[str, str]],
+    notes: Sequence[str],
+) -> Drawing:
+    """All of it with room around: the heading, the middle, the legend, the notes."""
+    box = _extent(middle)
+    width = max(NARROWEST, box.right - box.left + 2 * MARGIN)
+    shapes: list[Shape] = []
+    y = MARGIN
+    for n, part in enumerate(heading):
+        size = SMALL if n else TITLE
+        for line in _wrapped(part, width - 2 * MARGIN, size, n == 0):
+            y += size * 0.8
+            tone: Tone = "muted" if n else "ink"
+            shapes.append(Words(Point(MARGIN, y), line, size, tone=tone, is_bold=n == 0))
+            y += size * 0.8
+    y += MARGIN if heading else 0
+    across = (width - box.right - box.left) / 2
+    shapes += [shape.moved(across, y - box.top) for shape in middle]
+    y += box.bottom - box.top + MARGIN
+    for row in _rows(legend, width - 2 * MARGIN):
+        y += LINE + 2
+        shapes += [shape.moved(MARGIN, y) for shape in row]
+    y += LINE / 2 if legend and notes else 0
+    for note in notes:
+        for line in _wrapped(note, width - 2 * MARGIN, SMALL):
+            y += LINE
+            shapes.append(Words(Point(MARGIN, y), line, SMALL, tone="muted"))
+    return Drawing(
+        width, y + MARGIN, tuple(shapes), ". ".join(map(one_line, heading)) or ABOUT, ABOUT
+    )
+
+
+def _extent(shapes: Sequence[Shape]) -> Box:
+    boxes = [shape.box for shape in shapes if not isinstance(shape, Curve)]
+    left, right = min(box.left for box in boxes), max(box.right for box in boxes)
+    return Box(left, min(box.top for box in boxes), right, max(box.bottom for box in boxes))
+
+
+def _rows(legend: Sequence[tuple[str, str]], room: float) -> Iterator[list[Shape]]:
+    row: list[Shape] = []
+    x = 0.0
+    for colour, text in legend:
+        need = 20 + width_of(text, SMALL)
+        if row and x + need > room:
+            yield row
+            row, x = [], 0.0
+        row += [Disc(Point(x + 6, 0), 6, colour, ""), Words(Point(x + 18, 0), text, SMALL)]
+        x += need + 14
+    if row:
+        yield row
+
+
+def _wrapped(text: str, room: float, size: float, is_bold: bool = False) -> Iterator[str]:
+    line = ""
+    for word in one_line(text, LONGEST_TITLE).split():
+        longer = f"{line} {word}".strip()
+        if line and width_of(longer, size, is_bold) > room:
+            yield line
+            longer = word
+        line = longer
+    if line:
+        yield line
+
+
+def shortened(text: str, limit: int) -> str:
+    """On one line; of a long one both ends, for names often differ at the end."""
+    text = one_line(text)
+    head = (limit - 1) // 2
+    return text if len(text) <= limit else f"{text[:head]}…{text[head + 1 - limit :]}"

@@ -1,0 +1,47 @@
+"""A graph as a page of its own: the picture, and all it shows as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports import shown
+from reports.drawing import draw
+from reports.graph import Graph
+from reports.palette import DARK, LIGHT, colours_of
+from reports.svg import svg_of
+
+ROWS_MAX = 300
+"""So many edges are listed, and so many AIs; the heaviest first."""
+
+_PAGES = Environment(
+    loader=PackageLoader("reports"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_PAGES.filters |= {"name": shown.name, "text": shown.text}
+
+
+def graph_page(graph: Graph, heading: Sequence[str], notes: Sequence[str]) -> str:
+    """The page as HTML, which needs nothing but itself; the first line of ``heading`` is its
+    title."""
+    title, *lead = heading
+    nodes = sorted(graph.nodes, key=lambda node: (-node.contribution, node.id))
+    return _PAGES.get_template("graph.html").render(
+        title=title,
+        lead=lead,
+        notes=notes,
+        picture=Markup(svg_of(draw(graph), is_inline=True)),
+        edges=graph.edges[:ROWS_MAX],
+        edges_total=len(graph.edges),
+        nodes=nodes[:ROWS_MAX],
+        nodes_total=len(nodes),
+        specializations={node.id: node.specialization for node in graph.nodes},
+        colours=colours_of(node.specialization for node in graph.nodes),
+        light=LIGHT,
+        dark=DARK,
+    )

@@ -1,0 +1,67 @@
+"""A real browser that looks at pages, and keeps account of what they do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+PROGRAM = "chromium"
+
+
+@dataclass
+class Watched:
+    """An open page; ``said`` is what it wrote to the console and what broke in it, ``asked`` the
+    URLs of all that it loaded or tried to."""
+
+    page: Page
+    said: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def scroll_width(self) -> int:
+        """How wide the page is, in pixels; wider than its window, it scrolls sideways."""
+        return int(self.page.evaluate("document.documentElement.scrollWidth"))
+
+
+def chromium() -> str:
+    """Where it is installed. Without it a test that needs it is left out, and named in the summary;
+    in CI, where .ci/run installs it, the test fails."""
+    path = shutil.which(PROGRAM)
+    if path is None and "CI" not in os.environ:
+        pytest.skip(f"{PROGRAM} is not installed; .ci/run installs it")
+    assert path, f"{PROGRAM} is not installed"
+    return path
+
+
+@contextlib.contextmanager
+def running_browser() -> Iterator[Browser]:
+    """Chromium without a window; one a module is enough."""
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=chromium(), args=arguments)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextlib.contextmanager
+def opened(browser: Browser, url: str, width: int = 1200, **context: Any) -> Iterator[Watched]:
+    """``url`` in a window ``width`` pixels wide. ``context`` are playwright's options of a context,
+    such as ``color_scheme``."""
+    around = browser.new_context(viewport={"width": width, "height": 900}, **context)
+    try:
+        watched = Watched(around.new_page())
+        watched.page.on("console", lambda message: watched.said.append(message.text))
+        watched.page.on("pageerror", lambda error: watched.said.append(str(error)))
+        watched.page.on("request", lambda request: watched.asked.append(request.url))
+        watched.page.goto(url)
+        yield watched
+    finally:
+        around.close()
