@@ -1,0 +1,1 @@
+"""The fleet at a glance, again and again, in a terminal."""

@@ -1,0 +1,35 @@
+"""Whose lines of the history are shown: an AI's, a session's or a unit's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cli.output import dig
+from cli.top.tables import AIS, SESSIONS, Table
+from coordinator.history import Line
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Something in a table that is followed."""
+
+    table: Table
+    id: str
+
+    @property
+    def title(self) -> str:
+        return f"{self.table.name.removesuffix('s')} {self.id}"
+
+    def is_in(self, line: Line) -> bool:
+        """Whether a line concerns it; gaps and epochs concern all."""
+        if line.kind in ("gap", "epoch"):
+            return True
+        message = line.envelope
+        if self.table is AIS:
+            ais = {line.data["ai"]} if line.kind == "event" else set()
+            if message is not None:
+                ais |= {message["sender_id"], message["target_ai"]}
+            return self.id in ais
+        named = [dig(line.data, "data"), dig(message, "payload")]
+        keys = ("session_id", "request_id") if self.table is SESSIONS else ("unit_id",)
+        return any(dig(one, key) == self.id for one in named for key in keys)
