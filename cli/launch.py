@@ -9,9 +9,9 @@ from pathlib import Path
 from coordinator.settings import Settings
 
 
-def serve_command() -> list[str]:
+def serve_command(*options: str) -> list[str]:
     """Without a gateway: its port may well be another fleet's, and nobody looks at the warning."""
-    return [sys.executable, "-m", "cli.main", "serve", "--no-gateway"]
+    return [sys.executable, "-m", "cli.main", "serve", "--no-gateway", *options]
 
 
 def child_environment(settings: Settings, url: str | None) -> dict[str, str]:

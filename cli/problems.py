@@ -15,11 +15,10 @@ from cli.options import (
     open_fleet,
 )
 from cli.output import advise, percent, show, table
-from cli.ranking import EVERY_PROBLEM, read_bests, specializations_of
 from coordinator.errors import NoServer, ServerUnusable
 from coordinator.reads import Item
 from coordinator.settings import Settings
-from workers.problems import JointProblem, Problem
+from workers.ranking import EVERY_PROBLEM, problem_item, read_bests
 
 LONGEST_TEXT = 200
 
@@ -37,7 +36,7 @@ def problems(
     Example: coord problems --json
     """
     best = _read_best(load_settings(redis, namespace, state_dir))
-    items = [_item(problem, best.get(problem.name)) for problem in EVERY_PROBLEM]
+    items = [problem_item(problem, best.get(problem.name)) for problem in EVERY_PROBLEM]
 
     def render(shown: Console) -> None:
         spare = ("workload",)
@@ -51,25 +50,10 @@ def _read_best(settings: Settings) -> dict[str, Item]:
     """By problem, the best that passed; none, and a word on that, where there is no server."""
     try:
         with open_fleet(settings) as fleet:
-            return read_bests(fleet)
+            return read_bests(fleet.connection, fleet.keys)
     except (NoServer, ServerUnusable) as error:
         advise(f"the best so far is not known: {error.detail}")
         return {}
-
-
-def _item(problem: Problem | JointProblem, best: Item | None) -> dict[str, Any]:
-    about = problem.about
-    told = ("kind", "id", "contributor", "quality_score", "validation")
-    return {
-        "name": problem.name,
-        "specializations": specializations_of(problem),
-        "decides": about.decides,
-        "workload": about.workload,
-        "cost_unit": problem.cost_unit,
-        "baseline": about.baseline,
-        "bound": about.bound,
-        "best": best and {name: best[name] for name in told},
-    }
 
 
 def _row(item: dict[str, Any]) -> tuple[object, ...]:

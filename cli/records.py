@@ -21,7 +21,6 @@ from cli.options import (
     open_fleet,
 )
 from cli.output import age_of, cell, dig, percent, plain, say, short_age, show, table
-from cli.ranking import problems_of, read_ranking
 from coordinator.clock import SystemClock
 from coordinator.credit import read_contributions
 from coordinator.errors import CoordError
@@ -37,6 +36,7 @@ from coordinator.reads import (
     read_work_done,
 )
 from coordinator.validation.models import shown_word
+from workers.ranking import EVERY_PROBLEM, read_ranking, specializations_of
 
 CLAIMS = ("confidence", "test_coverage", "performance_score")
 """What a contributor says of a record's worth, in the record itself."""
@@ -145,7 +145,7 @@ def components(
         raise typer.BadParameter(
             "--best names the specialization itself: leave --specialization out"
         )
-    wanted = problems_of(best) if best is not None else []
+    wanted = _problems_of(best) if best is not None else []
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
         if record_id is not None:
             _show_whole(fleet, ("component", "feature"), record_id, json)
@@ -172,6 +172,17 @@ def components(
         "total": {"components": found.total, "features": features.total},
     }
     show(value, json, render)
+
+
+def _problems_of(specialization: str) -> list[str]:
+    """The names of the problems that it has a part in, its own first; a usage error if it has
+    none."""
+    named = {problem.name: specializations_of(problem) for problem in EVERY_PROBLEM}
+    found = [name for name, words in named.items() if specialization in words]
+    if not found:
+        known = ", ".join(dict.fromkeys(word for words in named.values() for word in words))
+        raise typer.BadParameter(f"nothing is measured for {specialization!r}: there are {known}")
+    return found
 
 
 def _show_whole(fleet: OpenFleet, kinds: tuple[Kind, ...], record_id: str, as_json: bool) -> None:
@@ -203,7 +214,8 @@ def _show_whole(fleet: OpenFleet, kinds: tuple[Kind, ...], record_id: str, as_js
 
 def _show_best(fleet: OpenFleet, problems: Sequence[str], limit: int, as_json: bool) -> None:
     """Of each of ``problems`` those that passed, the best first: the ``limit`` best of each."""
-    ranked = {problem: read_ranking(fleet, problem, limit) for problem in problems}
+    read = (fleet.connection, fleet.keys)
+    ranked = {problem: read_ranking(*read, problem, limit) for problem in problems}
 
     def render(shown: Console) -> None:
         now_ms = SystemClock().now_ms()

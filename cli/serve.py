@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
@@ -13,7 +13,9 @@ from typing import Annotated
 import redis as redis_py
 import typer
 
-from cli.foreground import QuietOption, log_to_stderr, stop_on_signals
+from cli.api_options import HttpOption, load_web_settings
+from cli.companions import api_beside, archive_beside
+from cli.foreground import LogJsonOption, QuietOption, log_to_stderr, stop_on_signals
 from cli.gateway import (
     InsecureBindOption,
     ListenOption,
@@ -26,6 +28,7 @@ from cli.gateway_thread import gateway_beside
 from cli.options import NamespaceOption, RedisOption, StateDirOption, load_settings
 from cli.output import complain, plain, say
 from coordinator import embedded
+from coordinator.archive.archive import Archive
 from coordinator.clock import RandomIds, SystemClock, instance_id
 from coordinator.connection import COORDINATOR, connect, named_url, redact, server_run_id
 from coordinator.coordinator import Coordinator
@@ -49,6 +52,15 @@ NoGatewayOption = Annotated[
 ]
 
 
+NoHttpOption = Annotated[bool, typer.Option("--no-http", help="No HTTP API.")]
+ArchiveOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--archive", metavar="FILE", help="Keep all that happens in this archive (`coord archive`)."
+    ),
+]
+
+
 def serve(
     listen: ListenOption = None,
     tls_cert: TlsCertOption = None,
@@ -56,7 +68,11 @@ def serve(
     tls_client_ca: TlsClientCaOption = None,
     insecure_bind: InsecureBindOption = False,
     no_gateway: NoGatewayOption = False,
+    http: HttpOption = None,
+    no_http: NoHttpOption = False,
+    archive: ArchiveOption = None,
     quiet: QuietOption = False,
+    log_json: LogJsonOption = False,
     redis: RedisOption = None,
     namespace: NamespaceOption = None,
     state_dir: StateDirOption = None,
@@ -68,27 +84,44 @@ def serve(
     and which runs on afterwards (`coord stop` ends it).
     A second `coord serve` stands by and takes over when the first one fails.
 
-    AIs that come by TCP find the gateway at 127.0.0.1:6000. Where that is taken there is none
-    until it is free; an address that is named by --listen must be free.
+    AIs that come by TCP find the gateway at 127.0.0.1:6000, programs the HTTP API at
+    127.0.0.1:8600. Where one is taken there is none until it is free; an address that is named by
+    --listen or --http must be free. COORD_HTTP_TLS_CERT and its like are those of `coord api`.
 
     Example: coord serve --redis redis://127.0.0.1:6379/0
     """
-    settings = load_settings(redis, namespace, state_dir)
+    settings = load_settings(redis, namespace, state_dir, log_json=log_json or None)
     own = load_gateway_settings(listen, tls_cert, tls_key, tls_client_ca, insecure_bind)
-    log_to_stderr(quiet)
+    of_api = load_web_settings(http)
+    log_to_stderr(quiet, settings.log_json)
     stop_flag = Flag()
     stop_on_signals(stop_flag.set)
     url, is_embedded = _server(settings)
-    beside: AbstractContextManager[None] = nullcontext()
+    flags = ["--quiet"] if quiet else []
+    others: list[AbstractContextManager[None]] = []
     if no_gateway:
         _make_pepper(settings)
     else:
-        beside = gateway_beside(own, settings, url)
+        others.append(gateway_beside(own, settings, url))
+    if not no_http:
+        others.append(api_beside(of_api, settings, url, flags, SystemClock()))
+    if archive is not None:
+        with Archive.open(archive, create=True):  # one that cannot be used is said at once
+            others.append(archive_beside(archive, settings, url, flags, SystemClock()))
     with _revived(settings.state_dir) if is_embedded else nullcontext():
-        run_coordinator(settings, url, stop_flag, beside)
+        run_coordinator(settings, url, stop_flag, _all_of(others))
     log.info("stopped")
     if is_embedded and embedded.find(settings.state_dir):
         log.info("the embedded server runs on; `coord stop` ends it")
+
+
+@contextmanager
+def _all_of(contexts: Sequence[AbstractContextManager[None]]) -> Iterator[None]:
+    """In all of them, one inside the other."""
+    with ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context)
+        yield
 
 
 def stop(state_dir: StateDirOption = None) -> None:

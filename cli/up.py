@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Annotated, NamedTuple, cast
 import typer
 from pydantic import BaseModel
 
+from cli.api_options import HttpOption
 from cli.children import Child
 from cli.children import start as start_child
 from cli.children import stop as stop_children
+from cli.foreground import LogJsonOption
 from cli.launch import child_environment, serve_command
 from cli.local_fleet import (
     check_alive,
@@ -33,6 +36,7 @@ from cli.options import (
     warn_of_near_miss,
 )
 from cli.output import ExitCode, complain, plain, say
+from cli.serve import NoHttpOption
 from cli.signals import Interrupted, Signals
 from coordinator import embedded
 from coordinator.connection import connect, named_url, redact
@@ -45,6 +49,7 @@ from workers.launch import trainer_command, validator_command, worker_environmen
 
 READY_LIMIT_S = 60.0
 GRACE_S = 15.0
+LINES_READ = 10_000
 LOCK_LIMIT_S = embedded.START_LOCK_LIMIT_S + READY_LIMIT_S
 COORDINATOR = "coordinator"
 EMBEDDED = "the embedded server"
@@ -91,31 +96,39 @@ def up(
     trainers: TrainersOption = 4,
     validators: ValidatorsOption = 1,
     specialization: FleetSpecializationOption = None,
+    http: HttpOption = None,
+    no_http: NoHttpOption = False,
+    log_json: LogJsonOption = False,
     redis: RedisOption = None,
     namespace: NamespaceOption = None,
     state_dir: StateDirOption = None,
 ) -> None:
     """Start a fleet that stays: server (unless one is named), coordinator, trainers, validators.
 
-    What runs already is left as it is. Validators are enrolled as such if they are not yet. Logs
-    are in the state directory; `coord down` ends it all.
+    The coordinator has an HTTP API beside it, as that of `coord serve` has. What runs already is
+    left as it is. Validators are enrolled as such if they are not yet. Logs are in the state
+    directory; `coord down` ends it all.
 
     Example: coord up --trainers 8 --validators 1
     """
-    settings = load_settings(redis, namespace, state_dir, specialization=specialization)
+    own = {"specialization": specialization, "log_json": log_json or None}
+    settings = load_settings(redis, namespace, state_dir, **own)
     if specialization is not None:
         warn_of_near_miss(specialization)
     words = each_in_turn(trainers) if specialization is None else [specialization] * trainers
     try:
         with Signals() as signals, _locked(settings.state_dir, signals):
             url, record = _prepare(settings)
-            record = _start_all(settings, url, record, words, validators, signals)
+            serve = serve_command(*(["--no-http"] if no_http else ["--http", http] if http else []))
+            record = _start_all(settings, url, record, serve, words, validators, signals)
     except Interrupted:
         complain("interrupted; `coord down` ends what has been started")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     count = len(record.living)
     running = "1 process runs" if count == 1 else f"{count} processes run"
     say(f"{running}; logs: {plain(settings.state_dir)}/*.log")
+    for place in _api_place(record):
+        say(f"HTTP API: {plain(place)}")
     say("see them by `coord status`, end them by `coord down`")
 
 
@@ -190,14 +203,15 @@ def _start_all(
     settings: Settings,
     url: str,
     record: Record,
+    serve: list[str],
     specializations: Sequence[str],
     validators: int,
     signals: Signals,
 ) -> Record:
-    """Coordinator, and a trainer of each of ``specializations``; and validators, once a coordinator
-    is there to enroll them."""
+    """Coordinator by the command ``serve``, and a trainer of each of ``specializations``; and
+    validators, once a coordinator is there to enroll them."""
     namespace = settings.namespace
-    first = {COORDINATOR: Program(serve_command(), {})}
+    first = {COORDINATOR: Program(serve, {})}
     for ai, word in zip(trainer_ids(len(specializations)), specializations, strict=True):
         own = settings.model_copy(update={"specialization": word})
         first[ai] = Program(trainer_command(ai, namespace), worker_environment(url, own))
@@ -264,6 +278,18 @@ def _wait_until_there(fleet: OpenFleet, record: Record, ais: set[str], signals: 
 
     where = f"logs: {record.children[0].log_path.parent}/*.log"
     wait_for(missing, check, READY_LIMIT_S, where)
+
+
+def _api_place(record: Record) -> list[str]:
+    """Where the coordinator's API is, as its log says; nowhere if its address was taken."""
+    said = [
+        found
+        for child in record.living
+        if child.name == COORDINATOR
+        for line in child.last_lines(LINES_READ)
+        if (found := re.search(r"no API:|the API is at (https?://[^\s\"]+)", line))
+    ]
+    return [said[-1][1]] if said and said[-1][1] else []
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from typing import Any
 
 from cli.options import OpenFleet
 from cli.output import cell, dig, percent
-from cli.ranking import EVERY_PROBLEM, read_bests, read_built_on, specializations_of
 from coordinator.reads import Item
 from coordinator.validation.models import shown_word
 from workers.problems import JointProblem, Problem
+from workers.ranking import EVERY_PROBLEM, read_bests, read_built_on, specializations_of
 
 VERDICT_FIELDS = ("costs", "evaluator", "workload", "validator", "sandbox")
 WHOLE_FROM = 1000
@@ -31,7 +31,7 @@ def count_verdicts(items: Iterable[Item]) -> dict[str, int]:
 
 def read_validated(fleet: OpenFleet) -> dict[str, Item]:
     """By problem, the best that passed, with what was found of it and whom it was built on."""
-    bests = read_bests(fleet)
+    bests = read_bests(fleet.connection, fleet.keys)
     named = {problem.name: problem for problem in EVERY_PROBLEM}
     return {name: _told(fleet, named[name], best) for name, best in bests.items()}
 
@@ -42,7 +42,7 @@ def _told(fleet: OpenFleet, problem: Problem | JointProblem, best: Item) -> dict
         "component_id": best["id"],
         "contributor": best["contributor"],
         "quality_score": best["quality_score"],
-        "built_on": read_built_on(fleet, best),
+        "built_on": read_built_on(fleet.connection, fleet.keys, best),
         **{name: best["validation"].get(name) for name in VERDICT_FIELDS},
     }
 

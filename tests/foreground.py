@@ -62,6 +62,9 @@ class ForegroundCommand:
 
 @contextmanager
 def running(*arguments: str, **environment: str) -> Iterator[ForegroundCommand]:
+    """A `coord serve` has no HTTP API unless ``arguments`` say where it listens."""
+    if arguments[:1] == ("serve",) and "--http" not in arguments:
+        arguments = (*arguments, "--no-http")
     command = ForegroundCommand(*arguments, **environment)
     try:
         yield command

@@ -23,7 +23,7 @@ from coordinator.enrolment import Access
 from coordinator.errors import BadMessage
 from coordinator.feed import EpochChanged
 from coordinator.gateway import CannotListen, Gateway, GatewaySettings
-from coordinator.gateway.binding import bind, parse_listen, tls_context
+from coordinator.gateway.binding import bind, tls_context
 from coordinator.gateway.failures import (
     FORGOTTEN_S,
     LONGEST_DELAY_S,
@@ -40,13 +40,13 @@ from coordinator.gateway.ingress_writer import (
     SETTLED_AFTER_S,
     IngressWriter,
 )
-from coordinator.gateway.listener import place_of
 from coordinator.gateway.login import LoginRefused, Logins
 from coordinator.gateway.outgoing import MAX_UNSETTLED_BYTES_PER_AI, Outgoing
 from coordinator.gateway.rate import Bucket, Buckets
 from coordinator.gateway.stream import Item, read_items, read_push
 from coordinator.gateway.strict_json import parse_strict
 from coordinator.keys import Keys
+from coordinator.listening import parse_listen, place_of
 from coordinator.messages import encode_message, encode_push, to_json
 from coordinator.outages import Patience
 from coordinator.settings import Settings

@@ -231,16 +231,33 @@ def test_an_embedded_server_that_dies_is_started_again(state_dir: Path) -> None:
 
 # -- up and down -----------------------------------------------------------------------------------
 
+IDLE = """
+import asyncio
 
+class Idle:
+    async def run_comprehensive_demo(self):
+        await asyncio.sleep(3600)
+"""
+
+
+@pytest.fixture
+def _idle_trainers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is learned is not looked at here, and would take all processors meanwhile."""
+    (tmp_path / "idle.py").write_text(IDLE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("COORD_TRAINER", "idle:Idle")
+
+
+@pytest.mark.usefixtures("_idle_trainers")
 def test_up_twice_doubles_nothing_and_down_ends_all(state_dir: Path) -> None:
     at = ("--state-dir", str(state_dir))
     try:
-        first = coord("up", "--trainers", "2", *at)
+        first = coord("up", "--no-http", "--trainers", "2", *at)
         assert first.exit_code == ExitCode.OK, first.stderr
         record = json.loads((state_dir / "fleet.json").read_text())
         pids = [child["pid"] for child in record["children"]]
         assert len(pids) == 4
-        again = coord("up", "--trainers", "2", *at)
+        again = coord("up", "--no-http", "--trainers", "2", *at)
         assert again.exit_code == ExitCode.OK, again.stderr
         assert again.stdout.count("runs already") == 4
         assert json.loads((state_dir / "fleet.json").read_text()) == record
@@ -253,7 +270,7 @@ def test_up_twice_doubles_nothing_and_down_ends_all(state_dir: Path) -> None:
         (member,) = json.loads(coord("members", "--json", *at).stdout)["members"]
         assert (member["ai_id"], member["role"]) == ("Validator_1", "validator")
         assert member["message_types"] == ["validation_result"]
-        refused = coord("up", "--namespace", "other", *at)
+        refused = coord("up", "--no-http", "--namespace", "other", *at)
         assert refused.exit_code == ExitCode.FAILED
         assert "runs in" in refused.stderr
         held = subprocess.run(
@@ -283,10 +300,11 @@ def holders(secret: bytes, paths: Iterable[Path]) -> list[Path]:
     return found
 
 
+@pytest.mark.usefixtures("_idle_trainers")
 def test_the_operators_password_is_shown_nowhere(state_dir: Path) -> None:
     at = ("--state-dir", str(state_dir))
     try:
-        said = coord("up", "--trainers", "1", *at).output
+        said = coord("up", "--no-http", "--trainers", "1", *at).output
         endpoint = embedded.find(state_dir)
         assert endpoint is not None
         said += "".join(coord(command, *at).output for command in ("doctor", "status", "ais"))
@@ -306,7 +324,7 @@ def test_down_leaves_a_server_that_up_did_not_start(state_dir: Path) -> None:
     before = embedded.start(state_dir)
     assert "no fleet was running" in coord("down", *at).stdout
     try:
-        up = coord("up", "--trainers", "0", "--validators", "0", *at)
+        up = coord("up", "--no-http", "--trainers", "0", "--validators", "0", *at)
         assert up.exit_code == ExitCode.OK, up.stderr
     finally:
         ended = coord("down", *at).stdout
@@ -321,7 +339,9 @@ def test_down_leaves_the_embedded_server_when_up_named_another(
     before = embedded.start(state_dir)
     try:
         assert (
-            coord("up", "--trainers", "0", "--validators", "0", "--redis", real_url, *at).exit_code
+            coord(
+                "up", "--no-http", "--trainers", "0", "--validators", "0", "--redis", real_url, *at
+            ).exit_code
             == ExitCode.OK
         )
     finally:
@@ -332,7 +352,10 @@ def test_down_leaves_the_embedded_server_when_up_named_another(
 def test_the_server_of_a_fleet_that_up_started_is_started_again(state_dir: Path) -> None:
     at = ("--state-dir", str(state_dir))
     try:
-        assert coord("up", "--trainers", "0", "--validators", "0", *at).exit_code == ExitCode.OK
+        assert (
+            coord("up", "--no-http", "--trainers", "0", "--validators", "0", *at).exit_code
+            == ExitCode.OK
+        )
         before = embedded.find(state_dir)
         assert before is not None
         os.kill(before.pid, signal.SIGKILL)

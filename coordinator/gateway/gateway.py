@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from coordinator.clock import Clock, Ids
 from coordinator.doors import gateway_door
-from coordinator.gateway.binding import CannotListen, address_of, bind, tls_context
+from coordinator.gateway.binding import bind, tls_context
 from coordinator.gateway.connection import LINGER_S, READ_BYTES, Connection
 from coordinator.gateway.entrance import Entrance
 from coordinator.gateway.failures import Failures
@@ -31,6 +31,7 @@ from coordinator.gateway.upkeep import Upkeep
 from coordinator.gateway.uploads import Uploads
 from coordinator.gateway.voice import Voice
 from coordinator.keys import Keys
+from coordinator.listening import CannotListen, address_of
 from coordinator.outages import Patience
 from coordinator.settings import Settings
 from coordinator.tasks import Tasks

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import socket
 import ssl
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from coordinator.gateway.connection import Connection
 from coordinator.gateway.metrics import Metrics
 from coordinator.gateway.settings import GatewaySettings
+from coordinator.listening import place_of
 from coordinator.tasks import Spawn
 
 log = logging.getLogger("coord.gateway")
@@ -124,14 +124,3 @@ class Listener:
                     sock.send(self._too_many())
             except OSError as error:
                 log.debug("could not say that there is no room: %s", error)
-
-
-def place_of(host: str) -> str:
-    """Whose limits a connection counts in: the address, of IPv6 the network that one host has."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped:
-            return str(address.ipv4_mapped)
-        if not address.is_loopback:
-            return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
