@@ -33,6 +33,7 @@ from cli.local_fleet import (
 )
 from cli.options import JsonOption, OpenFleet, load_settings
 from cli.output import ExitCode, complain, console, counted, percent, plain, say, say_json, table
+from cli.report import check_directory, write_page
 from cli.scratch import scratch_directory
 from cli.session_text import kind_of, outcome_of, workers_of
 from cli.signals import Interrupted, Signals
@@ -45,12 +46,16 @@ from cli.verdicts import (
     validated_rows,
 )
 from coordinator import embedded
+from coordinator.archive.archive import Archive
+from coordinator.clock import SystemClock
 from coordinator.connection import connect, redact
-from coordinator.history import Follower
+from coordinator.errors import CoordError
+from coordinator.history import Follower, Line
 from coordinator.keys import Keys, Kind
 from coordinator.reads import Item, read_counts, read_records
 from coordinator.session_reads import read_sessions
 from coordinator.settings import Settings
+from reports.report import make_report
 from workers.launch import trainer_command, validator_command, worker_environment
 from workers.problems import PROBLEMS
 
@@ -61,6 +66,8 @@ VERDICTS_LIMIT_S = 10.0
 KEEP_LOGS = "--keep keeps all logs"
 BLOCK_MS = 200
 SESSIONS_MAX = 200
+ARCHIVE = "history.db"
+"""In the demo's directory: what its report is made of."""
 TOGETHER_SHOWN = 6
 LONGEST_OUTCOME = 260
 SESSION_FIELDS = (
@@ -78,12 +85,18 @@ TrainersOption = Annotated[int, typer.Option("--trainers", "-t", min=1, max=64, 
 SecondsOption = Annotated[
     float, typer.Option("--seconds", min=1, help="How long they train before the summary.")
 ]
+ReportOption = Annotated[
+    Path, typer.Option("--report", metavar="FILE", help="Write a page about it there.")
+]
+NoReportOption = Annotated[bool, typer.Option("--no-report", help="Write no such page.")]
 KeepOption = Annotated[bool, typer.Option("--keep", help="Keep the directory with logs and data.")]
 
 
 def demo(
     trainers: TrainersOption = ONE_OF_EACH,
     seconds: SecondsOption = 40,
+    report: ReportOption = Path("coord-demo-report.html"),
+    no_report: NoReportOption = False,
     keep: KeepOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -92,13 +105,14 @@ def demo(
     They are of all specializations, learn from recorded and generated workloads, share what they
     learn and work on it together; a validator runs the components in a sandbox and measures them.
     At the end the best patterns are evaluated again. Everything is in a temporary directory of its
-    own; nothing is left behind.
+    own; nothing is left behind but a page that tells what happened, as `coord report` writes it.
 
     Example: coord demo --trainers 16 --seconds 60
     """
     with Signals() as signals:
         try:
-            summary = _measured(trainers, seconds, signals, keep=keep, silent=json)
+            page = None if no_report else report
+            summary = _measured(trainers, seconds, signals, page, keep=keep, silent=json)
         except Interrupted:
             complain("interrupted; everything that was started has ended")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -106,19 +120,43 @@ def demo(
         say_json(summary)
     else:
         print_summary(console(PIPED_WIDTH), summary)
+        if summary["report"]:
+            say(f"report: {plain(summary['report'])}")
 
 
 def _measured(
-    trainers: int, seconds: float, signals: Signals, *, keep: bool, silent: bool
+    trainers: int,
+    seconds: float,
+    signals: Signals,
+    report: Path | None,
+    *,
+    keep: bool,
+    silent: bool,
 ) -> dict[str, Any]:
-    """Run a fleet in a directory of its own, and evaluate its best. Raises Interrupted."""
+    """Run a fleet in a directory of its own, evaluate its best, and write the ``report`` if one is
+    wanted. Raises Interrupted."""
     with kept_directory() if keep else scratch_directory("coord-demo-") as directory:
         settings = load_settings(None, None, directory)
         found = Demo(directory, settings, trainers, signals, silent=silent).run(seconds)
         signals.check()
         if not silent:
             say("evaluating again what they shared …")
-        return found | {"seconds": seconds} | measure(found.pop("patterns"))
+        measured = measure(found.pop("patterns"))
+        signals.check()
+        written = None if report is None else _write_report(report, directory / ARCHIVE)
+        return found | {"seconds": seconds, "report": written} | measured
+
+
+def _write_report(path: Path, archive_path: Path) -> str | None:
+    """Where the report of what was archived was written; None, and a warning, if it cannot be."""
+    try:
+        check_directory(path)
+        with Archive.read(archive_path) as archive:
+            write_page(path, make_report(archive, SystemClock().now_ms()))
+    except CoordError as error:
+        complain(f"warning: there is no report: {error.detail}")
+        return None
+    return str(path.absolute())
 
 
 @contextmanager
@@ -128,6 +166,22 @@ def kept_directory() -> Iterator[Path]:
         yield directory
     finally:
         complain(f"logs and data are kept in {directory}")
+
+
+class Archived:
+    """A follower of a whole history, all of which goes into an archive on its way."""
+
+    def __init__(self, follower: Follower, archive: Archive) -> None:
+        self._follower = follower
+        self._archive = archive
+        follower.resume(archive.cursor)
+
+    def read(self, block_ms: int) -> list[Line]:
+        """What is new, once it is stored; waits up to ``block_ms`` if nothing is."""
+        lines = self._follower.read(block_ms)
+        if lines:
+            self._archive.take(lines)
+        return lines
 
 
 class Demo:
@@ -160,23 +214,27 @@ class Demo:
             embedded.stop(self._directory)
 
     def _run_on(self, url: str, seconds: float) -> Item:
-        with connect(url) as connection:
-            self._coordinator.append(self._start("coordinator", serve_command(), {}, url))
+        with (
+            connect(url) as connection,
+            Archive.open(self._directory / ARCHIVE, create=True) as archive,
+        ):
+            self._coordinator.append(
+                self._start("coordinator", serve_command("--no-http"), {}, url)
+            )
             self._wait_for_coordinator(connection)
             self._board.say("coordinator is active")
-            follower = Follower(connection, self._keys)
-            follower.begin_at(0)
+            history = Archived(Follower(connection, self._keys), archive)
             fleet = OpenFleet(connection, redact(url), self._keys)
             self._start_ais(fleet, url)
-            self._follow(connection, follower, seconds)
+            self._follow(connection, history, seconds)
             sessions = read_sessions(connection, self._keys, SESSIONS_MAX).items
             self._board.say("time is up: the trainers leave")
             self._stop(self._learning)
-            self._await_verdicts(connection, follower)
+            self._await_verdicts(connection, history)
             self._stop(self._judging)
             self._signals.check()
-            for line in follower.read(0):
-                self._board.take(line)
+            while self._take(history, 0):
+                pass
             counts = read_counts(connection, self._keys)
             components = self._read(connection, "component", counts["components"])
             components += self._read(connection, "feature", counts["features"])
@@ -208,23 +266,28 @@ class Demo:
     def _read(self, connection: redis.Redis, kind: Kind, count: int) -> list[Item]:
         return read_records(connection, self._keys, kind, count).items
 
-    def _follow(self, connection: redis.Redis, follower: Follower, seconds: float) -> None:
+    def _take(self, history: Archived, block_ms: int) -> bool:
+        """Show what is new; whether anything was."""
+        lines = history.read(block_ms)
+        for line in lines:
+            self._board.take(line)
+        return bool(lines)
+
+    def _follow(self, connection: redis.Redis, history: Archived, seconds: float) -> None:
         self._board.ends_in(seconds)
         ends_s = time.monotonic() + seconds
         while time.monotonic() < ends_s:
             self._check()
-            for line in follower.read(BLOCK_MS):
-                self._board.take(line)
+            self._take(history, BLOCK_MS)
             self._board.show_sessions(read_sessions(connection, self._keys, SESSIONS_MAX).items)
             self._board.redraw()
 
-    def _await_verdicts(self, connection: redis.Redis, follower: Follower) -> None:
+    def _await_verdicts(self, connection: redis.Redis, history: Archived) -> None:
         """The validator judges what the trainers have left, unless that takes too long."""
         ends_s = time.monotonic() + VERDICTS_LIMIT_S
         while connection.zcard(self._keys.validations) and time.monotonic() < ends_s:
             self._signals.check()
-            for line in follower.read(BLOCK_MS):
-                self._board.take(line)
+            self._take(history, BLOCK_MS)
 
     def _start(self, name: str, command: list[str], own: dict[str, str], url: str) -> Child:
         self._signals.check()

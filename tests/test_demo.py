@@ -116,8 +116,9 @@ def demo() -> Iterator[Callable[..., Demo]]:
             one.process.wait()
 
 
-def test_a_demo_ends_with_what_it_measured(demo: Callable[..., Demo]) -> None:
-    one = demo("--seconds", "15", "--trainers", "2", "--json")
+def test_a_demo_ends_with_what_it_measured(demo: Callable[..., Demo], tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    one = demo("--seconds", "15", "--trainers", "2", "--json", "--report", str(page))
     code, out, err = one.end()
     assert (code, err) == (ExitCode.OK, "")
     assert one.nothing_is_left()
@@ -140,14 +141,20 @@ def test_a_demo_ends_with_what_it_measured(demo: Callable[..., Demo]) -> None:
     assert all(session["participants"] for session in completed)
     assert sum(found["verdicts"].values()) == found["components_shared"]
     assert all(best["validator"] == "Validator_1" for best in found["validated"].values())
+    assert found["report"] == str(page)
+    assert list(tmp_path.iterdir()) == [page]
+    told = page.read_text(encoding="utf-8")
+    assert "<h1>What 3 AIs did together</h1>" in told
+    assert all(best["component_id"] in told for best in found["validated"].values())
 
 
 def test_a_demo_tells_what_happens_line_by_line(demo: Callable[..., Demo]) -> None:
-    one = demo("--seconds", "5", "--trainers", "1")
+    one = demo("--seconds", "5", "--trainers", "1", "--report", "/proc/no/such/report.html")
     for text in ("server at unix://", "coordinator is active", "AI_Node_1 joined (file_system"):
         one.wait_for(text)
-    code, out, _ = one.end()
+    code, out, err = one.end()
     assert code == ExitCode.OK
+    assert err.startswith("coord: warning: there is no report: /proc/no/such/report.html cannot be")
     assert "What the fleet achieved, measured" in out
     assert "worked together" in out
     assert "best patterns" in out
@@ -156,11 +163,11 @@ def test_a_demo_tells_what_happens_line_by_line(demo: Callable[..., Demo]) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("moment", ["server at", "AI_Node_2 joined"])
+@pytest.mark.parametrize("moment", ["server at", "AI_Node_1 joined"])
 def test_a_signal_ends_everything(
     demo: Callable[..., Demo], number: signal.Signals, moment: str
 ) -> None:
-    one = demo("--seconds", "60", "--trainers", "2")
+    one = demo("--seconds", "60", "--trainers", "1", "--no-report")
     one.wait_for(moment)
     code, _, err = one.end(number)
     assert code == ExitCode.INTERRUPTED
@@ -170,15 +177,15 @@ def test_a_signal_ends_everything(
 
 
 def test_a_killed_demo_leaves_no_process(demo: Callable[..., Demo]) -> None:
-    one = demo("--seconds", "60", "--trainers", "2")
-    one.wait_for("AI_Node_2 joined")
+    one = demo("--seconds", "60", "--trainers", "1", "--no-report")
+    one.wait_for("AI_Node_1 joined")
     assert len(one.marked()) > 4
     one.end(signal.SIGKILL)
     wait_for(one.nothing_is_left, what="its processes to end")
 
 
 def test_a_child_that_ends_early_fails_the_demo(demo: Callable[..., Demo]) -> None:
-    one = demo("--seconds", "60", "--trainers", "1")
+    one = demo("--seconds", "60", "--trainers", "1", "--no-report")
     one.wait_for("AI_Node_1 joined")
     worker = next(pid for pid, line in one.marked().items() if "rq.cli" in line)
     os.kill(worker, signal.SIGKILL)
