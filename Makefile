@@ -21,7 +21,7 @@ demo: $(VENV)/ready ## see eight trainers find each other, learn and share, and 
 	@$(BIN)/coord demo
 
 test: $(VENV)/ready ## the whole suite: fakeredis, the embedded Valkey, Redis where installed
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: format lint types test ## all that must hold before a commit
 
@@ -54,6 +54,7 @@ bench: $(VENV)/ready ## the benchmarks; they print the tables of docs/benchmarks
 	$(BIN)/python -m bench.validation
 	$(BIN)/python -m bench.generated
 	$(BIN)/python -m bench.evaluations
+	$(BIN)/python -m bench.archive
 
 lock: $(VENV)/ready ## choose the newest versions of all dependencies anew
 	$(BIN)/pip install --quiet uv

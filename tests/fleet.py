@@ -314,8 +314,9 @@ class FleetUnderTest:
         return sorted(name.decode() for name in names)
 
     def state(self) -> dict[str, Any]:
-        """Every key of the server and all it holds, with whether it expires; without the lease."""
-        return dump(self.redis, without={self.keys.leader})
+        """Every key of the server and all it holds, with whether it expires; without the lease, and
+        what the coordinator tells of itself."""
+        return dump(self.redis, without={self.keys.leader, self.keys.metrics})
 
 
 def _of_sessions(fleet: Fleet) -> list[str]:
@@ -397,41 +398,61 @@ def envelope(
 
 def dump(connection: redis.Redis, without: set[str] | None = None) -> dict[str, Any]:
     """Every key but ``without``: what it holds, and whether it expires."""
-    state = {}
-    for key in sorted(cast("list[bytes]", connection.keys("*"))):
-        name = key.decode()
-        if name in (without or set()):
-            continue
-        expires = cast(int, connection.pttl(key)) >= 0
-        state[name] = (_value(connection, key), "expires" if expires else "stays")
-    return state
+    names = sorted(key.decode() for key in cast("list[bytes]", connection.keys("*")))
+    names = [name for name in names if name not in (without or set())]
+    with connection.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.type(name)
+            pipe.pttl(name)
+        told = pipe.execute()
+        kinds, left_ms = told[::2], told[1::2]
+        for name, kind in zip(names, kinds, strict=True):
+            _read(pipe, name, kind)
+        values = pipe.execute()
+    return {
+        name: (_value(kind, value), "expires" if left >= 0 else "stays")
+        for name, kind, value, left in zip(names, kinds, values, left_ms, strict=True)
+    }
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
-    """The keys that are not the same in both dumps, but for where log and events have come to."""
-    names = (before.keys() | after.keys()) - {"coord:fleet"}
+    """The keys that are not the same in both dumps, but for where log and events have come to, and
+    what the coordinator tells of itself."""
+    names = (before.keys() | after.keys()) - {"coord:fleet", "coord:metrics"}
     return {name for name in names if before.get(name) != after.get(name)}
 
 
-def _value(connection: redis.Redis, key: bytes) -> Any:
-    kind = cast(bytes, connection.type(key))
-    reader = cast(Any, connection)
+def _read(pipe: Any, name: str, kind: bytes) -> None:
     match kind:
         case b"string":
-            return reader.get(key).decode()
+            pipe.get(name)
         case b"hash":
-            return _text_of(reader.hgetall(key))
+            pipe.hgetall(name)
         case b"set":
-            return {member.decode() for member in reader.smembers(key)}
+            pipe.smembers(name)
         case b"list":
-            return [member.decode() for member in reader.lrange(key, 0, -1)]
+            pipe.lrange(name, 0, -1)
         case b"zset":
-            return {member.decode(): score for member, score in reader.zscan_iter(key)}
+            pipe.zrange(name, 0, -1, withscores=True)
         case b"stream":
-            return [
-                (entry_id.decode(), _text_of(fields)) for entry_id, fields in reader.xrange(key)
-            ]
-    raise AssertionError(f"{key!r} is a {kind!r}, which no fleet writes")
+            pipe.xrange(name)
+        case _:
+            raise AssertionError(f"{name!r} is a {kind!r}, which no fleet writes")
+
+
+def _value(kind: bytes, value: Any) -> Any:
+    match kind:
+        case b"string":
+            return value.decode()
+        case b"hash":
+            return _text_of(value)
+        case b"set":
+            return {member.decode() for member in value}
+        case b"list":
+            return [member.decode() for member in value]
+        case b"zset":
+            return {member.decode(): score for member, score in value}
+    return [(entry_id.decode(), _text_of(fields)) for entry_id, fields in value]
 
 
 def _text_of(fields: Mapping[bytes, bytes]) -> dict[str, str]:

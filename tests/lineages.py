@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from functools import partial
+from functools import cache, partial
 from typing import Any, cast
 
 import redis
@@ -116,4 +116,10 @@ class Records:
             contributors=Loaded(partial(read_contributors, self.redis, self.keys)),
             origins=Loaded(partial(read_origins, self.redis, self.keys)),
         )
-        return Context(fleet, self.keys, Settings(), CountingIds(), BEGINNING_MS, 0.0)
+        return Context(fleet, self.keys, _defaults(), CountingIds(), BEGINNING_MS, 0.0)
+
+
+@cache
+def _defaults() -> Settings:
+    """Made once: it takes longer than to share a record."""
+    return Settings()

@@ -8,8 +8,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 from workers.problems import JOINT_PROBLEMS, PROBLEMS, JointProblem, Problem
 from workers.problems.problem import from_unit
@@ -17,19 +16,21 @@ from workers.problems.problem import from_unit
 SCORE = """
 import importlib, json, sys
 from workers.problems import JOINT_PROBLEMS, PROBLEMS
-name, workload, *specializations = sys.argv[1:]
-(problem,) = (one for one in (*PROBLEMS, *JOINT_PROBLEMS) if one.name == name)
-modules = [importlib.import_module(f"component_{word}") for word in specializations]
-makers = {module.SPECIALIZATION: module.Policy for module in modules}
-score = problem.evaluate_policies(makers, problem.recorded(workload))
-print(json.dumps([{one.SPECIALIZATION: one.PARAMETERS for one in modules}, score.gap_closed]))
+found = {}
+for problem in (*PROBLEMS, *JOINT_PROBLEMS):
+    words = problem.specializations if problem in JOINT_PROBLEMS else [problem.specialization]
+    modules = [importlib.import_module(f"{problem.name}.component_{word}") for word in words]
+    makers = {module.SPECIALIZATION: module.Policy for module in modules}
+    scenarios = problem.recorded(problem.training_workloads[-1])
+    gap_closed = problem.evaluate_policies(makers, scenarios).gap_closed
+    found[problem.name] = [{one.SPECIALIZATION: one.PARAMETERS for one in modules}, gap_closed]
+print(json.dumps(found))
 """
 
 
-@pytest.mark.parametrize("problem", [*PROBLEMS, *JOINT_PROBLEMS], ids=lambda problem: problem.name)
-def test_components_reproduce_their_score_in_a_fresh_process(
-    problem: Problem | JointProblem, tmp_path: Path
-) -> None:
+def write_components(problem: Problem | JointProblem, directory: Path) -> list[Any]:
+    """Components of drawn values, a module for each specialization; the parameters of each, and the
+    share of the gap that they close here."""
     draw = random.Random(11)
     values = from_unit(problem.parameters, [draw.random() for _ in problem.parameters])
     if isinstance(problem, JointProblem):
@@ -37,16 +38,24 @@ def test_components_reproduce_their_score_in_a_fresh_process(
     else:
         word = problem.specialization
         sources, parameters = {word: problem.component_source(values)}, {word: values}
+    directory.mkdir()
     for word, source in sources.items():
         assert "workers" not in source
-        (tmp_path / f"component_{word}.py").write_text(source, encoding="utf-8")
-    workload = problem.training_workloads[-1]
+        (directory / f"component_{word}.py").write_text(source, encoding="utf-8")
+    return [parameters, problem.evaluate(values, problem.training_workloads[-1]).gap_closed]
+
+
+def test_components_reproduce_their_score_in_a_fresh_process(tmp_path: Path) -> None:
+    expected = {
+        problem.name: write_components(problem, tmp_path / problem.name)
+        for problem in (*PROBLEMS, *JOINT_PROBLEMS)
+    }
     done = subprocess.run(
-        [sys.executable, "-c", SCORE, problem.name, workload, *sources],
+        [sys.executable, "-c", SCORE],
         env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[1]}"},
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert json.loads(done.stdout) == [parameters, problem.evaluate(values, workload).gap_closed]
+    assert json.loads(done.stdout) == expected

@@ -263,6 +263,9 @@ class Containers:
         self._ends.callback(self._end, process)
         return process
 
+    def has_said(self, name: str, text: str) -> bool:
+        return text in (self._directory / f"{name}.log").read_text(errors="replace")
+
     def is_healthy(self, name: str, **other: str) -> bool:
         kind, *command = SERVICES[name]["healthcheck"]["test"]
         if kind == "CMD-SHELL":
@@ -310,12 +313,15 @@ def test_the_fleet_runs_and_its_health_checks_tell_the_truth() -> None:
         wait_for(lambda: containers.is_healthy("redis"))
         assert not containers.is_healthy("redis", REDISCLI_AUTH="wrong")
         coordinator = containers.start("coordinator")
+        wait_for(lambda: containers.has_said("coordinator", "active:"))
         wait_for(lambda: containers.is_healthy("coordinator"))
         trainer = containers.start("trainer_audio")
+        wait_for(lambda: containers.has_said("coordinator", "joined (audio"))
         wait_for(lambda: containers.is_healthy("trainer_audio"))
         assert not containers.is_healthy("validator")
         assert containers.coord("enroll", "Validator_1", "--role", "validator").returncode == 0
         validator = containers.start("validator")
+        wait_for(lambda: containers.has_said("coordinator", "joined (validation"))
         wait_for(lambda: containers.is_healthy("validator"))
         started = {"trainer_audio": trainer, "validator": validator, "coordinator": coordinator}
         for name, process in started.items():
@@ -332,6 +338,7 @@ def test_redis_users_and_tokens_outlive_a_restart() -> None:
         server = containers.start("redis")
         wait_for(lambda: containers.is_healthy("redis"))
         containers.start("coordinator")
+        wait_for(lambda: containers.has_said("coordinator", "active:"))
         wait_for(lambda: containers.is_healthy("coordinator"))
         assert re.fullmatch(r"coord_\w+_.+\n", containers.coord("enroll", "AI_1").stdout)
         made = containers.coord("acl", "AI_1", "--apply")

@@ -232,11 +232,11 @@ def test_policies_that_break_the_rules_are_refused(
 
 def test_the_best_together_is_not_the_best_of_each(problem: CongestionAndPlayout) -> None:
     alone = {
-        one.specialization: search(one, one.training_workloads[0], 40, seed=0).values
+        one.specialization: search(one, one.training_workloads[0], 20, seed=0).values
         for one in (PlayoutDelay(), CongestionControl())
     }
     joined = problem.joined(alone)
-    together = search(problem, "wired", 40, seed=0, start=joined)
+    together = search(problem, "wired", 20, seed=0, start=joined)
     assert together.score.gap_closed > problem.evaluate(joined, "wired").gap_closed + 0.05
     for prefix in (PLAYOUT, CONGESTION):
         names = [name for name in joined if name.startswith(prefix)]

@@ -63,7 +63,11 @@ def _as_careless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 OWN_FUTURE = ("frames_of_its_caller", "all_objects", "seed_of_the_workload")
 """Ways to the future of any workload; the others lead to that of a shipped one."""
-WAYS = {**SEEKERS, "learned_by_heart": memorised_seeker()}
+WAYS = [*SEEKERS, "learned_by_heart"]
+
+
+def seeker(way: str) -> str:
+    return SEEKERS[way] if way in SEEKERS else memorised_seeker()
 
 
 @pytest.mark.usefixtures("_as_careless")
@@ -71,14 +75,14 @@ WAYS = {**SEEKERS, "learned_by_heart": memorised_seeker()}
 def test_who_knows_the_future_gains_beside_the_evaluator(way: str, honest: float) -> None:
     workload = "" if way in OWN_FUTURE else "compile-held-out"
 
-    score = scored_beside(cheating_source(WAYS[way]), workload)
+    score = scored_beside(cheating_source(seeker(way)), workload)
 
     assert score > honest + GAIN
 
 
 @pytest.mark.usefixtures("_as_careless")
 def test_no_way_to_the_future_leads_out_of_the_sandbox(honest: float) -> None:
-    verdict = validated(cheating_source(*WAYS.values()))
+    verdict = validated(cheating_source(*map(seeker, WAYS)))
 
     assert (verdict.verdict, verdict.reason) == ("passed", "")
     assert verdict.score == pytest.approx(honest, abs=TOLERANCE)
