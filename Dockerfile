@@ -9,6 +9,8 @@ RUN pip install --no-cache-dir --constraint requirements.lock setuptools
 COPY LICENSE README.md pyproject.toml ./
 COPY cli cli
 COPY coordinator coordinator
+COPY reports reports
+COPY web web
 COPY workers workers
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
  && python -m venv --without-pip /opt/coord \

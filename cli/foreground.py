@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.output import plain
+from coordinator.json_logs import JsonLine, place_of, stderr_handler
 
-log = logging.getLogger("coord")
-
+_LOGGERS = {"coord": logging.INFO, "asyncio": logging.WARNING, "uvicorn": logging.WARNING}
+"""Who logs, and from which level on it is shown."""
 _ENDS = (signal.SIGTERM, signal.SIGINT)
 
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")]
+LogJsonOption = Annotated[
+    bool,
+    typer.Option(
+        "--log-json",
+        help="Log one JSON object a line, for programs.",
+        show_default="COORD_LOG_JSON",
+    ),
+]
 
 
 class OneLine(logging.Formatter):
@@ -28,12 +35,8 @@ class OneLine(logging.Formatter):
         when = datetime.fromtimestamp(record.created).strftime("%Y-%m-%d %H:%M:%S")
         level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
         text = f"{when} {level}{plain(record.getMessage())}"
-        trace = record.exc_info[2] if record.exc_info else None
-        if trace:
-            while trace.tb_next:
-                trace = trace.tb_next
-            text += f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})"
-        return text
+        place = place_of(record)
+        return f"{text} ({place})" if place else text
 
 
 def stop_on_signals(stop: Callable[[], object]) -> None:
@@ -48,9 +51,11 @@ def stop_on_signals(stop: Callable[[], object]) -> None:
         signal.signal(number, end)
 
 
-def log_to_stderr(quiet: bool) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(OneLine())
-    log.handlers = [handler]
-    log.propagate = False
-    log.setLevel(logging.WARNING if quiet else logging.INFO)
+def log_to_stderr(quiet: bool, log_json: bool = False) -> None:
+    """One line a record, for people or as JSON; what libraries say of a server of ours, too."""
+    handler = stderr_handler(JsonLine() if log_json else OneLine())
+    for name, level in _LOGGERS.items():
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.propagate = False
+        logger.setLevel(max(level, logging.WARNING) if quiet else level)

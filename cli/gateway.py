@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from cli.foreground import QuietOption, log_to_stderr, stop_on_signals
+from cli.foreground import LogJsonOption, QuietOption, log_to_stderr, stop_on_signals
 from cli.options import (
     NamespaceOption,
     RedisOption,
@@ -65,6 +65,7 @@ def gateway(
     tls_client_ca: TlsClientCaOption = None,
     insecure_bind: InsecureBindOption = False,
     quiet: QuietOption = False,
+    log_json: LogJsonOption = False,
     redis: RedisOption = None,
     namespace: NamespaceOption = None,
     state_dir: StateDirOption = None,
@@ -76,9 +77,9 @@ def gateway(
 
     Example: coord gateway --listen 0.0.0.0:6000 --tls-cert cert.pem --tls-key key.pem
     """
-    settings = load_settings(redis, namespace, state_dir)
+    settings = load_settings(redis, namespace, state_dir, log_json=log_json or None)
     own = load_gateway_settings(listen, tls_cert, tls_key, tls_client_ca, insecure_bind)
-    log_to_stderr(quiet)
+    log_to_stderr(quiet, settings.log_json)
     made = make_gateway(own, settings, resolve_url(settings), read_pepper(settings))
     asyncio.run(_run_until_signal(made))
     log.info("stopped")

@@ -101,6 +101,7 @@ def _summary(found: Item) -> Table:
         ("epoch", f"{leads['epoch'] or 'none yet'}, log {leads['log']}, events {leads['events']}"),
         ("server", f"{server['name']} {server['version']} at {server['url']}, {memory}"),
         ("persistence", _persistence(server)),
+        ("archives", _archives(found["archives"])),
         ("AIs", found["connected_ais"]),
         ("messages", found["total_messages"]),
         (
@@ -128,6 +129,14 @@ def _gateways(gateways: list[Item]) -> str:
         for one in gateways
     ]
     return ", ".join(shown) or "none: AIs come by Redis alone"
+
+
+def _archives(archives: list[Item]) -> str:
+    shown = [
+        f"{one['id']} ({one['behind']} entries behind, heard of {age(one['seen_age_ms'])} ago)"
+        for one in archives
+    ]
+    return ", ".join(shown) or "none: `coord archive` keeps what happens"
 
 
 def _persistence(server: Item) -> str:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from cli.foreground import LogJsonOption
 from cli.options import (
     SPECIALIZATIONS,
     AiArgument,
@@ -57,6 +58,7 @@ def trainer(
     specialization: OwnSpecializationOption = None,
     trainer: TrainerOption = None,
     minutes: MinutesOption = None,
+    log_json: LogJsonOption = False,
     json: JsonOption = False,
     redis: RedisOption = None,
     namespace: NamespaceOption = None,
@@ -69,7 +71,7 @@ def trainer(
     Example: coord trainer AI_Node_1 --specialization file_system --minutes 2
     """
     ai_id = check_ai_id(ai_id)
-    own = {"specialization": specialization, "trainer": trainer}
+    own = {"specialization": specialization, "trainer": trainer, "log_json": log_json or None}
     settings = load_settings(redis, namespace, state_dir, **own)
     url = server_for(settings)
     warn_of_near_miss(settings.specialization)

@@ -7,6 +7,7 @@ from typing import get_args
 from rich.console import Console
 from rich.text import Text
 
+from cli.foreground import LogJsonOption
 from cli.options import (
     AiArgument,
     JsonOption,
@@ -29,6 +30,7 @@ COUNTED = (*get_args(VerdictWord), "skipped", "died")
 def validator(
     ai_id: AiArgument,
     minutes: MinutesOption = None,
+    log_json: LogJsonOption = False,
     json: JsonOption = False,
     redis: RedisOption = None,
     namespace: NamespaceOption = None,
@@ -43,7 +45,7 @@ def validator(
     Example: coord validator Validator_1
     """
     ai_id = check_ai_id(ai_id)
-    settings = load_settings(redis, namespace, state_dir)
+    settings = load_settings(redis, namespace, state_dir, log_json=log_json or None)
     counts = run_validator(ai_id, server_for(settings, "validator"), settings, minutes)
     shown = dict.fromkeys(COUNTED, 0) | counts
 

@@ -10,7 +10,7 @@ import redis
 from coordinator.clock import iso
 from coordinator.keys import Keys
 from coordinator.messages import stream_number
-from coordinator.reads import Item
+from coordinator.reads import Item, Page
 
 AuditKind = Literal[
     "enrolled",
@@ -36,17 +36,39 @@ def read_audit(
 
     Goes as far back as events are kept.
     """
+    return read_audit_page(connection, keys, limit, ai, kind).items
+
+
+def read_audit_page(
+    connection: redis.Redis,
+    keys: Keys,
+    limit: int,
+    ai: str | None = None,
+    kind: AuditKind | None = None,
+    cursor: int | None = None,
+    look_max: int | None = None,
+) -> Page:
+    """The same from before the event with the number ``cursor`` on. After about ``look_max`` events
+    that were looked at the page ends, whatever was found. ``total`` is the number of those that
+    this page has, for all are not counted."""
     wanted = {kind} if kind else set(get_args(AuditKind))
     found: list[Item] = []
-    before = "+"
-    while len(found) < limit:
-        entries = cast("list[Any]", connection.xrevrange(keys.events, before, count=AT_ONCE))
-        events = (_event(stream_number(entry_id), fields) for entry_id, fields in entries)
-        found += [e for e in events if e["kind"] in wanted and (ai is None or _concerns(e, ai))]
-        if len(entries) < AT_ONCE:
-            break
-        before = f"({entries[-1][0].decode()}"
-    return found[:limit]
+    looked = 0
+    while len(found) < limit and (look_max is None or looked < look_max):
+        newest = "+" if cursor is None else f"({cursor}-0"
+        entries = cast("list[Any]", connection.xrevrange(keys.events, newest, count=AT_ONCE))
+        for entry_id, fields in entries:
+            looked += 1
+            cursor = stream_number(entry_id)
+            event = _event(cursor, fields)
+            if event["kind"] in wanted and (ai is None or _concerns(event, ai)):
+                found.append(event)
+                if len(found) == limit:
+                    break
+        else:
+            if len(entries) < AT_ONCE:
+                return Page(found, None, len(found))
+    return Page(found, str(cursor), len(found))
 
 
 def _concerns(event: Item, ai: str) -> bool:

@@ -189,11 +189,19 @@ def check_pepper(connection: redis.Redis, keys: Keys, pepper: bytes) -> None:
     Else a second machine, which made a pepper of its own, would refuse every token and say no more
     than that it is wrong.
     """
-    pepper_id = digest(pepper, "pepper")[:16].encode()
-    connection.hsetnx(keys.fleet, "pepper_id", pepper_id)
-    if connection.hget(keys.fleet, "pepper_id") != pepper_id:
+    connection.hsetnx(keys.fleet, "pepper_id", _pepper_id(pepper))
+    check_pepper_is_the_fleets(connection, keys, pepper)
+
+
+def check_pepper_is_the_fleets(connection: redis.Redis, keys: Keys, pepper: bytes) -> None:
+    """The same for who only reads: any will do in a fleet that has none yet."""
+    if connection.hget(keys.fleet, "pepper_id") not in (None, _pepper_id(pepper)):
         raise NoPepper(
             f"the pepper here is not the one of fleet {keys.namespace!r}: copy the file `pepper`"
             " from where `coord serve` was first run, or set COORD_PEPPER; or, to begin anew with"
             f" this one and enroll everybody again, run `redis-cli HDEL {keys.fleet} pepper_id`"
         )
+
+
+def _pepper_id(pepper: bytes) -> bytes:
+    return digest(pepper, "pepper")[:16].encode()

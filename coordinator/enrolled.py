@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import cast
 
@@ -20,9 +21,30 @@ def read_enrolled(connection: redis.Redis, keys: Keys, now_ms: int) -> list[Item
 
     Goes through all the server's keys, some thousand at a time.
     """
+    return read_members(connection, keys, sorted(find_enrolled(connection, keys)), now_ms)
+
+
+def find_enrolled(connection: redis.Redis, keys: Keys) -> dict[str, list[Credential]]:
+    """The credentials of every AI that was ever enrolled, in the same way."""
     prefix = keys.member("")
     found = connection.scan_iter(match=f"{prefix}*", count=SCAN_COUNT)
     ais = sorted({key.decode("utf-8", "replace").removeprefix(prefix) for key in found})
+    with connection.pipeline(transaction=False) as pipe:
+        for ai in ais:
+            pipe.hexists(keys.member(ai), "access")
+            pipe.hgetall(keys.credentials(ai))
+        replies = pipe.execute() if ais else []
+    return {
+        ai: parse_credentials(credentials)
+        for ai, is_enrolled, credentials in zip(ais, replies[::2], replies[1::2], strict=True)
+        if is_enrolled
+    }
+
+
+def read_members(
+    connection: redis.Redis, keys: Keys, ais: Sequence[str], now_ms: int
+) -> list[Item]:
+    """Those of ``ais`` that were enrolled."""
     with connection.pipeline(transaction=False) as pipe:
         for ai in ais:
             pipe.hget(keys.member(ai), "access")

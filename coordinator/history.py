@@ -20,8 +20,6 @@ from coordinator.stored import json_of
 from coordinator.streams import Source, last_number
 
 AT_ONCE = 500
-"""So many entries are read of each stream at a time, and so many are held of one at most, twice
-over, while the other one is behind."""
 ENVELOPE = frozenset(Envelope.model_fields)
 Fields = dict[bytes, bytes]
 
@@ -77,9 +75,12 @@ class Follower:
     Begins at the end of both, unless ``begin_at`` is called.
     """
 
-    def __init__(self, connection: redis.Redis, keys: Keys) -> None:
+    def __init__(self, connection: redis.Redis, keys: Keys, at_once: int = AT_ONCE) -> None:
+        """Read ``at_once`` entries of each stream at a time. While one is ahead of the other, twice
+        as many of it are held at most."""
         self._redis = connection
         self._keys = keys
+        self._at_once = at_once
         self._streams: dict[Source, str] = {"log": keys.log, "events": keys.events}
         self._epoch = self._read_epoch()
         self._last: dict[Source, int] = {
@@ -128,11 +129,11 @@ class Follower:
         """What is new, in order; waits up to ``block_ms`` if nothing is."""
         if lines := self._notice_epoch():
             return lines
-        wanted = [source for source in self._streams if len(self._held[source]) < AT_ONCE]
+        wanted = [source for source in self._streams if len(self._held[source]) < self._at_once]
         streams = {self._streams[source]: f"{self._last[source]}-0" for source in wanted}
         is_waiting = block_ms > 0 and not any(self._held.values())
         wait_ms = block_ms if is_waiting else None
-        reply = cast(Any, self._redis.xread(cast(Any, streams), AT_ONCE, wait_ms)) or []
+        reply = cast(Any, self._redis.xread(cast(Any, streams), self._at_once, wait_ms)) or []
         if self._read_epoch() != self._epoch:
             return []  # it began meanwhile: what was read may not follow on what is known
         self._unread -= set(wanted)
@@ -140,7 +141,7 @@ class Follower:
             source: Source = "log" if key.decode() == self._keys.log else "events"
             for entry_id, fields in entries:
                 self._held[source] += self._take(source, stream_number(entry_id), fields)
-            if len(entries) == AT_ONCE:
+            if len(entries) == self._at_once:
                 self._unread.add(source)
         return self._merged()
 

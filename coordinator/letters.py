@@ -14,9 +14,13 @@ from coordinator.reads import Item
 BODY_SHOWN = 2000
 
 
-def read_letters(connection: redis.Redis, keys: Keys, limit: int | None = None) -> list[Item]:
-    """The newest dead letters, newest first; all of them if there is no limit."""
-    entries = cast("list[Any]", connection.xrevrange(keys.dead, count=limit))
+def read_letters(
+    connection: redis.Redis, keys: Keys, limit: int | None = None, cursor: str | None = None
+) -> list[Item]:
+    """The newest dead letters, newest first; all of them if there is no limit. ``cursor`` is the id
+    to go on after."""
+    newest = "+" if cursor is None else f"({cursor}"
+    entries = cast("list[Any]", connection.xrevrange(keys.dead, newest, count=limit))
     return [_letter(entry_id.decode(), fields) for entry_id, fields in entries]
 
 

@@ -250,6 +250,13 @@ def read_ais(
     return Page(items, later[limit - 1] if len(later) > limit else None, len(ids))
 
 
+def read_ai(connection: redis.Redis, keys: Keys, ai: str) -> Page:
+    """The AI of that id alone, if it is there."""
+    (fields,) = read_hashes(connection, [keys.ai(ai)])
+    items = _readable_ai(ai, fields)
+    return Page(items, None, len(items))
+
+
 def _readable_ai(ai: str, fields: dict[bytes, bytes]) -> list[Item]:
     """The AI as an item; none if its record has expired, or strangers have spoiled it."""
     if b"specialization" not in fields:

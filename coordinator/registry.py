@@ -42,7 +42,11 @@ def hello(message: Incoming, context: Context) -> list[Effect]:
     if present is None:
         context.fleet.members[ai.id].is_draining = False
     text = f"{ai.id} joined ({ai.specialization}; {len(ai.capabilities)} capabilities)"
-    data = {"instance": ai.instance, "specialization": ai.specialization}
+    data = {
+        "instance": ai.instance,
+        "specialization": ai.specialization,
+        "capabilities": ai.capabilities,
+    }
     forget = _forget_sets(present, context) if present is not None else []
     return [
         *forget,

@@ -25,29 +25,34 @@ def read_sessions(
     limit: int,
     wanted: dict[str, str] | None = None,
     cursor: str | None = None,
+    look_max: int | None = None,
 ) -> Page:
     """Sessions, the open ones first, then those that ended last; ``cursor`` is the id to go on
-    after. ``wanted`` may give state, type and ai (who takes part, or asked for it).
+    after. ``wanted`` may give state, type and ai (who takes part, or asked for it). After about
+    ``look_max`` that were looked at the page ends, whatever was found.
 
     BadMessage for a cursor that is gone. ``total`` counts all sessions that are kept.
     """
     start = rank_after(connection, keys.sessions, cursor)
     total = connection.zcard(keys.sessions)
+    end = total if look_max is None else start + look_max
     items: list[Item] = []
-    while start < total and len(items) < limit:
+    last_id = ""
+    while start < min(total, end) and len(items) < limit:
         chunk = cast(
             "list[bytes]", connection.zrevrange(keys.sessions, start, start + READ_AT_ONCE - 1)
         )
         if not chunk:
             break
         found = _read_items(connection, [keys.session(one.decode()) for one in chunk], "session")
-        for item in found:
+        for session_id, item in zip(chunk, found, strict=True):
             start += 1
+            last_id = session_id.decode()
             if item is not None and _is_wanted(item, wanted or {}):
                 items.append(_shown(item))
                 if len(items) == limit:
                     break
-    return Page(items, items[-1]["id"] if items and start < total else None, total)
+    return Page(items, last_id if last_id and start < total else None, total)
 
 
 def read_session_ids(connection: redis.Redis, keys: Keys) -> list[str]:
@@ -158,6 +163,18 @@ def read_units(connection: redis.Redis, keys: Keys, unit_ids: list[str]) -> list
             unit["output"] = json.loads(output) if output else None
             units.append(unit)
     return units
+
+
+def read_unit_states(connection: redis.Redis, keys: Keys, unit_ids: Sequence[str]) -> list[Item]:
+    """Those of the units that are kept, with the number of the present ``attempt``, without what
+    they were given and what came out: little enough to be read again and again."""
+    found = _read_items(connection, [keys.unit(one) for one in unit_ids], "unit")
+    return [
+        {name: value for name, value in unit.items() if name != "inputs"}
+        | {"attempt": len(unit["attempts"])}
+        for unit in found
+        if unit is not None
+    ]
 
 
 def read_open_work(connection: redis.Redis, keys: Keys) -> Item:

@@ -10,9 +10,10 @@ from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.utils import utcparse
 from rq.worker_registration import REDIS_WORKER_KEYS
 
+from coordinator.archives import read_archives
 from coordinator.keys import Keys
+from coordinator.lag import read_lag
 from coordinator.lease import holder_name
-from coordinator.messages import stream_number
 from coordinator.reads import Item, read_ais, read_counts
 from coordinator.session_reads import read_open_work
 from coordinator.streams import last_number
@@ -24,14 +25,19 @@ GATEWAY_SEEN_MS = 60_000
 
 
 def read_status(
-    connection: redis.Redis, keys: Keys, now_ms: int, ais_limit: int | None = None
+    connection: redis.Redis,
+    keys: Keys,
+    now_ms: int,
+    ais_limit: int | None = None,
+    rq_limit: int | None = None,
 ) -> Item:
     """All of a fleet's state that fits on a page; ``ais`` holds the records of ``ais_limit`` AIs,
-    of all if it is None.
+    ``queues`` and ``workers`` ``rq_limit`` each, all of them if it is None.
 
     Costs a handful of round trips, however many AIs and sessions there are. Of units those of open
     sessions are counted.
     """
+    leads = read_coordinator(connection, keys, now_ms)
     work = read_open_work(connection, keys)
     counts = read_counts(connection, keys)
     ids = cast("list[bytes]", connection.zrange(keys.leases, 0, -1))
@@ -49,23 +55,43 @@ def read_status(
         "units": work["units"],
         "performance_reports": counts["messages_by_type"].get("performance_report", 0),
         "messages_by_type": counts["messages_by_type"],
-        "coordinator": _read_coordinator(connection, keys, now_ms),
-        "server": _read_server(connection),
+        "coordinator": leads,
+        "archives": read_behind(connection, keys, leads, now_ms),
+        "server": read_server(connection),
         "ais": [item | {"heartbeat_age_ms": now_ms - item["heartbeat_ms"]} for item in page.items],
-        **_read_rq(connection, keys, now_ms),
+        **_read_rq(connection, keys, now_ms, rq_limit),
     }
 
 
-def _read_rq(connection: redis.Redis, keys: Keys, now_ms: int) -> Item:
-    """RQ's ``queues`` of this fleet, with how many jobs are where, and the ``workers`` on them."""
+def read_behind(connection: redis.Redis, keys: Keys, last: Item, now_ms: int) -> list[Item]:
+    """The archives that the history is kept for, and how many entries each is ``behind`` the
+    ``last`` numbers of log and events."""
+    return [
+        {
+            "id": archive,
+            "log": mark.log,
+            "events": mark.events,
+            "behind": max(0, last["log"] - mark.log) + max(0, last["events"] - mark.events),
+            "seen_age_ms": max(0, now_ms - mark.heard_ms),
+        }
+        for archive, mark in sorted(read_archives(connection, keys).items())
+    ]
+
+
+def _read_rq(connection: redis.Redis, keys: Keys, now_ms: int, limit: int | None) -> Item:
+    """RQ's ``queues`` of this fleet, with how many jobs are where, and the ``workers`` on them. With
+    a ``limit`` workers are known by their names, which coord's begin as its queues do."""
     with connection.pipeline(transaction=False) as pipe:
         pipe.smembers(Queue.redis_queues_keys)
         pipe.smembers(REDIS_WORKER_KEYS)
         queue_keys, worker_keys = pipe.execute()
-    workers = _read_open_workers(connection, keys, sorted(worker_keys), now_ms)
+    shown = sorted(worker_keys)
+    if limit is not None:
+        shown = [key for key in shown if _has_our_name(_last_part(key), keys)][:limit]
+    workers = _read_open_workers(connection, keys, shown, now_ms)
     named = {_last_part(key) for key in queue_keys}
     named |= {queue for worker in workers for queue in worker["queues"]}
-    ours = sorted(name for name in named if _is_ours(name, keys))
+    ours = sorted(name for name in named if _is_ours(name, keys))[:limit]
     return {"queues": _read_queues(connection, ours), "workers": workers}
 
 
@@ -114,27 +140,31 @@ def _is_ours(queue: str, keys: Keys) -> bool:
     return queue == keys.validation_queue or queue.startswith(keys.queue(""))
 
 
+def _has_our_name(worker: str, keys: Keys) -> bool:
+    return worker.startswith((keys.queue(""), keys.validator("")))
+
+
 def _last_part(key: bytes) -> str:
     """The name of a queue or worker, from RQ's key of it."""
     return key.decode("utf-8", "replace").split(":", 2)[-1]
 
 
-def _read_coordinator(connection: redis.Redis, keys: Keys, now_ms: int) -> Item:
+def read_coordinator(connection: redis.Redis, keys: Keys, now_ms: int) -> Item:
+    """Who coordinates and who stands by, the gateways, what waits, and how far the streams are."""
     with connection.pipeline(transaction=False) as pipe:
         pipe.get(keys.leader)
         pipe.pttl(keys.leader)
         pipe.zrangebyscore(keys.standby, now_ms - STANDBY_SEEN_MS, "+inf")
         pipe.hget(keys.fleet, "epoch")
-        pipe.smembers(keys.doors)
         pipe.xlen(keys.dead)
-        token, lease_ms, standby, epoch, doors, dead = pipe.execute()
+        token, lease_ms, standby, epoch, dead = pipe.execute()
     return {
         "active": holder_name(token) if token else None,
         "lease_ms": lease_ms if token else 0,
         "standby": sorted(name.decode("utf-8", "replace") for name in standby),
         "gateways": read_gateways(connection, keys, now_ms),
         "epoch": epoch.decode("utf-8", "replace") if epoch else None,
-        "ingress": _read_lag(connection, keys, doors),
+        "ingress": read_lag(connection, keys)._asdict(),
         "log": last_number(connection, keys, "log"),
         "events": last_number(connection, keys, "events"),
         "dead_letters": dead,
@@ -162,24 +192,8 @@ def read_gateways(connection: redis.Redis, keys: Keys, now_ms: int) -> list[Item
     ]
 
 
-def _read_lag(connection: redis.Redis, keys: Keys, doors: set[bytes]) -> Item:
-    """How much waits in all ingress streams together, and for how long the oldest of it."""
-    streams = [keys.ingress(door.decode("utf-8", "replace")) for door in doors]
-    with connection.pipeline(transaction=False) as pipe:
-        pipe.time()
-        for stream in streams:
-            pipe.xlen(stream)
-        (seconds, micros), *lengths = pipe.execute()
-        waiting = [stream for stream, length in zip(streams, lengths, strict=True) if length]
-        for stream in waiting:
-            pipe.xrange(stream, count=1)
-        oldest = [entries[0][0] for entries in pipe.execute() if entries] if waiting else []
-    now_ms = seconds * 1000 + micros // 1000
-    came_ms = min((stream_number(entry_id) for entry_id in oldest), default=now_ms)
-    return {"entries": sum(lengths), "oldest_age_ms": max(0, now_ms - came_ms)}
-
-
-def _read_server(connection: redis.Redis) -> Item:
+def read_server(connection: redis.Redis) -> Item:
+    """What the server says of itself."""
     info = connection.info()
     valkey = info.get("valkey_version")
     return {

@@ -14,7 +14,7 @@ import redis
 from coordinator.archive.archive import Archive
 from coordinator.archive.follow import catch_up
 from coordinator.archive.schema import TABLES
-from coordinator.history import Follower, Line
+from coordinator.history import AT_ONCE, Follower, Line
 from coordinator.keys import KINDS, RECORD_FIELD, Keys
 from coordinator.reads import read_benchmarks, read_records
 from tests.fleet import FleetUnderTest
@@ -22,15 +22,15 @@ from tests.fleet import FleetUnderTest
 KEYS = Keys()
 
 
-def archive_all(connection: redis.Redis, path: Path) -> None:
+def archive_all(connection: redis.Redis, path: Path, at_once: int = AT_ONCE) -> None:
     """What a fleet's history still has, into the archive at ``path``."""
     with Archive.open(path, create=True) as archive:
-        take_all(connection, archive)
+        take_all(connection, archive, at_once)
 
 
-def take_all(connection: redis.Redis, archive: Archive) -> list[Line]:
+def take_all(connection: redis.Redis, archive: Archive, at_once: int = AT_ONCE) -> list[Line]:
     """What is new; as lines."""
-    batches = catch_up(archive, Follower(connection, KEYS))
+    batches = catch_up(archive, Follower(connection, KEYS, at_once))
     return [line for lines in batches for line in lines]
 
 

@@ -18,7 +18,6 @@ from redis import Redis
 from typer.testing import CliRunner
 
 from cli.main import app
-from coordinator import history as history_module
 from coordinator.archive import archive as archive_module
 from coordinator.archive.archive import Archive
 from coordinator.archive.failures import ArchiveFull, BadArchive
@@ -279,14 +278,11 @@ def test_it_goes_on_where_it_was(fleet: FleetUnderTest, path: Path, tmp_path: Pa
     assert contents(path) == contents(tmp_path / "at once.db")
 
 
-def test_however_much_is_read_at_a_time(
-    fleet: FleetUnderTest, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_however_much_is_read_at_a_time(fleet: FleetUnderTest, path: Path, tmp_path: Path) -> None:
     for _ in story(fleet):
         fleet.clock.advance(0.001)
     archive_all(fleet.redis, tmp_path / "at once.db")
-    monkeypatch.setattr(history_module, "AT_ONCE", 2)
-    archive_all(fleet.redis, path)
+    archive_all(fleet.redis, path, at_once=2)
     assert contents(path) == contents(tmp_path / "at once.db")
 
 

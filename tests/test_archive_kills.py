@@ -16,13 +16,14 @@ from redis import Redis
 
 from coordinator.archive.archive import Archive
 from coordinator.archive.failures import BadArchive
+from tests.archive_victim import PHASES
 from tests.archives import archive_all, contents
 from tests.fleet import FleetUnderTest, python
 from tests.foreground import ForegroundCommand
 from tests.servers import RealKind, python_environment, wait_for
 
 MESSAGES = 3000
-KILLS = 6
+KILLS = 4
 LIMIT_BYTES = 1 << 20
 
 
@@ -80,16 +81,32 @@ def test_killed_again_and_again_it_loses_and_doubles_nothing(
     print(f"seed {seed}")  # to repeat a run that failed
     chance = random.Random(seed)
     for n in range(KILLS):
-        command, before = start(), stored(path)
-        wait_for(lambda: stored(path) > before, what="something to be stored")  # noqa: B023
-        for m in range(chance.randrange(200)):
+        before = stored(path)
+        for m in range(chance.randrange(1, 800)):
             prefilled.say("b", "pattern_share", {"pattern": {"id": f"q{n}", "data": m}})
         prefilled.run()
+        command = start()
+        wait_for(lambda: stored(path) > before, what="something to be stored")  # noqa: B023
         command.end(signal.SIGKILL)
     command = start()
+    command.wait_for("follows the fleet")
     end = prefilled.coordinator._fleet.log.n + prefilled.coordinator._fleet.events.n
     wait_for(lambda: stored(path) == end, what="all to be stored")
     assert command.end() == 0
+    archive_all(prefilled.redis, tmp_path / "at once.db")
+    assert contents(path) == contents(tmp_path / "at once.db")
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_killed_in_each_phase_of_a_batch(
+    prefilled: FleetUnderTest, real_redis: Redis, path: Path, tmp_path: Path, phase: str
+) -> None:
+    socket = str(real_redis.get_connection_kwargs()["path"])
+    for nth in ("2", "3"):
+        victim = [sys.executable, "-m", "tests.archive_victim", socket, str(path), phase, nth]
+        died = subprocess.run(victim, env=python_environment(), capture_output=True, text=True)
+        assert died.returncode == -signal.SIGKILL, died.stderr
+    archive_all(prefilled.redis, path)
     archive_all(prefilled.redis, tmp_path / "at once.db")
     assert contents(path) == contents(tmp_path / "at once.db")
 
@@ -117,7 +134,7 @@ def test_a_second_one_on_the_same_file_is_refused(
     prefilled: FleetUnderTest, path: Path, start: Callable[[], ForegroundCommand]
 ) -> None:
     first = start()
-    wait_for(lambda: stored(path), what="the first one to begin")
+    first.wait_for("follows the fleet")
     second = start()
     assert second.wait_for("being written by another `coord archive`")
     assert second.process.wait(30) == 1

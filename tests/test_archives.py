@@ -1,4 +1,4 @@
-"""Archives: how far each has come is known, also after a takeover, and nothing is believed of it."""
+"""Archives: how far each has come is known, also after a takeover; nothing is believed of it."""
 
 from __future__ import annotations
 
@@ -135,7 +135,9 @@ def test_an_archive_that_has_it_all_is_waited_for_however_long_nothing_happens(
     assert stored(fleet) == (1, 1)
 
 
-def test_status_tells_how_far_each_is_behind(fleet: FleetUnderTest) -> None:
+def test_status_tells_how_far_each_is_behind(real_redis: Redis) -> None:
+    fleet = FleetUnderTest(real_redis)
+    fleet.join("a", "b")
     tell(fleet)
     found = read_status(fleet.redis, fleet.keys, BEGINNING_MS + 1500)["archives"]
     expected = {"id": "one", "log": 2, "events": 1, "behind": 1, "seen_age_ms": 1500}

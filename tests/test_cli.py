@@ -34,7 +34,7 @@ COMMANDS = [
     *("demo", "serve", "stop", "up", "down", "trainer", "validator", "status", "ais"),
     *("components", "sessions", "session", "request-feature", "collaborate", "cancel", "retry"),
     *("kick", "drain", "enroll", "rotate", "revoke", "members", "audit", "gateway", "dev-cert"),
-    *("acl", "lineage", "patterns", "problems"),
+    *("acl", "lineage", "patterns", "problems", "report"),
     *("tail", "send", "retract", "doctor", "validate", "dead list", "dead retry", "dead drop"),
 ]
 
@@ -395,8 +395,12 @@ def test_standbys_are_those_seen_lately(real_redis: Redis) -> None:
 # -- tail ------------------------------------------------------------------------------------------
 
 
+def lines_of(follower: Follower) -> list[Line]:
+    return [line for lines in iter(lambda: follower.read(0), []) for line in lines]
+
+
 def read_all(follower: Follower) -> list[str]:
-    return [f"{line.kind} {line.source} {line.first}-{line.n}" for line in follower.read(0)]
+    return [f"{line.kind} {line.source} {line.first}-{line.n}" for line in lines_of(follower)]
 
 
 def test_follower_merges_by_time_and_begins_at_the_end(redis: Redis) -> None:
@@ -439,12 +443,12 @@ def test_follower_goes_back_when_the_server_forgot(redis: Redis) -> None:
     begin_epochs(redis, ("e1", 0), ("e2", 4))
     for n in range(1, 10):
         append_message(redis, n, "e1" if n <= 4 else "e2")
-    lines = follower.read(0)
+    lines = lines_of(follower)
     assert [(line.kind, line.n) for line in lines] == [
         ("epoch", 4),
         *[("message", n) for n in range(5, 10)],
     ]
-    assert lines[0].data == {"forgot": 3}
+    assert lines[0].data == {"forgot": 3, "events_n": 0}
     assert "the server has forgotten 3" in text_of(lines[0])
 
 
@@ -511,7 +515,7 @@ def test_tail_lines_are_one_line_each(redis: Redis) -> None:
     append_event(redis, 1, text=HOSTILE)
     follower = Follower(redis, KEYS)
     follower.begin_at(0)
-    for line in follower.read(0):
+    for line in lines_of(follower):
         assert text_of(line).isprintable()
 
 

@@ -34,6 +34,7 @@ from tests.fleet import FleetUnderTest, Pushes
 from tests.sandboxes import needs_sandbox
 from tests.trainers import Validator, started_trainers
 from tests.validators import joined
+from web.settings import WebSettings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
@@ -41,6 +42,7 @@ REFERENCE = REPOSITORY / "docs" / "reference.md"
 OWN_AIS = REPOSITORY / "docs" / "own_ais.md"
 ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
 PROTOCOL = REPOSITORY / "docs" / "protocol.md"
+API = REPOSITORY / "docs" / "api.md"
 SECURITY = REPOSITORY / "docs" / "security.md"
 EXAMPLE = REPOSITORY / "examples" / "own_trainer.py"
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("**/*.md")])
@@ -175,7 +177,8 @@ def test_what_is_shared_as_the_readme_says_hears_its_verdict(
 
 
 @pytest.mark.parametrize(
-    ("document", "settings"), [(REFERENCE, Settings), (SECURITY, GatewaySettings)]
+    ("document", "settings"),
+    [(REFERENCE, Settings), (SECURITY, GatewaySettings), (API, WebSettings)],
 )
 def test_the_configuration_table_equals_the_settings(
     document: Path, settings: type[BaseSettings], monkeypatch: pytest.MonkeyPatch
@@ -194,7 +197,8 @@ def test_the_configuration_table_equals_the_settings(
 def command_lines() -> dict[str, str]:
     """Every command of the shell, as it is called, and the first sentence of its help."""
     found = {}
-    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+    for name, lazy in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        command = lazy.load()
         subcommands = getattr(command, "commands", {"": command})
         for subname, subcommand in subcommands.items():
             first = " ".join((subcommand.help or "").split("\n\n")[0].split())
@@ -214,7 +218,7 @@ def test_the_exit_code_table_equals_the_exit_codes() -> None:
     assert table(REFERENCE, "code", "meaning") == [[str(int(c)), c.meaning] for c in ExitCode]
 
 
-@pytest.mark.parametrize("package", ["coordinator", "workers", "cli"])
+@pytest.mark.parametrize("package", ["coordinator", "workers", "web", "cli"])
 def test_the_layout_names_every_module_of(package: str) -> None:
     """A package in a row's first cell stands for all names after it; the gateway's modules have a
     paragraph of their own."""

@@ -8,8 +8,7 @@ from typing import Any, cast
 import pytest
 from redis import Redis
 
-from coordinator import history
-from coordinator.history import Cursor, Follower, Line
+from coordinator.history import AT_ONCE, Cursor, Follower, Line
 from coordinator.keys import Keys
 
 KEYS = Keys()
@@ -40,8 +39,8 @@ def append(redis: Redis, source: str, n: int, ms: int, epoch: str = "f.1") -> No
     redis.xadd(key, cast(Any, {**fields, "epoch": epoch, "ms": ms}), id=f"{n}-0")
 
 
-def resumed(redis: Redis, cursor: Cursor) -> Follower:
-    follower = Follower(redis, KEYS)
+def resumed(redis: Redis, cursor: Cursor, at_once: int = AT_ONCE) -> Follower:
+    follower = Follower(redis, KEYS, at_once)
     follower.resume(cursor)
     return follower
 
@@ -85,27 +84,21 @@ def test_without_an_epoch_there_is_nothing_to_tell(redis: Redis) -> None:
     assert told(resumed(redis, Cursor("f.1", 7, 7))) == []
 
 
-def test_a_clock_that_is_set_back_changes_no_order_within_a_stream(
-    epochs: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(history, "AT_ONCE", 3)
+def test_a_clock_that_is_set_back_changes_no_order_within_a_stream(epochs: Redis) -> None:
     for n, ms in enumerate([100, 110, 10, 20, 30], 1):
         append(epochs, "log", n, ms)
         append(epochs, "events", n, ms)
-    both = told(resumed(epochs, Cursor("f.1", 0, 0)))
+    both = told(resumed(epochs, Cursor("f.1", 0, 0), at_once=3))
     assert [n for source, n in both if source == "log"] == [1, 2, 3, 4, 5]
     assert [n for source, n in both if source == "events"] == [1, 2, 3, 4, 5]
 
 
-def test_little_is_held_of_a_stream_that_is_ahead(
-    epochs: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_little_is_held_of_a_stream_that_is_ahead(epochs: Redis) -> None:
     """All events come after all messages."""
-    monkeypatch.setattr(history, "AT_ONCE", 4)
     for n in range(1, 41):
         append(epochs, "log", n, n)
         append(epochs, "events", n, 1000 + n)
-    follower = resumed(epochs, Cursor("f.1", 0, 0))
+    follower = resumed(epochs, Cursor("f.1", 0, 0), at_once=4)
     seen: list[Line] = []
     while lines := follower.read(0):
         seen += lines

@@ -1,4 +1,5 @@
-"""The import direction: coordinator <- workers <- cli, downward only, and at the top of a file."""
+"""The import direction: coordinator <- workers <- reports <- web <- cli, downward only, and at the
+top of a file."""
 
 from __future__ import annotations
 
@@ -11,10 +12,17 @@ import pytest
 from setuptools import find_packages
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PACKAGES = ("coordinator", "workers", "cli")
+PACKAGES = ("coordinator", "workers", "reports", "web", "cli")
+SERVING = {"starlette", "uvicorn", "prometheus_client", "jinja2"}
+DRAWING = {"matplotlib", "networkx", "textual"}
 FORBIDDEN = {
-    "coordinator": {"workers", "cli", "tests", "typer", "rich", "cmaes", "numpy"},
-    "workers": {"cli", "tests", "typer", "rich"},
+    "coordinator": {
+        *("workers", "reports", "web", "cli", "tests"),
+        *("typer", "rich", "cmaes", "numpy", *SERVING, *DRAWING),
+    },
+    "workers": {"reports", "web", "cli", "tests", "typer", "rich", *SERVING, *DRAWING},
+    "reports": {"web", "cli", "tests", "typer", "rich", "starlette", "uvicorn", "textual"},
+    "web": {"cli", "tests", "typer", "rich", *DRAWING},
     "cli": {"tests"},
 }
 FILES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
@@ -109,9 +117,12 @@ def test_what_the_checks_see() -> None:
 
 
 LOW = (
-    {"clock", "errors", "processes", "server_errors", "tasks", "validation.__init__", "waiting"},
+    {
+        *("archive.__init__", "clock", "errors", "processes", "server_errors", "tasks"),
+        *("validation.__init__", "waiting"),
+    },
     {"messages", "private_files", "secret_files", "specializations", "stored"},
-    {"keys", "payloads", "server_directory", "settings", "work"},
+    {"json_logs", "keys", "listening", "payloads", "server_directory", "settings", "work"},
     {"server_probe"},
     {"embedded"},
     {"connection", "credentials", "doors", "enrolment", "orders", "validation.models"},
@@ -132,21 +143,24 @@ LIBRARY = (
 """What AIs use."""
 
 SERVICE = (
-    {"effects", "fleet", "lease", "reads", "streams"},
+    {"archive.failures", "archive.schema", "effects", "fleet", "lease", "reads", "streams"},
     {
         *("audit", "context", "enrolled", "history", "ingress"),
-        *("letters", "matching", "questions", "retention", "session_reads"),
+        *("lag", "letters", "matching", "numbers", "questions", "session_reads"),
     },
+    {"archive.rows", "archives"},
     {
-        *("access", "duties", "plans", "server_check", "status", "sync", "transaction"),
+        "archive.archive",
+        *("access", "duties", "plans", "retention", "server_check", "status", "sync"),
+        "transaction",
         "validation.state",
     },
-    {"jobs"},
+    {"archive.export", "archive.forgotten", "archive.parquet", "jobs"},
     {"validation.jobs"},
     {"acl", "lineage", "units", "validation.waiting_list", "work_state"},
     {"validation.older_lists"},
     {"state"},
-    {"records"},
+    {"archive.restoring", "records"},
     {"ancestry", "lineage_reads"},
     {"credit"},
     {"sessions", "validation.verdicts"},
@@ -156,14 +170,15 @@ SERVICE = (
         "validation.watch",
     },
     {"dispatch"},
-    {"coordinator"},
+    {"archive.replay", "coordinator"},
+    {"archive.restore"},
 )
 """What is kept in Redis, then the nouns, then the loop that uses them."""
 
 ORDERS = (
     (*LOW, *SERVICE),
     (*LOW, *LIBRARY, {"gateway"}),
-    (*LOW, *LIBRARY, *SERVICE, {"testing"}),
+    (*LOW, *LIBRARY, *SERVICE, {"archive.follow", "testing"}),
 )
 """What stands on what, each module by the first order that has it: the library and the service
 know nothing of each other, and a gateway knows nothing of the service."""
@@ -178,7 +193,7 @@ def below(module: str) -> set[str]:
     pytest.fail(f"coordinator.{module} is in no layer: name it in {__file__}")
 
 
-SPREAD = {"validation"}
+SPREAD = {"archive", "validation"}
 """Packages whose modules are in different layers; each of the others is in one."""
 
 

@@ -90,7 +90,11 @@ def test_hello_is_told_to_the_others_and_answered(fleet: FleetUnderTest) -> None
         "kind": "joined",
         "ai": "b",
         "text": "b joined (audio; 6 capabilities)",
-        "data": {"instance": "b.1", "specialization": "audio"},
+        "data": {
+            "instance": "b.1",
+            "specialization": "audio",
+            "capabilities": list(capabilities_of("audio")),
+        },
     }
 
 

@@ -333,9 +333,10 @@ def test_a_coordinator_goes_on_and_so_does_the_archive(
     archive_all(redis, path)
     restored(empty, path, fleet)
     other = gone_on(empty, fleet)
-    other.join("n", specialization="audio")
-    known = other.sync("n")
-    assert {item["id"] for item in known["shared_patterns"]} == set(fleet.ids_in("pattern"))
+    other.join("b", "n", specialization="audio")
+    known = other.sync("n")["global_knowledge_base"]
+    assert set(known["shared_patterns"]) == set(fleet.ids_in("pattern"))
+    assert known["shared_components"]["best"]["quality_score"] == 0.9
     share(other, "n", python("new", "x = 30", derived_from="best"))
     share(other, "b", python("best", "x = 31"))
     assert other.error("b")["code"] == "forbidden"
@@ -362,6 +363,7 @@ def test_the_restored_one_can_be_restored_again(memory: Callable[[], Redis], pat
     share(other, "a", python("r1", "x = 77", derived_from="r2"))
     archive_all(second, path)
     restored(third, path, fleet)
+    third.delete("coord:evaluators")  # no validator is there that measures by any
     assert knowledge(third) == knowledge(second)
 
 
@@ -525,6 +527,17 @@ def test_an_active_coordinator_is_in_the_way(memory: Callable[[], Redis], path: 
     assert running.coordinator.take_over()
     with pytest.raises(RestoreFailed, match=r"^coordinator coordinator-1 is active: end it"):
         restored(other, path, fleet)
+
+
+def test_the_lease_of_one_that_was_killed_is_waited_for(
+    memory: Callable[[], Redis], path: Path
+) -> None:
+    redis, empty = memory(), memory()
+    fleet = founded(redis)
+    share(fleet, "a", python("c"))
+    archive_all(redis, path)
+    empty.set("coord:leader", "restore-host.1/token", px=300)
+    assert restored(empty, path, fleet).components == 1
 
 
 def test_a_fleet_that_knows_something_is_left_as_it_is(

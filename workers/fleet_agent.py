@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from coordinator import AsyncClient, CoordError, IdTaken, Settings
 from workers.lines import REFUSED_EXIT, write_line
+from workers.logs import log_to_stderr
 
 HOLDER_POLL_S = 0.5
 SILENCE_S = 10.0
@@ -121,8 +122,9 @@ def run_agent(kind: type[FleetAgent], prepare: Callable[[str], None] = lambda _:
     parser = argparse.ArgumentParser(description="The agent process of a worker.")
     parser.add_argument("ai_id")
     ai_id = parser.parse_args().ai_id
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    agent = kind(ai_id, os.environ["RQ_REDIS_URL"], Settings())
+    settings = Settings()
+    log_to_stderr(settings.log_json, logging.INFO)
+    agent = kind(ai_id, os.environ["RQ_REDIS_URL"], settings)
     prepare(ai_id)
     is_refused = False
     try:

@@ -30,6 +30,7 @@ from workers.agent_process import AgentProcess
 from workers.job import FleetJob, FleetQueue, Host
 from workers.launch import check_named_server, worker_environment
 from workers.lines import REFUSED_EXIT
+from workers.logs import log_as_json, log_to_stderr
 
 log = logging.getLogger("rq.worker")
 
@@ -114,6 +115,8 @@ class FleetWorker(Worker):
         SystemExit when the fleet does not take us; the agent has said why.
         """
         self._install_signal_handlers()
+        if self.settings.log_json:
+            log_as_json()
         try:
             self.prepare()
             gc.freeze()  # or the first collection in a work-horse copies all that was loaded
@@ -345,6 +348,6 @@ def run_worker(
     except redis.RedisError as error:
         raise unusable(f"the server at {redact(url)}", error) from error
     # Else RQ would log to standard output, which is for what the command prints.
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    log_to_stderr(settings.log_json)
     worker.work(logging_level="WARNING")
     return worker.metrics

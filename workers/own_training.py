@@ -32,6 +32,7 @@ from coordinator.lineage import NAMED
 from coordinator.messages import one_line
 from coordinator.settings import Settings
 from workers.lines import REFUSED_EXIT, write_line
+from workers.logs import log_to_stderr
 
 log = logging.getLogger("coord.trainer")
 
@@ -192,7 +193,8 @@ def main() -> None:
     parser.add_argument("trainer")
     parser.add_argument("--check", action="store_true", help="only look whether there is one")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    settings = Settings()
+    log_to_stderr(settings.log_json, logging.INFO)
     lines = _own_lines()
     try:
         if arguments.check:
@@ -200,7 +202,7 @@ def main() -> None:
             return
         trainer = make_trainer(arguments.trainer)
         threading.Thread(target=_drain_input, daemon=True).start()
-        most_bytes = Settings().message_max_bytes
+        most_bytes = settings.message_max_bytes
         asyncio.run(train(arguments.ai_id, trainer, lines, most_bytes))
     except TrainerError as error:
         if arguments.check:
