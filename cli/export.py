@@ -19,9 +19,7 @@ from coordinator.archive.schema import TABLES
 ArchiveArgument = Annotated[Path, typer.Argument(metavar="FILE", help="An archive.")]
 FormatOption = Annotated[
     Format,
-    typer.Option(
-        "--format", "-f", help=f"{', '.join(get_args(Format))}; Parquet needs coord[parquet]."
-    ),
+    typer.Option("--format", "-f", help=f"{', '.join(get_args(Format))}; Parquet needs pyarrow."),
 ]
 OutOption = Annotated[
     Path, typer.Option("--out", "-o", metavar="DIR", help="Where the files go, one a table.")
@@ -49,8 +47,8 @@ def export_command(
 ) -> None:
     """Write the tables of an archive as JSON lines, CSV or Parquet, a file each.
 
-    All are of one moment, also while the archive is written. In CSV, text that a spreadsheet would
-    take for a formula has an apostrophe before it.
+    All are of one moment, also while the archive is written. In CSV, text
+    that a spreadsheet would take for a formula has an apostrophe before it.
 
     Example: coord export hub_data.db --format csv --out tables
     """

@@ -28,7 +28,7 @@ RedisOption = Annotated[
     typer.Option(
         "--redis",
         metavar="URL",
-        help="Server to use: redis://[user:password@]host:port/db, rediss://… or unix:///path."
+        help="Server to use: redis://\\[user:password@]host:port/db, rediss://… or unix:///path."
         " Rather put one with a password into COORD_REDIS_URL: `ps` shows this.",
         show_default="COORD_REDIS_URL, else RQ_REDIS_URL, else the embedded server",
     ),

@@ -42,9 +42,10 @@ def restore_command(
 ) -> None:
     """Rebuild an empty fleet's knowledge from an archive: records, verdicts, credit, reports.
 
-    No coordinator may run meanwhile; `coord serve` goes on with what was restored, and the archive
-    goes on with it. Without a server that is named the embedded one is started. What was broken off
-    goes on when the command is given again. Ends with 1 if something in the archive cannot be read.
+    No coordinator may run meanwhile; afterwards `coord serve` goes on with
+    what was restored, and the archive with it. Without a server that is named
+    the embedded one is started. What was broken off goes on when the command
+    is given again. Ends with 1 if something in the archive cannot be read.
 
     Example: coord restore hub_data.db
     """
