@@ -78,7 +78,8 @@ class BenchFleet:
     def start_coordinator(self) -> subprocess.Popen[bytes]:
         """A real ``coord serve`` with all of this fleet's settings."""
         environment = self.settings.to_environment()
-        command = [sys.executable, "-m", "cli.main", "serve", "--quiet", "--no-gateway", "--no-http"]
+        command = [sys.executable, "-m", "cli.main", "serve", "--quiet"]
+        command += ["--no-gateway", "--no-http"]
         process = self.start(command, COORD_REDIS_URL=self.url, **environment)
         self.wait(lambda: self.redis.exists(KEYS.leader), "a coordinator")
         return process

@@ -226,7 +226,7 @@ PANELS: dict[str, tuple[Place, ...]] = {
         Place(
             "restore",
             "cli.restore:restore_command",
-            "Rebuild an empty fleet's knowledge from an archive: records, verdicts, credit, reports",
+            "Rebuild an empty fleet's knowledge from an archive: records, verdicts, credit",
         ),
         Place(
             "report",

@@ -40,7 +40,7 @@ def restore_command(
     namespace: NamespaceOption = None,
     state_dir: StateDirOption = None,
 ) -> None:
-    """Rebuild an empty fleet's knowledge from an archive: records, verdicts, credit, reports.
+    """Rebuild an empty fleet's knowledge from an archive: records, verdicts, credit.
 
     No coordinator may run meanwhile; afterwards `coord serve` goes on with
     what was restored, and the archive with it. Without a server that is named
