@@ -9,10 +9,18 @@ from typing import Annotated
 import redis as redis_py
 import typer
 
-from cli.api_options import HttpOption, load_web_settings
 from cli.foreground import LogJsonOption, QuietOption, log_to_stderr, stop_on_signals
-from cli.gateway import InsecureBindOption, TlsCertOption, TlsKeyOption
-from cli.options import NamespaceOption, RedisOption, StateDirOption, load_settings
+from cli.options import (
+    HttpOption,
+    InsecureBindOption,
+    NamespaceOption,
+    RedisOption,
+    StateDirOption,
+    TlsCertOption,
+    TlsKeyOption,
+    load_settings,
+    settings_of,
+)
 from coordinator.clock import SystemClock
 from coordinator.connection import connect, resolve_url
 from coordinator.credentials import check_pepper_is_the_fleets, read_pepper
@@ -20,6 +28,7 @@ from coordinator.keys import Keys
 from coordinator.settings import Settings
 from web.app import DOCS, make_app
 from web.listening import Listening, listen, listen_on
+from web.seldom import Seldom
 from web.server import make_server
 from web.settings import WebSettings
 
@@ -27,6 +36,9 @@ log = logging.getLogger("coord.http")
 
 READ_TIMEOUT_S = 5.0
 """A server that does not answer for so long is away."""
+
+CAUSED_BY_ANYBODY = ("coord.http.tokens", "uvicorn.error")
+"""Who logs what anybody who can connect may cause."""
 
 RequireTokenOption = Annotated[
     bool,
@@ -58,8 +70,15 @@ def api(
 
     Example: coord api --http 0.0.0.0:8600 --tls-cert cert.pem --tls-key key.pem
     """
-    settings = load_settings(redis, namespace, state_dir, log_json=log_json or None)
-    own = load_web_settings(http, tls_cert, tls_key, insecure_bind, require_token)
+    settings = load_settings(redis, namespace, state_dir, log_json=log_json)
+    own = settings_of(
+        WebSettings,
+        listen=http,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        insecure_bind=insecure_bind,
+        require_token=require_token,
+    )
     log_to_stderr(quiet, settings.log_json)
     listening = listen_on(own, descriptors) if descriptors else listen(own)
     with closing(listening):
@@ -85,6 +104,8 @@ def run_api(own: WebSettings, settings: Settings, url: str, listening: Listening
         pepper=pepper,
     )
     server = make_server(app, listening, own)
+    for name in CAUSED_BY_ANYBODY:
+        logging.getLogger(name).addFilter(Seldom(SystemClock()))
 
     def stop() -> None:
         server.should_exit = True

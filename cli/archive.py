@@ -17,6 +17,7 @@ from cli.foreground import LogJsonOption, QuietOption, log_to_stderr, stop_on_si
 from cli.options import (
     JsonOption,
     NamespaceOption,
+    OnceOption,
     OpenFleet,
     RedisOption,
     StateDirOption,
@@ -26,9 +27,9 @@ from cli.options import (
 from cli.output import facts, show
 from coordinator.archive.archive import Archive
 from coordinator.archive.follow import catch_up, follow
+from coordinator.archive_marks import unread
 from coordinator.clock import Clock, RandomIds, SystemClock
-from coordinator.history import Cursor, Follower, Line
-from coordinator.streams import last_number
+from coordinator.history import Cursor, Follower, Line, read_end
 
 log = logging.getLogger("coord.archive")
 
@@ -37,7 +38,6 @@ STATUS_EVERY_S = 10.0
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="SQLite file; it is made if it is missing.")
 ]
-OnceOption = Annotated[bool, typer.Option("--once", help="Store what is there already, and end.")]
 
 
 def archive(
@@ -62,22 +62,30 @@ def archive(
         raise typer.BadParameter(
             "--json goes with --once: without it, nothing is printed at the end"
         )
-    settings = load_settings(redis, namespace, state_dir, log_json=log_json or None)
+    settings = load_settings(redis, namespace, state_dir, log_json=log_json)
     log_to_stderr(quiet, settings.log_json)
     with open_fleet(settings) as fleet, Archive.open(file, create=True) as opened:
         if once:
-            follower = Follower(fleet.connection, fleet.keys)
-            _tell(catch_up(opened, follower), fleet, opened, SystemClock())
-            counts = opened.counts()
-            show(counts, json, lambda shown: _render(shown, file, counts))
-            return
-        stop = Flag()
-        stop_on_signals(stop.set)
-        clock = SystemClock()
-        log.info("%s follows the fleet on %s", file, fleet.where)
-        lines = follow(opened, fleet.connection, fleet.keys, clock, RandomIds(), stop)
-        _tell(lines, fleet, opened, clock)
-        log.info("stopped: %s is whole, and goes on from here", file)
+            _store_once(file, opened, fleet, json)
+        else:
+            _follow(file, opened, fleet)
+
+
+def _store_once(file: Path, archive: Archive, fleet: OpenFleet, json: bool) -> None:
+    follower = Follower(fleet.connection, fleet.keys)
+    _tell(catch_up(archive, follower), fleet, archive, SystemClock())
+    counts = archive.counts()
+    show(counts, json, lambda shown: _render(shown, file, counts))
+
+
+def _follow(file: Path, archive: Archive, fleet: OpenFleet) -> None:
+    stop = Flag()
+    stop_on_signals(stop.set)
+    clock = SystemClock()
+    log.info("%s (archive %s) follows the fleet on %s", file, archive.archive_id, fleet.where)
+    lines = follow(archive, fleet.connection, fleet.keys, clock, RandomIds(), stop)
+    _tell(lines, fleet, archive, clock)
+    log.info("stopped: %s is whole, and goes on from here", file)
 
 
 def _tell(
@@ -95,8 +103,7 @@ def _tell(
 def _left(fleet: OpenFleet, cursor: Cursor) -> str:
     """How much is still to be stored; nothing of it while the server is away."""
     with suppress(redis_py.RedisError):
-        log_n, events_n = (last_number(fleet.connection, fleet.keys, s) for s in ("log", "events"))
-        left = max(0, log_n - cursor.log) + max(0, events_n - cursor.events)
+        left = sum(unread(cursor, read_end(fleet.connection, fleet.keys)))
         return f", {left:,} to go" if left else ", which is all there is"
     return ""
 

@@ -22,7 +22,6 @@ from cli.options import (
 )
 from cli.orders import tell
 from cli.output import ExitCode, advise, age, complain, plain, say, say_json
-from cli.session_text import kind_of, outcome_of, progress_of
 from cli.sessions import gone
 from coordinator.clock import SystemClock
 from coordinator.errors import CoordError
@@ -33,6 +32,7 @@ from coordinator.reads import Item
 from coordinator.session_reads import read_opened, read_progress
 from coordinator.settings import Settings
 from coordinator.work import ASSIGNED_STATES, FEATURE_REQUEST, OPEN_STATES
+from reports.sessions import kind_of, outcome_of, progress_of
 
 LOOK_EVERY_S = 0.25
 OUTAGE_LIMIT_S = 60.0

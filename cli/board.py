@@ -15,11 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.output import clock_time, dig, percent, plain, table
-from cli.session_text import kind_of, outcome_of, progress_of, workers_of
 from coordinator.clock import SystemClock
 from coordinator.history import Line
 from coordinator.reads import Item
 from coordinator.work import OPEN_STATES
+from reports.sessions import kind_of, outcome_of, progress_of, workers_of
 
 SESSIONS_SHOWN = 8
 BAR_WIDTH = 24

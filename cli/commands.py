@@ -236,7 +236,7 @@ PANELS: dict[str, tuple[Place, ...]] = {
         ),
         Place(
             "traces",
-            "cli.traces:traces",
+            "cli.traces.command:traces",
             "Send what becomes of messages to an OpenTelemetry collector, as spans, until Ctrl-C",
         ),
     ),

@@ -18,10 +18,9 @@ from threading import Lock, Thread
 
 from cli.launch import child_environment
 from coordinator.clock import Clock
-from coordinator.listening import CannotListen
 from coordinator.processes import tied_to_parent
 from coordinator.settings import Settings
-from web.listening import Listening, listen
+from web.listening import AddressTaken, Listening, listen
 from web.settings import WebSettings
 
 log = logging.getLogger("coord")
@@ -122,7 +121,8 @@ def api_beside(
     """Run the API meanwhile. Its sockets are opened here, and stay open while it is begun again.
 
     Nobody asked for the one at the default address: if that is taken a warning says why, and it is
-    tried again. One that was asked for by ``listen`` raises CannotListen.
+    tried again. One that was asked for by ``listen`` raises AddressTaken, and what can never be
+    CannotListen.
     """
     opened: list[Listening] = []
     said = Flag()
@@ -131,7 +131,7 @@ def api_beside(
         try:
             if not opened:
                 opened.append(listen(own))
-        except CannotListen as error:
+        except AddressTaken as error:
             if "listen" in own.model_fields_set:
                 raise
             if not said.is_set():

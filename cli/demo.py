@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import Annotated, Any
 
 import redis
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from cli.board import Board
 from cli.children import Child
 from cli.children import start as start_child
 from cli.children import stop as stop_children
+from cli.demo_summary import print_summary
 from cli.evaluation import measure
+from cli.files import check_writable, write_file
 from cli.launch import child_environment, serve_command
 from cli.local_fleet import (
     check_alive,
@@ -32,27 +30,19 @@ from cli.local_fleet import (
     wait_for,
 )
 from cli.options import JsonOption, OpenFleet, load_settings
-from cli.output import ExitCode, complain, console, counted, percent, plain, say, say_json, table
-from cli.report import check_directory, write_page
+from cli.output import ExitCode, complain, console, counted, plain, say, say_json
 from cli.scratch import scratch_directory
-from cli.session_text import kind_of, outcome_of, workers_of
 from cli.signals import Interrupted, Signals
-from cli.verdicts import (
-    COLUMNS,
-    count_verdicts,
-    counts_row,
-    read_validated,
-    sandbox_rows,
-    validated_rows,
-)
+from cli.verdicts import count_verdicts, read_validated
 from coordinator import embedded
 from coordinator.archive.archive import Archive
+from coordinator.archive.reader import ArchiveReader
 from coordinator.clock import SystemClock
 from coordinator.connection import connect, redact
 from coordinator.errors import CoordError
-from coordinator.history import Follower, Line
+from coordinator.history import Follower
 from coordinator.keys import Keys, Kind
-from coordinator.reads import Item, read_counts, read_records
+from coordinator.reads import Item, read_ais, read_counts, read_records
 from coordinator.session_reads import read_sessions
 from coordinator.settings import Settings
 from reports.report import make_report
@@ -63,23 +53,18 @@ ONE_OF_EACH = len(PROBLEMS)
 READY_LIMIT_S = 30.0
 GRACE_S = 10.0
 VERDICTS_LIMIT_S = 10.0
+GOODBYES_LIMIT_S = 3.0
 KEEP_LOGS = "--keep keeps all logs"
 BLOCK_MS = 200
 SESSIONS_MAX = 200
 ARCHIVE = "history.db"
 """In the demo's directory: what its report is made of."""
-TOGETHER_SHOWN = 6
-LONGEST_OUTCOME = 260
 SESSION_FIELDS = (
     *("id", "type", "requirements", "initiator", "participants", "state", "reason"),
     *("began_ms", "ended_ms", "component_id", "result"),
 )
 PIPED_WIDTH = 100
 """Columns of the summary where it is shown on no terminal."""
-WHAT_IS_SHOWN = (
-    "validated is the share of the gap between baseline and bound that was closed on a"
-    " workload that only the validator has; built on says from whose records it was begun"
-)
 
 TrainersOption = Annotated[int, typer.Option("--trainers", "-t", min=1, max=64, help="How many.")]
 SecondsOption = Annotated[
@@ -150,9 +135,10 @@ def _measured(
 def _write_report(path: Path, archive_path: Path) -> str | None:
     """Where the report of what was archived was written; None, and a warning, if it cannot be."""
     try:
-        check_directory(path)
-        with Archive.read(archive_path) as archive:
-            write_page(path, make_report(archive, SystemClock().now_ms()))
+        check_writable(path, "--report")
+        with ArchiveReader.read(archive_path) as archive:
+            page = make_report(archive, SystemClock().now_ms())
+        write_file(path, page.encode(), "--report")
     except CoordError as error:
         complain(f"warning: there is no report: {error.detail}")
         return None
@@ -168,20 +154,8 @@ def kept_directory() -> Iterator[Path]:
         complain(f"logs and data are kept in {directory}")
 
 
-class Archived:
-    """A follower of a whole history, all of which goes into an archive on its way."""
-
-    def __init__(self, follower: Follower, archive: Archive) -> None:
-        self._follower = follower
-        self._archive = archive
-        follower.resume(archive.cursor)
-
-    def read(self, block_ms: int) -> list[Line]:
-        """What is new, once it is stored; waits up to ``block_ms`` if nothing is."""
-        lines = self._follower.read(block_ms)
-        if lines:
-            self._archive.take(lines)
-        return lines
+Take = Callable[[int], bool]
+"""Shows and archives what is new, and waits so many ms if nothing is; whether anything was."""
 
 
 class Demo:
@@ -218,38 +192,46 @@ class Demo:
             connect(url) as connection,
             Archive.open(self._directory / ARCHIVE, create=True) as archive,
         ):
-            self._coordinator.append(
-                self._start("coordinator", serve_command("--no-http"), {}, url)
-            )
-            self._wait_for_coordinator(connection)
-            self._board.say("coordinator is active")
-            history = Archived(Follower(connection, self._keys), archive)
             fleet = OpenFleet(connection, redact(url), self._keys)
+            self._start_coordinator(fleet, url)
+            follower = Follower(connection, self._keys)
+            follower.resume(archive.cursor)
+            take = partial(self._take, follower, archive)
             self._start_ais(fleet, url)
-            self._follow(connection, history, seconds)
+            self._follow(connection, take, seconds)
             sessions = read_sessions(connection, self._keys, SESSIONS_MAX).items
             self._board.say("time is up: the trainers leave")
             self._stop(self._learning)
-            self._await_verdicts(connection, history)
+            self._await_verdicts(connection, take)
             self._stop(self._judging)
+            self._await_goodbyes(connection, take)
             self._signals.check()
-            while self._take(history, 0):
+            while take(0):
                 pass
-            counts = read_counts(connection, self._keys)
-            components = self._read(connection, "component", counts["components"])
-            components += self._read(connection, "feature", counts["features"])
-            return {
-                "trainer_ids": list(self._trainers),
-                "specializations": list(dict.fromkeys(self._trainers.values())),
-                "patterns_shared": counts["patterns"],
-                "components_shared": counts["components"] + counts["features"],
-                "messages_routed": counts["messages"],
-                "messages_by_type": counts["messages_by_type"],
-                "patterns": self._read(connection, "pattern", counts["patterns"]),
-                "verdicts": count_verdicts(components),
-                "validated": read_validated(fleet),
-                "sessions": [{name: item[name] for name in SESSION_FIELDS} for item in sessions],
-            }
+            return self._found(fleet, sessions)
+
+    def _found(self, fleet: OpenFleet, sessions: list[Item]) -> Item:
+        """What was counted and shared, and the ``sessions`` there were when time was up."""
+        counts = read_counts(fleet.connection, self._keys)
+        components = self._read(fleet.connection, "component", counts["components"])
+        components += self._read(fleet.connection, "feature", counts["features"])
+        return {
+            "trainer_ids": list(self._trainers),
+            "specializations": list(dict.fromkeys(self._trainers.values())),
+            "patterns_shared": counts["patterns"],
+            "components_shared": counts["components"] + counts["features"],
+            "messages_routed": counts["messages"],
+            "messages_by_type": counts["messages_by_type"],
+            "patterns": self._read(fleet.connection, "pattern", counts["patterns"]),
+            "verdicts": count_verdicts(components),
+            "validated": read_validated(fleet),
+            "sessions": [{name: item[name] for name in SESSION_FIELDS} for item in sessions],
+        }
+
+    def _start_coordinator(self, fleet: OpenFleet, url: str) -> None:
+        self._coordinator.append(self._start("coordinator", serve_command("--no-http"), {}, url))
+        self._wait_for_coordinator(fleet.connection)
+        self._board.say("coordinator is active")
 
     def _start_ais(self, fleet: OpenFleet, url: str) -> None:
         """The trainers, and a validator."""
@@ -266,28 +248,35 @@ class Demo:
     def _read(self, connection: redis.Redis, kind: Kind, count: int) -> list[Item]:
         return read_records(connection, self._keys, kind, count).items
 
-    def _take(self, history: Archived, block_ms: int) -> bool:
-        """Show what is new; whether anything was."""
-        lines = history.read(block_ms)
+    def _take(self, follower: Follower, archive: Archive, block_ms: int) -> bool:
+        lines = follower.read(block_ms)
+        archive.take(lines)
         for line in lines:
             self._board.take(line)
         return bool(lines)
 
-    def _follow(self, connection: redis.Redis, history: Archived, seconds: float) -> None:
+    def _follow(self, connection: redis.Redis, take: Take, seconds: float) -> None:
         self._board.ends_in(seconds)
         ends_s = time.monotonic() + seconds
         while time.monotonic() < ends_s:
             self._check()
-            self._take(history, BLOCK_MS)
+            take(BLOCK_MS)
             self._board.show_sessions(read_sessions(connection, self._keys, SESSIONS_MAX).items)
             self._board.redraw()
 
-    def _await_verdicts(self, connection: redis.Redis, history: Archived) -> None:
+    def _await_verdicts(self, connection: redis.Redis, take: Take) -> None:
         """The validator judges what the trainers have left, unless that takes too long."""
         ends_s = time.monotonic() + VERDICTS_LIMIT_S
         while connection.zcard(self._keys.validations) and time.monotonic() < ends_s:
             self._signals.check()
-            self._take(history, BLOCK_MS)
+            take(BLOCK_MS)
+
+    def _await_goodbyes(self, connection: redis.Redis, take: Take) -> None:
+        """The coordinator hears what they said last, unless that takes too long."""
+        ends_s = time.monotonic() + GOODBYES_LIMIT_S
+        while read_ais(connection, self._keys, 1).items and time.monotonic() < ends_s:
+            self._signals.check()
+            take(BLOCK_MS)
 
     def _start(self, name: str, command: list[str], own: dict[str, str], url: str) -> Child:
         self._signals.check()
@@ -311,76 +300,3 @@ class Demo:
         """Raises if a signal came, or if a child has ended before its time."""
         self._signals.check()
         check_alive(self._coordinator + self._learning + self._judging, KEEP_LOGS)
-
-
-def print_summary(shown: Console, summary: dict[str, Any]) -> None:
-    """The measured results, for people."""
-    types = ", ".join(f"{name} {count}" for name, count in summary["messages_by_type"].items())
-    patterns = counted(summary["patterns_shared"], "pattern")
-    components = counted(summary["components_shared"], "component")
-    rows = [
-        ("shared", f"{patterns}, {components}"),
-        ("messages routed", f"{summary['messages_routed']} ({types})"),
-        *((ai, _trainer_text(summary["trainers"].get(ai))) for ai in summary["trainer_ids"]),
-        *together_rows(summary["sessions"]),
-        counts_row(summary["verdicts"]),
-        *sandbox_rows(summary["validated"]),
-        held_out_row(summary["best"]),
-    ]
-    grid = Table.grid(padding=(0, 2))
-    for name, text in rows:
-        grid.add_row(Text("  " + plain(name)), Text(plain(text)))
-    shown.print(Text("\nWhat the fleet achieved, measured", style="bold"))
-    shown.print(grid)
-    shown.print(Text())
-    best = validated_rows(summary["validated"], summary["specializations"])
-    shown.print(table("", COLUMNS, best))
-    shown.print(Text(WHAT_IS_SHOWN))
-
-
-def together_rows(sessions: list[Item]) -> list[tuple[str, str]]:
-    """Who worked with whom on what, and what those who did it say came out; first what two
-    specializations did, for that says what each gave up and gained."""
-    states = Counter(item["state"] for item in sessions)
-    told = ", ".join(f"{count} {state}" for state, count in states.items())
-    rows = [("worked together", f"{told} when time was up" if told else "nobody")]
-    completed = [item for item in sessions if item["state"] == "completed"]
-    completed.sort(key=lambda item: item["type"] != "cross_specialization")
-    if completed:
-        rows.append(("", "what came out, as those who did it measured it:"))
-    for item in completed[:TOGETHER_SHOWN]:
-        text = f"{workers_of(item)} on {kind_of(item)}: {outcome_of(item)}"
-        rows.append(("", plain(text, LONGEST_OUTCOME)))
-    if len(completed) > TOGETHER_SHOWN:
-        rows.append(("", f"and {len(completed) - TOGETHER_SHOWN} more: --json has them all"))
-    return rows
-
-
-def held_out_row(best: dict[str, Item]) -> tuple[str, str]:
-    """How good the best pattern of each problem is where nobody trained; the gaps of two problems
-    cannot be compared."""
-    told = [f"{found['problem']} {percent(_held_out(found))}" for found in best.values()]
-    if not told:
-        return "best patterns", "none was shared in this time: give it more --seconds"
-    where = "of the gap closed on average on what nobody trained on, evaluated here again"
-    return "best patterns", f"{', '.join(told)} {where}"
-
-
-def _held_out(best: Item) -> float:
-    return fmean(score["gap_closed"] for score in best["held_out"].values())
-
-
-def _trainer_text(found: dict[str, Any] | None) -> str:
-    if found is None:
-        return "shared no pattern"
-    text = f"{counted(found['patterns'], 'pattern')}, "
-    built_on = found["built_on"]
-    if not built_on:
-        return f"{text}none of them begun from another's"
-    first = built_on[0]
-    text += f"{len(built_on)} of them begun from others' patterns, the first from"
-    text += f" {first.get('id')} of {first.get('contributor')}"
-    measured = first.get("measured_gap_closed")
-    if isinstance(measured, int | float):
-        text += f" (measured again: {percent(measured)} of the gap)"
-    return text

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from cli import learning_curves
-from cli.inputs import did_you_mean
+from cli.inputs import known_word
 from cli.options import JsonOption
 from cli.output import counted, plain, say, show, table
+from reports import experiment_curves
 from workers.experiment.arms import SINGLE, Run
 from workers.experiment.intervals import Interval
 from workers.experiment.outcomes import REFERENCE, Outcome, outcomes_of
@@ -28,6 +28,10 @@ CHOSEN = "measured"
 """What trainers do."""
 ARMS = (REFERENCE, SINGLE, CHOSEN, "best")
 NAMES = [problem.specialization for problem in PROBLEMS]
+SPECIALIZATION_OF = {name: name for name in NAMES} | {
+    problem.name: problem.specialization for problem in PROBLEMS
+}
+"""By either name that people know a problem by."""
 ABOUT = {SINGLE: "one search with all evaluations"} | {
     name: strategy.about for name, strategy in STRATEGIES.items()
 }
@@ -40,7 +44,7 @@ ProblemOption = Annotated[
         "--problem",
         "-p",
         metavar="NAME",
-        help=f"Specialization, again for each: {', '.join(NAMES)}.",
+        help=f"Specialization or its problem, again for each: {', '.join(NAMES)}.",
         show_default="all",
     ),
 ]
@@ -104,8 +108,9 @@ def sharing(
     """
     if evaluations < trainers:
         raise typer.BadParameter(f"{trainers} trainers need at least as many --evaluations")
-    names = list(dict.fromkeys(checked(name, NAMES, "--problem") for name in problem or NAMES))
-    arms = with_reference([checked(name, list(ABOUT), "--arm") for name in arm or ARMS])
+    given = [known_word(name, SPECIALIZATION_OF, "--problem") for name in problem or NAMES]
+    names = list(dict.fromkeys(SPECIALIZATION_OF[name] for name in given))
+    arms = with_reference([known_word(name, ABOUT, "--arm") for name in arm or ARMS])
     picture = None if plots is None else new_picture(plots)
     asked = (names, arms, range(seeds), trainers, evaluations, processes or os.cpu_count() or 1)
     total = len(names) * len(arms) * seeds
@@ -113,7 +118,7 @@ def sharing(
     outcomes = outcomes_of(runs)
     show(in_json(runs, outcomes), json, lambda shown: render(shown, outcomes))
     if picture is not None:
-        learning_curves.draw(runs, picture)
+        experiment_curves.draw(runs, picture)
         if not json:
             say(f"learning curves are in {plain(picture)}")
 
@@ -121,13 +126,6 @@ def sharing(
 def with_reference(arms: Sequence[str]) -> list[str]:
     """Each once, with what they are compared with first."""
     return list(dict.fromkeys([REFERENCE, *arms]))
-
-
-def checked(name: str, known: Sequence[str], option: str) -> str:
-    if name not in known:
-        question = did_you_mean(name, known) or f"there are {', '.join(known)}"
-        raise typer.BadParameter(f"{option} {plain(name)}: {question}")
-    return name
 
 
 def new_picture(directory: Path) -> Path:
@@ -160,8 +158,8 @@ def in_order(runs: list[Run], names: Sequence[str], arms: Sequence[str]) -> list
 
 
 def render(shown: Console, outcomes: Sequence[Outcome]) -> None:
-    spare = ("gap closed in training", "held out, over isolated")
-    columns = ("problem", "arm", "evaluations", "reached", spare[0], "held out", spare[1])
+    spare = ("held out, over isolated", "held out", "gap closed in training")
+    columns = ("problem", "arm", "evaluations", "reached", *reversed(spare))
     shown.print(table("", columns, map(row_of, outcomes), spare=spare))
     shown.print(
         Text(

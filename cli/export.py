@@ -10,16 +10,19 @@ from rich.console import Console
 from rich.progress import Progress, TaskID, TextColumn
 
 from cli.inputs import did_you_mean
-from cli.options import JsonOption
+from cli.options import ArchiveArgument, JsonOption
 from cli.output import facts, plain, show
-from coordinator.archive.archive import Archive
 from coordinator.archive.export import Format, export
+from coordinator.archive.reader import ArchiveReader
 from coordinator.archive.schema import TABLES
 
-ArchiveArgument = Annotated[Path, typer.Argument(metavar="FILE", help="An archive.")]
 FormatOption = Annotated[
     Format,
-    typer.Option("--format", "-f", help=f"{', '.join(get_args(Format))}; Parquet needs pyarrow."),
+    typer.Option(
+        "--format",
+        "-f",
+        help=f"{', '.join(get_args(Format))}; Parquet needs `pip install 'coord\\[parquet]'`.",
+    ),
 ]
 OutOption = Annotated[
     Path, typer.Option("--out", "-o", metavar="DIR", help="Where the files go, one a table.")
@@ -53,7 +56,7 @@ def export_command(
     Example: coord export hub_data.db --format csv --out tables
     """
     tables = [_checked(name) for name in dict.fromkeys(table or ())]
-    with Archive.read(file) as opened, _progress(silent=json) as bar:
+    with ArchiveReader.read(file) as opened, _progress(silent=json) as bar:
         task = bar.add_task("")
 
         def told(name: str, rows: int) -> None:

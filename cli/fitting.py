@@ -60,7 +60,7 @@ class FittedTable:
             max(cell, cell_len(self._columns[n])) for n, cell in zip(shown, cells, strict=True)
         ]
         for least in (cells, words, [min(word, NARROWEST) for word in words]):
-            _shrink(widths, least, _without_gaps(room, shown))
+            shrink(widths, least, _without_gaps(room, shown))
         return widths
 
     def _cell(self, n: int) -> int:
@@ -92,7 +92,7 @@ def _without_gaps(room: int, shown: list[int]) -> int:
     return room - GAP * (len(shown) - 1)
 
 
-def _shrink(widths: list[int], least: list[int], room: int) -> None:
+def shrink(widths: list[int], least: list[int], room: int) -> None:
     """Take from the widest of ``widths`` in turn until they fit, and from none more than that it
     has its ``least``."""
     while sum(widths) > room:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +13,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from cli.inputs import seconds_of
+from cli.files import check_writable, write_file
+from cli.inputs import did_you_mean, seconds_of
 from cli.options import (
     AiOption,
+    ArchiveOption,
     JsonOption,
     LimitOption,
     NamespaceOption,
@@ -25,21 +28,22 @@ from cli.options import (
     open_fleet,
 )
 from cli.output import advise, counted, plain, say, show, table
-from coordinator.archive.archive import Archive
+from coordinator.archive.reader import ArchiveReader
 from coordinator.clock import SystemClock
 from coordinator.credit import read_contributions
 from coordinator.errors import CoordError
 from coordinator.history import recent_lines
 from coordinator.reads import Item, read_ais
-from reports.drawing import draw
-from reports.graph import Edge, Graph, graph_of
-from reports.graph_page import graph_page
-from reports.png import png_of
-from reports.shown import moment
-from reports.svg import svg_of
+from reports.formats import moment
+from reports.graph.drawing import draw
+from reports.graph.graph import Edge, Graph, graph_of
+from reports.graph.page import graph_page
+from reports.graph.png import png_of
+from reports.graph.svg import svg_of
 
 AIS_MAX = 100_000
 NAME_MAX, LONGEST = 100, 200
+LABELS_SHOWN = 3
 TITLE = "Who worked with whom"
 
 SinceOption = Annotated[
@@ -55,26 +59,21 @@ OutOption = Annotated[
     Path | None,
     typer.Option(
         "--out",
+        "-o",
         metavar="FILE",
         help="Write a picture or page there: .svg, .png, .html or .json.",
         show_default="a table on the terminal",
-    ),
-]
-ArchiveOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--archive", metavar="FILE", help="Read an archive, and not what the server still keeps."
     ),
 ]
 
 
 @dataclass(frozen=True)
 class Found:
-    """A graph, where its history was read, from when on (ms; 0 for all of it) that was wanted, from
-    when on nothing of it is missing, and when it was read."""
+    """A graph, the ``fleet`` whose it is ("" for an archive's), from when on (ms; 0 for all of it)
+    it was wanted, from when on nothing of it is missing, and when it was read."""
 
     graph: Graph
-    source: str
+    fleet: str
     since_ms: int
     complete_ms: int
     now_ms: int
@@ -82,7 +81,7 @@ class Found:
     def heading(self) -> list[str]:
         begin = moment(self.since_ms) if self.since_ms else "the beginning"
         span = f"from {begin} to {moment(self.now_ms)}"
-        return [TITLE, f"{self.source}: {self.counts()}", span]
+        return [TITLE, f"{self.fleet}: {self.counts()}" if self.fleet else self.counts(), span]
 
     def counts(self) -> str:
         pairs = counted(len(self.graph.edges), "pair")
@@ -144,7 +143,7 @@ def graph(
     for note in found.notes():
         advise(note)
     if out is not None and write is not None:
-        _store(out, write(found))
+        write_file(out, write(found), "--out")
     if out is None or as_json:
         show(found.to_json(), as_json, lambda shown: _render(shown, found.graph, limit))
     else:
@@ -152,20 +151,22 @@ def graph(
 
 
 def _writer(out: Path) -> Write:
-    """What makes a file of that name. A usage error names the endings that there are."""
-    try:
-        return WRITERS[out.suffix.lower()]
-    except KeyError:
+    """What makes a file of that name. A usage error names the endings that there are, a CoordError
+    says why there can be none."""
+    write = WRITERS.get(out.suffix.lower())
+    if write is None:
         endings = ", ".join(WRITERS)
-        raise typer.BadParameter(f"--out {plain(out)} does not end in one of {endings}") from None
+        raise typer.BadParameter(f"--out {plain(out)} does not end in one of {endings}")
+    check_writable(out, "--out")
+    return write
 
 
 def _read_archive(path: Path, since_ms: int, now_ms: int) -> Found:
-    with Archive.read(path) as archive:
+    with ArchiveReader.read(path) as archive:
         specializations = {str(ai["ai"]): str(ai["specialization"]) for ai in archive.ais()}
         lines = archive.lines(since_ms or None)
         graph = graph_of(lines, archive.contributions(), specializations)
-    return Found(graph, path.name, since_ms, since_ms, now_ms)
+    return Found(graph, "", since_ms, since_ms, now_ms)
 
 
 def _read_fleet(fleet: OpenFleet, since_ms: int, now_ms: int) -> Found:
@@ -181,21 +182,13 @@ def _read_fleet(fleet: OpenFleet, since_ms: int, now_ms: int) -> Found:
 
 
 def _around(graph: Graph, ai: str) -> Graph:
-    if ai not in {node.id for node in graph.nodes}:
+    known = [node.id for node in graph.nodes]
+    if ai not in known:
+        question = did_you_mean(ai, known) or "`coord graph` without --ai shows who is"
         raise CoordError(
-            f"{plain(ai, NAME_MAX)} did nothing in that time: `coord graph` without --ai shows who"
-            " did"
+            f"{plain(ai, NAME_MAX)} is not in the history of that time: {plain(question)}"
         )
     return graph.around(ai)
-
-
-def _store(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise CoordError(
-            f"--out {plain(path)} cannot be written ({error.strerror}): name another file"
-        ) from None
 
 
 def _render(shown: Console, graph: Graph, limit: int) -> None:
@@ -203,11 +196,16 @@ def _render(shown: Console, graph: Graph, limit: int) -> None:
         shown.print(Text(f"{counted(len(graph.nodes), 'AI')}, and nobody worked with anybody"))
         return
     columns = ("AI", "with", "messages", "records", "units", "what it was")
-    shown.print(table("", columns, [_row(edge) for edge in graph.edges[:limit]], LONGEST))
+    most = LABELS_SHOWN if shown.is_terminal else sys.maxsize
+    rows = [edge_row(edge, most) for edge in graph.edges[:limit]]
+    shown.print(table("", columns, rows, LONGEST if shown.is_terminal else sys.maxsize))
     if len(graph.edges) > limit:
         shown.print(Text(f"{limit} of {len(graph.edges)} pairs: ask for more by --limit"))
 
 
-def _row(edge: Edge) -> tuple[object, ...]:
-    what = ", ".join(f"{label.text} ({label.count})" for label in edge.labels)
-    return edge.a, edge.b, edge.messages, edge.shared, edge.units, what
+def edge_row(edge: Edge, labels_shown: int) -> tuple[object, ...]:
+    """``labels_shown`` of what they did, and how many more there are."""
+    what = [f"{label.text} ({label.count})" for label in edge.labels[:labels_shown]]
+    left_out = len(edge.labels) - len(what)
+    told = ", ".join(what) + (f" and {left_out} more" if left_out else "")
+    return edge.a, edge.b, edge.messages, edge.shared, edge.units, told

@@ -7,7 +7,7 @@ import difflib
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from getpass import getpass
 from pathlib import Path
 from typing import Any, TextIO
@@ -84,6 +84,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A question about the known word that is nearest to another one; "" where none is near."""
     close = difflib.get_close_matches(word, known, 1)
     return f"did you mean {close[0]}?" if close else ""
+
+
+def known_word(word: str, known: Collection[str], option: str) -> str:
+    """``word``, or a usage error that says which ones ``option`` takes."""
+    if word not in known:
+        question = did_you_mean(word, known) or f"there are {', '.join(known)}"
+        raise typer.BadParameter(f"{option} {plain(word)}: {question}")
+    return word
 
 
 def token_in(path: str) -> str:

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import importlib
+import re
+from collections.abc import Callable
 from typing import Any
 
 import typer
 from typer.core import TyperCommand
 
 from cli.commands import Place
+
+
+class TeachingCommand(TyperCommand):
+    """A command whose help is wrapped where the terminal ends, not where the source's lines do;
+    in its usage an argument that must be given is a plain word."""
+
+    def __init__(self, name: str | None, *, help: str | None = None, **attributes: Any) -> None:
+        super().__init__(name, help=help and unwrapped(help), **attributes)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        pieces = super().collect_usage_pieces(ctx)
+        return [re.sub(r"^\{(.*)\}", r"\1", piece) for piece in pieces]
+
+
+def unwrapped(text: str) -> str:
+    """Each paragraph of ``text`` as one line."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 class LazyCommand(TyperCommand):
@@ -27,8 +46,14 @@ class LazyCommand(TyperCommand):
         """The command itself, or the group of commands."""
         module, _, name = self._place.where.partition(":")
         found = getattr(importlib.import_module(module), name)
-        if isinstance(found, typer.Typer):
-            return typer.main.get_group(found)
-        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        alone.command(self._place.name)(found)
-        return typer.main.get_command(alone)
+        is_group = isinstance(found, typer.Typer)
+        app = found if is_group else _alone(self._place.name, found)
+        for command in app.registered_commands:
+            command.cls = TeachingCommand
+        return typer.main.get_group(app) if is_group else typer.main.get_command(app)
+
+
+def _alone(name: str, function: Callable[..., None]) -> typer.Typer:
+    made = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    made.command(name)(function)
+    return made

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import redis
 import typer
 from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings
 from redis.exceptions import NoPermissionError
 
 from cli.inputs import did_you_mean
@@ -52,6 +53,27 @@ StateDirOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+OnceOption = Annotated[
+    bool, typer.Option("--once", help="Only what there is now: then it ends by itself.")
+]
+FromOption = Annotated[
+    int | None,
+    typer.Option(
+        "--from", metavar="N", min=0, help="Begin at this number of the log, not at its end."
+    ),
+]
+ArchiveOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--archive",
+        metavar="FILE",
+        help="Read an archive, as `coord archive` writes it.",
+        show_default="what the server still keeps",
+    ),
+]
+ArchiveArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="An archive, as `coord archive` writes it.")
+]
 LimitOption = Annotated[
     int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many.")
 ]
@@ -65,39 +87,92 @@ SessionArgument = Annotated[
 SPECIALIZATIONS = f"Built in are {', '.join(CAPABILITIES)}; any other word is one of your own."
 AiArgument = Annotated[str, typer.Argument(metavar="AI_ID", help=f"{ID_RULE}.")]
 
-_OPTIONS = {"redis_url": "--redis", "namespace": "--namespace", "state_dir": "--state-dir"}
+ListenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--listen",
+        metavar="HOST:PORT",
+        help="Where AIs come in; a port of 0 takes a free one.",
+        show_default="COORD_GATEWAY_LISTEN, else 127.0.0.1:6000",
+    ),
+]
+HttpOption = Annotated[
+    str | None,
+    typer.Option(
+        "--http",
+        metavar="HOST:PORT",
+        help="Where the HTTP API listens; a port of 0 takes a free one.",
+        show_default="COORD_HTTP_LISTEN, else 127.0.0.1:8600",
+    ),
+]
+KeepInOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--archive", metavar="FILE", help="Keep all that happens in this archive (`coord archive`)."
+    ),
+]
+NoHttpOption = Annotated[bool, typer.Option("--no-http", help="No HTTP API.")]
+TlsCertOption = Annotated[
+    Path | None,
+    typer.Option("--tls-cert", metavar="FILE", help="Certificate chain (PEM): TLS 1.2 or newer."),
+]
+TlsKeyOption = Annotated[
+    Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key (PEM).")
+]
+TlsClientCaOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls-client-ca",
+        metavar="FILE",
+        help="Only clients with a certificate of this authority (PEM) get in.",
+    ),
+]
+InsecureBindOption = Annotated[
+    bool,
+    typer.Option("--insecure-bind", help="Any address without TLS: tokens can be read on the way."),
+]
+
+S = TypeVar("S", bound=BaseSettings)
+
+_OPTIONS = {"COORD_REDIS_URL": "--redis", "COORD_HTTP_LISTEN": "--http"}
+"""By variable, where the option has another name."""
 
 
 def load_settings(
     redis_url: str | None, namespace: str | None, state_dir: Path | None, **others: Any
 ) -> Settings:
-    """The settings of this command: its options, else COORD_…, else the defaults.
+    """The settings of this command, as ``settings_of`` finds them."""
+    secret_url = SecretStr(redis_url) if redis_url is not None else None
+    return settings_of(
+        Settings, redis_url=secret_url, namespace=namespace, state_dir=state_dir, **others
+    )
+
+
+def settings_of(model: type[S], **options: Any) -> S:
+    """The settings of a command: its ``options``, else COORD_…, else the defaults. An option that
+    is None, or a flag that is False, was not given.
 
     Exits with a usage error that names the option or variable that is wrong.
     """
-    given: dict[str, Any] = {
-        "redis_url": SecretStr(redis_url) if redis_url is not None else None,
-        "namespace": namespace,
-        "state_dir": state_dir,
-        **others,
+    given = {
+        name: value for name, value in options.items() if value is not None and value is not False
     }
-    given = {name: value for name, value in given.items() if value is not None}
     try:
-        return Settings(**given)
+        return model(**given)
     except ValidationError as error:
-        raise typer.BadParameter(fault(error, given, "COORD_")) from None
+        raise typer.BadParameter(_fault(error, given, model.model_config["env_prefix"])) from None
 
 
-def fault(error: ValidationError, given: dict[str, Any], prefix: str) -> str:
+def _fault(error: ValidationError, given: Container[str], prefix: str) -> str:
     """What is wrong with the first setting at fault: an option that was ``given``, or a variable
     that begins with ``prefix``."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     name = str(first["loc"][0])
+    source = variable = prefix + name.upper()
     if name in given:
-        source = _OPTIONS.get(name, "--" + name.replace("_", "-"))
-    else:
-        source = prefix + name.upper()
-    return f"{source}: {first['msg'].replace('Input should', 'it should')}"
+        source = _OPTIONS.get(variable, "--" + name.replace("_", "-"))
+    rule = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    return f"{source}: {rule}"
 
 
 def check_ai_id(ai_id: str) -> str:

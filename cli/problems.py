@@ -40,7 +40,7 @@ def problems(
 
     def render(shown: Console) -> None:
         spare = ("workload",)
-        columns = ("problem", "decides", *spare, "baseline", "bound", "best so far")
+        columns = ("problem", "decides", *spare, "baseline", "bound", "best")
         shown.print(table("", columns, map(_row, items), LONGEST_TEXT, spare))
 
     show({"problems": items}, json, render)

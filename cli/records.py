@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from cli.inputs import known_word
 from cli.options import (
     JsonOption,
     LimitOption,
@@ -22,34 +23,37 @@ from cli.options import (
 )
 from cli.output import age_of, cell, dig, percent, plain, say, short_age, show, table
 from coordinator.clock import SystemClock
-from coordinator.credit import read_contributions
 from coordinator.errors import CoordError
 from coordinator.keys import RECORD_FIELD, Kind
 from coordinator.lineage import named_parents
 from coordinator.reads import (
     Item,
     Page,
-    read_ais,
+    read_ais_with_work,
     read_benchmarks,
     read_record,
     read_records,
-    read_work_done,
 )
 from coordinator.validation.models import shown_word
 from workers.ranking import EVERY_PROBLEM, read_ranking, specializations_of
 
+JUDGED: tuple[Kind, ...] = ("component", "feature")
+"""What validators measure."""
 CLAIMS = ("confidence", "test_coverage", "performance_score")
 """What a contributor says of a record's worth, in the record itself."""
 OnlySpecializationOption = Annotated[
     str | None, typer.Option("--specialization", "-s", metavar="NAME", help="Only of this one.")
 ]
 RecordArgument = Annotated[
-    str | None, typer.Argument(metavar="[ID]", help="This one whole.", show_default=False)
+    str | None, typer.Argument(metavar="ID", help="This one whole.", show_default=False)
 ]
 BestOption = Annotated[
     str | None,
     typer.Option(
-        "--best", "-b", metavar="NAME", help="The best that passed, of this specialization."
+        "--best",
+        "-b",
+        metavar="NAME",
+        help="The best that passed, of this specialization or problem.",
     ),
 ]
 CapabilityOption = Annotated[
@@ -74,23 +78,16 @@ def ais(
     Example: coord ais --capability storage_management
     """
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
-        page = read_ais(fleet.connection, fleet.keys, limit, specialization, capability)
-        shown_ais = [ai["ai_id"] for ai in page.items]
-        work = read_work_done(fleet.connection, fleet.keys, shown_ais)
-        contributions = read_contributions(fleet.connection, fleet.keys, shown_ais)
-    items = [
-        ai | done | {"contribution_score": contribution}
-        for ai, done, contribution in zip(page.items, work, contributions, strict=True)
-    ]
+        page = read_ais_with_work(fleet.connection, fleet.keys, limit, specialization, capability)
     now_ms = SystemClock().now_ms()
 
     def render(shown: Console) -> None:
         done = ("units", "collaborations", "features")
         columns = ("AI", "specialization", "status", "load", "heard", "contribution", *done)
-        rows = [_ai_row(ai, now_ms) for ai in items]
+        rows = [_ai_row(ai, now_ms) for ai in page.items]
         _print(shown, "AIs", (*columns, "capabilities"), rows, page, (*done, "capabilities"))
 
-    show({"ais": items, "total": page.total}, json, render)
+    show({"ais": page.items, "total": page.total}, json, render)
 
 
 def patterns(
@@ -147,42 +144,37 @@ def components(
         )
     wanted = _problems_of(best) if best is not None else []
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
+        read = (fleet.connection, fleet.keys)
         if record_id is not None:
-            _show_whole(fleet, ("component", "feature"), record_id, json)
+            _show_whole(fleet, JUDGED, record_id, json)
             return
         if wanted:
             _show_best(fleet, wanted, limit, json)
             return
-        read = (fleet.connection, fleet.keys)
-        found = read_records(*read, "component", limit, specialization)
-        features = read_records(*read, "feature", limit, specialization)
-
-    def render(shown: Console) -> None:
-        now_ms = SystemClock().now_ms()
-        kinds: tuple[tuple[Kind, Page], ...] = (("component", found), ("feature", features))
-        for kind, page in kinds:
-            spare = ("name", "specialization")
-            columns = (kind, "made by", "verdict, quality", "uses", "age", *spare)
-            rows = [_component_row(item, RECORD_FIELD[kind], now_ms) for item in page.items]
-            _print(shown, f"{kind}s", columns, rows, page, spare)
-
-    value = {
-        "components": found.items,
-        "features": features.items,
-        "total": {"components": found.total, "features": features.total},
-    }
-    show(value, json, render)
+        pages = {kind: read_records(*read, kind, limit, specialization) for kind in JUDGED}
+    value = {f"{kind}s": page.items for kind, page in pages.items()}
+    totals = {f"{kind}s": page.total for kind, page in pages.items()}
+    show(value | {"total": totals}, json, lambda shown: _print_judged(shown, pages))
 
 
-def _problems_of(specialization: str) -> list[str]:
-    """The names of the problems that it has a part in, its own first; a usage error if it has
-    none."""
-    named = {problem.name: specializations_of(problem) for problem in EVERY_PROBLEM}
-    found = [name for name, words in named.items() if specialization in words]
-    if not found:
-        known = ", ".join(dict.fromkeys(word for words in named.values() for word in words))
-        raise typer.BadParameter(f"nothing is measured for {specialization!r}: there are {known}")
-    return found
+def _print_judged(shown: Console, pages: Mapping[Kind, Page]) -> None:
+    """A table of each kind."""
+    now_ms = SystemClock().now_ms()
+    for kind, page in pages.items():
+        spare = ("name", "specialization")
+        columns = (kind, "made by", "verdict, quality", "uses", "age", *spare)
+        rows = [_component_row(item, RECORD_FIELD[kind], now_ms) for item in page.items]
+        _print(shown, f"{kind}s", columns, rows, page, spare)
+
+
+def _problems_of(word: str) -> list[str]:
+    """The problem of that name, or those that the specialization has a part in, its own first; a
+    usage error for another word."""
+    by_word = {problem.name: [problem.name] for problem in EVERY_PROBLEM}
+    for problem in EVERY_PROBLEM:
+        for specialization in specializations_of(problem):
+            by_word.setdefault(specialization, []).append(problem.name)
+    return by_word[known_word(word, by_word, "--best")]
 
 
 def _show_whole(fleet: OpenFleet, kinds: tuple[Kind, ...], record_id: str, as_json: bool) -> None:

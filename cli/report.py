@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,9 @@ from typing import Annotated
 
 import typer
 
+from cli.files import check_writable, write_file
 from cli.options import (
+    ArchiveOption,
     JsonOption,
     NamespaceOption,
     RedisOption,
@@ -23,8 +24,8 @@ from cli.options import (
 from cli.output import advise, plain, say, say_json, size
 from coordinator.archive.archive import Archive
 from coordinator.archive.follow import catch_up
+from coordinator.archive.reader import ArchiveReader
 from coordinator.clock import SystemClock
-from coordinator.errors import CoordError
 from coordinator.history import Follower
 from coordinator.settings import Settings
 from reports.report import make_report
@@ -34,15 +35,6 @@ QUIET_S = 1.0
 
 OutOption = Annotated[
     Path, typer.Option("--out", "-o", metavar="FILE", help="Where the page is written.")
-]
-ArchiveOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--archive",
-        metavar="FILE",
-        help="An archive that `coord archive` has written.",
-        show_default="what the server still keeps",
-    ),
 ]
 
 
@@ -61,49 +53,23 @@ def report(
 
     Example: coord report --archive hub_data.db --out report.html
     """
-    check_directory(out)
+    check_writable(out, "--out")
     settings = load_settings(redis, namespace, state_dir)
     with _opened(archive, settings) as opened:
-        page = make_report(opened, SystemClock().now_ms(), _progress("read"))
-    write_page(out, page)
-    written = {"report": str(out.absolute()), "bytes": len(page.encode())}
+        page = make_report(opened, SystemClock().now_ms(), _progress("read")).encode()
+    write_file(out, page, "--out")
+    written = {"report": str(out.absolute()), "bytes": len(page)}
     if json:
         say_json(written)
     else:
-        say(f"report: {plain(out)} ({size(len(page.encode()))})")
-
-
-def write_page(out: Path, page: str) -> None:
-    """Write it beside ``out`` and put it there whole. CoordError if that cannot be written."""
-    check_directory(out)
-    beside = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        beside.write_text(page, encoding="utf-8")
-        beside.replace(out)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise _unwritable(out, error.strerror or "no reason was given") from None
-
-
-def check_directory(out: Path) -> None:
-    """CoordError if nothing can be written at ``out``, before the work is done."""
-    if out.is_dir():
-        raise _unwritable(out, "it is a directory")
-    if not out.parent.is_dir():
-        raise _unwritable(out, "its directory is missing")
-    if not os.access(out.parent, os.W_OK):
-        raise _unwritable(out, "its directory may not be written")
-
-
-def _unwritable(out: Path, reason: str) -> CoordError:
-    return CoordError(f"{plain(out)} cannot be written ({reason}): name another file by --out")
+        say(f"report: {plain(out)} ({size(len(page))})")
 
 
 @contextmanager
-def _opened(path: Path | None, settings: Settings) -> Iterator[Archive]:
+def _opened(path: Path | None, settings: Settings) -> Iterator[ArchiveReader]:
     """The archive at ``path``, or a new one of what the server keeps, for as long as it is used."""
     if path is not None:
-        with Archive.read(path) as archive:
+        with ArchiveReader.read(path) as archive:
             yield archive
         return
     with (
@@ -111,10 +77,10 @@ def _opened(path: Path | None, settings: Settings) -> Iterator[Archive]:
         open_fleet(settings) as fleet,
         Archive.open(Path(directory) / "kept.db", create=True) as archive,
     ):
-        told, stored = _progress("stored"), 0
+        on_lines, stored = _progress("stored"), 0
         for lines in catch_up(archive, Follower(fleet.connection, fleet.keys)):
             stored += len(lines)
-            told(stored)
+            on_lines(stored)
         yield archive
 
 

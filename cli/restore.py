@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
 from cli.options import (
+    ArchiveArgument,
     JsonOption,
     NamespaceOption,
     RedisOption,
@@ -19,7 +19,7 @@ from cli.options import (
 )
 from cli.output import ExitCode, advise, complain, counted, facts, plain, show
 from coordinator import embedded
-from coordinator.archive.archive import Archive
+from coordinator.archive.reader import ArchiveReader
 from coordinator.archive.restore import Restored, restore
 from coordinator.clock import RandomIds, SystemClock, instance_id
 from coordinator.connection import connect, named_url, redact, server_run_id
@@ -27,9 +27,6 @@ from coordinator.keys import Keys
 from coordinator.server_check import check_server
 from coordinator.settings import Settings
 
-ArchiveArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="An archive, as `coord archive` writes it.")
-]
 SHOWN_BAD = 20
 
 
@@ -50,7 +47,7 @@ def restore_command(
     Example: coord restore hub_data.db
     """
     settings = load_settings(redis, namespace, state_dir)
-    with Archive.read(file) as archive:
+    with ArchiveReader.read(file) as archive:
         url = _server(settings)
         with connect(url) as connection, explained(url), _progress(silent=json) as bar:
             for warning in check_server(connection, Keys(settings.namespace)):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
@@ -13,19 +14,24 @@ from typing import Annotated
 import redis as redis_py
 import typer
 
-from cli.api_options import HttpOption, load_web_settings
 from cli.companions import api_beside, archive_beside
 from cli.foreground import LogJsonOption, QuietOption, log_to_stderr, stop_on_signals
-from cli.gateway import (
+from cli.gateway_thread import gateway_beside
+from cli.options import (
+    HttpOption,
     InsecureBindOption,
+    KeepInOption,
     ListenOption,
+    NamespaceOption,
+    NoHttpOption,
+    RedisOption,
+    StateDirOption,
     TlsCertOption,
     TlsClientCaOption,
     TlsKeyOption,
-    load_gateway_settings,
+    load_settings,
+    settings_of,
 )
-from cli.gateway_thread import gateway_beside
-from cli.options import NamespaceOption, RedisOption, StateDirOption, load_settings
 from cli.output import complain, plain, say
 from coordinator import embedded
 from coordinator.archive.archive import Archive
@@ -34,10 +40,13 @@ from coordinator.connection import COORDINATOR, connect, named_url, redact, serv
 from coordinator.coordinator import Coordinator
 from coordinator.credentials import ensure_pepper
 from coordinator.errors import CoordError
+from coordinator.gateway import GatewaySettings
 from coordinator.keys import Keys
+from coordinator.listening import parse_listen
 from coordinator.server_check import check_server
 from coordinator.settings import Settings
 from coordinator.status import read_holder
+from web.settings import WebSettings
 
 log = logging.getLogger("coord")
 
@@ -52,15 +61,6 @@ NoGatewayOption = Annotated[
 ]
 
 
-NoHttpOption = Annotated[bool, typer.Option("--no-http", help="No HTTP API.")]
-ArchiveOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--archive", metavar="FILE", help="Keep all that happens in this archive (`coord archive`)."
-    ),
-]
-
-
 def serve(
     listen: ListenOption = None,
     tls_cert: TlsCertOption = None,
@@ -70,7 +70,7 @@ def serve(
     no_gateway: NoGatewayOption = False,
     http: HttpOption = None,
     no_http: NoHttpOption = False,
-    archive: ArchiveOption = None,
+    archive: KeepInOption = None,
     quiet: QuietOption = False,
     log_json: LogJsonOption = False,
     redis: RedisOption = None,
@@ -90,37 +90,56 @@ def serve(
 
     Example: coord serve --redis redis://127.0.0.1:6379/0
     """
-    settings = load_settings(redis, namespace, state_dir, log_json=log_json or None)
-    own = load_gateway_settings(listen, tls_cert, tls_key, tls_client_ca, insecure_bind)
-    of_api = load_web_settings(http)
+    settings = load_settings(redis, namespace, state_dir, log_json=log_json)
+    of_gateway = settings_of(
+        GatewaySettings,
+        listen=listen,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        tls_client_ca=tls_client_ca,
+        insecure_bind=insecure_bind,
+    )
+    of_api = settings_of(WebSettings, listen=http)
     log_to_stderr(quiet, settings.log_json)
     stop_flag = Flag()
     stop_on_signals(stop_flag.set)
+    parse_listen(of_gateway.listen)
     url, is_embedded = _server(settings)
-    flags = ["--quiet"] if quiet else []
-    others: list[AbstractContextManager[None]] = []
-    if no_gateway:
-        _make_pepper(settings)
-    else:
-        others.append(gateway_beside(own, settings, url))
-    if not no_http:
-        others.append(api_beside(of_api, settings, url, flags, SystemClock()))
-    if archive is not None:
-        with Archive.open(archive, create=True):  # one that cannot be used is said at once
-            others.append(archive_beside(archive, settings, url, flags, SystemClock()))
+    companions = Companions(
+        gateway=None if no_gateway else of_gateway, api=None if no_http else of_api, archive=archive
+    )
     with _revived(settings.state_dir) if is_embedded else nullcontext():
-        run_coordinator(settings, url, stop_flag, _all_of(others))
+        run_coordinator(settings, url, stop_flag, _beside(companions, settings, url, quiet))
     log.info("stopped")
     if is_embedded and embedded.find(settings.state_dir):
         log.info("the embedded server runs on; `coord stop` ends it")
 
 
+@dataclass(frozen=True)
+class Companions:
+    """What runs beside the coordinator; None for what shall not."""
+
+    gateway: GatewaySettings | None
+    api: WebSettings | None
+    archive: Path | None
+
+
 @contextmanager
-def _all_of(contexts: Sequence[AbstractContextManager[None]]) -> Iterator[None]:
-    """In all of them, one inside the other."""
+def _beside(companions: Companions, settings: Settings, url: str, quiet: bool) -> Iterator[None]:
+    """Run them meanwhile. Raises CannotListen or BadArchive for what cannot be as asked for."""
+    flags = ["--quiet"] if quiet else []
+    clock = SystemClock()
+    if companions.archive is not None:
+        Archive.open(companions.archive, create=True).close()
     with ExitStack() as stack:
-        for context in contexts:
-            stack.enter_context(context)
+        if companions.gateway is not None:
+            stack.enter_context(gateway_beside(companions.gateway, settings, url))
+        else:
+            _make_pepper(settings)
+        if companions.api is not None:
+            stack.enter_context(api_beside(companions.api, settings, url, flags, clock))
+        if companions.archive is not None:
+            stack.enter_context(archive_beside(companions.archive, settings, url, flags, clock))
         yield
 
 

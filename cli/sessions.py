@@ -24,7 +24,6 @@ from cli.options import (
     open_fleet,
 )
 from cli.output import age, cell, clock_time, console, facts, plain, say_json, show, size, table
-from cli.session_text import kind_of, outcome_of, progress_of
 from cli.watch import watch as watch_it
 from coordinator.clock import SystemClock
 from coordinator.errors import CoordError
@@ -33,6 +32,7 @@ from coordinator.plans import PLANS
 from coordinator.reads import Item
 from coordinator.session_reads import read_session, read_session_ids, read_sessions
 from coordinator.work import OPEN_STATES, SessionState
+from reports.sessions import kind_of, outcome_of, progress_of
 
 SHORTEST_PREFIX = 4
 """Of an id: a mistyped one must not mean whatever session there is."""
@@ -79,7 +79,7 @@ def sessions(
             *("session", "type", "asked by", "participants", "state", "progress", "age"),
             "what came out",
         )
-        shown.print(table("", columns, map(_row, page.items), LONGEST_TEXT))
+        shown.print(table("", columns, map(_row, page.items), LONGEST_TEXT, ("asked by",)))
         if page.cursor:
             shown.print(Text(f"{len(page.items)} are shown: ask for more by --limit"))
 

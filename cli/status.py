@@ -22,12 +22,13 @@ from cli.options import (
 from cli.output import ExitCode, age, complain, console, facts, say_json, size, table
 from cli.watch import watch as watch_it
 from coordinator.clock import SystemClock
+from coordinator.reads import Item
 from coordinator.status import read_status
 
 SHOWN_AIS = 50
 """So many AIs are shown, and so many queues and workers."""
-
-Item = dict[str, Any]
+MANY_VALIDATIONS = 20
+"""If so many wait, the validators there are do not keep up with what is shared."""
 
 
 def status(
@@ -103,23 +104,33 @@ def _summary(found: Item) -> Table:
         ("persistence", _persistence(server)),
         ("archives", _archives(found["archives"])),
         ("AIs", found["connected_ais"]),
-        ("messages", found["total_messages"]),
+        (
+            "messages",
+            f"{found['total_messages']}, of them {found['performance_reports']} reports of"
+            " performance",
+        ),
         (
             "shared",
             f"{found['shared_patterns']} patterns, {found['shared_components']} components,"
-            f" {found['collective_features']} features, {found['performance_reports']} reports",
+            f" {found['collective_features']} features",
         ),
         (
             "together",
             f"{found['active_collaborations']} collaborations and"
             f" {found['open_feature_requests']} feature requests are open",
         ),
-        ("validations", f"{found['open_validations']} wait"),
+        ("validations", _validations(found["open_validations"])),
         ("their units", ", ".join(f"{count} {state}" for state, count in found["units"].items())),
     ]
     if leads["dead_letters"]:
         rows.append(("dead letters", f"{leads['dead_letters']}: see `coord dead list`"))
     return facts(rows)
+
+
+def _validations(waiting: int) -> str:
+    if waiting < MANY_VALIDATIONS:
+        return f"{waiting} wait"
+    return f"{waiting} wait: start another `coord validator`, or `coord up --validators 2`"
 
 
 def _gateways(gateways: list[Item]) -> str:
@@ -157,7 +168,8 @@ def _ai_table(ais: list[Item]) -> RenderableType:
         )
         for ai in ais
     ]
-    return table("", ("AI", "specialization", "status", "load", "by", "heartbeat"), rows)
+    columns = ("AI", "specialization", "status", "load", "by", "heartbeat")
+    return table("", columns, rows, spare=("by",))
 
 
 def _queue_table(queues: list[Item]) -> RenderableType:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Annotated
 
 import redis as redis_py
@@ -11,9 +12,9 @@ import typer
 
 from cli.options import (
     AiOption,
+    FromOption,
     JsonOption,
     NamespaceOption,
-    OpenFleet,
     RedisOption,
     StateDirOption,
     load_settings,
@@ -21,20 +22,13 @@ from cli.options import (
 )
 from cli.output import clock_time, complain, plain, say, say_json
 from coordinator.connection import unusable
+from coordinator.following import follow_lines
 from coordinator.history import Follower, Line
 from coordinator.messages import to_json
 from coordinator.reads import Item
 
-BLOCK_MS = 500
-AWAY_S = 0.5
 TEXT_MAX = 200
 
-FromOption = Annotated[
-    int | None,
-    typer.Option(
-        "--from", metavar="N", min=0, help="Begin at this number of the log, not at its end."
-    ),
-]
 TypeOption = Annotated[
     str | None, typer.Option("--type", metavar="T", help="Only this message type or event.")
 ]
@@ -60,8 +54,8 @@ def tail(
         if begin is not None:
             follower.begin_at(begin)
         with suppress(KeyboardInterrupt):
-            while True:
-                for line in _read(fleet, follower):
+            for lines in follow_lines(follower, time.sleep, partial(_say_outage, fleet.where)):
+                for line in lines:
                     if concerns(line, ai, kind):
                         say_json(line.as_json(), one_line=True) if json else say(text_of(line))
 
@@ -111,14 +105,6 @@ def summary(message: Item) -> str:
     return to_json(payload) if payload else ""
 
 
-def _read(fleet: OpenFleet, follower: Follower) -> list[Line]:
-    """What is new; an outage of the server is said once and waited out."""
-    said = False
-    while True:
-        try:
-            return follower.read(BLOCK_MS)
-        except (redis_py.ConnectionError, redis_py.TimeoutError) as error:
-            if not said:
-                complain(f"{unusable(fleet.where, error).detail}; waiting for it")
-                said = True
-            time.sleep(AWAY_S)
+def _say_outage(where: str, error: redis_py.RedisError | None) -> None:
+    if error is not None:
+        complain(f"{unusable(where, error).detail}; waiting for it")

@@ -11,7 +11,6 @@ from typing import Annotated, NamedTuple, cast
 import typer
 from pydantic import BaseModel
 
-from cli.api_options import HttpOption
 from cli.children import Child
 from cli.children import start as start_child
 from cli.children import stop as stop_children
@@ -27,7 +26,10 @@ from cli.local_fleet import (
 )
 from cli.options import (
     SPECIALIZATIONS,
+    HttpOption,
+    KeepInOption,
     NamespaceOption,
+    NoHttpOption,
     OpenFleet,
     RedisOption,
     StateDirOption,
@@ -35,8 +37,7 @@ from cli.options import (
     load_settings,
     warn_of_near_miss,
 )
-from cli.output import ExitCode, complain, plain, say
-from cli.serve import NoHttpOption
+from cli.output import ExitCode, advise, complain, plain, say
 from cli.signals import Interrupted, Signals
 from coordinator import embedded
 from coordinator.connection import connect, named_url, redact
@@ -98,6 +99,7 @@ def up(
     specialization: FleetSpecializationOption = None,
     http: HttpOption = None,
     no_http: NoHttpOption = False,
+    archive: KeepInOption = None,
     log_json: LogJsonOption = False,
     redis: RedisOption = None,
     namespace: NamespaceOption = None,
@@ -105,13 +107,13 @@ def up(
 ) -> None:
     """Start a fleet that stays: server (unless one is named), coordinator, trainers, validators.
 
-    The coordinator has an HTTP API beside it, as that of `coord serve` has. What runs already is
-    left as it is. Validators are enrolled as such if they are not yet. Logs are in the state
-    directory; `coord down` ends it all.
+    The coordinator has an HTTP API beside it, as that of `coord serve` has, and with --archive an
+    archive. What runs already is left as it is. Validators are enrolled as such if they are not
+    yet. Logs are in the state directory; `coord down` ends it all.
 
     Example: coord up --trainers 8 --validators 1
     """
-    own = {"specialization": specialization, "log_json": log_json or None}
+    own = {"specialization": specialization, "log_json": log_json}
     settings = load_settings(redis, namespace, state_dir, **own)
     if specialization is not None:
         warn_of_near_miss(specialization)
@@ -119,7 +121,7 @@ def up(
     try:
         with Signals() as signals, _locked(settings.state_dir, signals):
             url, record = _prepare(settings)
-            serve = serve_command(*(["--no-http"] if no_http else ["--http", http] if http else []))
+            serve = serve_command(*_beside(http, no_http, archive))
             record = _start_all(settings, url, record, serve, words, validators, signals)
     except Interrupted:
         complain("interrupted; `coord down` ends what has been started")
@@ -130,6 +132,12 @@ def up(
     for place in _api_place(record):
         say(f"HTTP API: {plain(place)}")
     say("see them by `coord status`, end them by `coord down`")
+
+
+def _beside(http: str | None, no_http: bool, archive: Path | None) -> list[str]:
+    """What `coord serve` is told of the processes beside it."""
+    words = ["--no-http"] if no_http else ["--http", http] if http else []
+    return words if archive is None else [*words, "--archive", str(archive.absolute())]
 
 
 def down(state_dir: StateDirOption = None) -> None:
@@ -163,6 +171,8 @@ def _end(state_dir: Path, signals: Signals) -> list[str]:
     ais = [child for child in record.children if child.name != COORDINATOR]
     coordinators = [child for child in record.children if child.name == COORDINATOR]
     for leaving in (ais, coordinators):  # who leaves tells the coordinator, so it ends last
+        if names := [plain(child.name) for child in leaving if child.lives]:
+            advise(f"ending {', '.join(names)}")
         stop_children(leaving, GRACE_S, lambda: signals.hurry)
     if record.has_server and embedded.stop(state_dir):
         ended.append("the embedded server")
@@ -222,11 +232,13 @@ def _start_all(
     record = _start_missing(settings, record, first, signals)
     with connect(url) as connection, explained(url):
         fleet = OpenFleet(connection, redact(url), Keys(namespace))
+        advise("waiting for the coordinator")
         _wait_until_there(fleet, record, set(), signals)
         for ai in judging:
             enroll_validator(fleet, ai)
         record = _start_missing(settings, record, judging, signals)
         names = {child.name for child in record.children}
+        advise("waiting until all have joined")
         _wait_until_there(fleet, record, names - {COORDINATOR}, signals)
     return record
 

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from coordinator.events import Origin
 from coordinator.keys import Kind, RecordKey
 from coordinator.reads import Item
 from coordinator.validation.models import VALIDATED_KINDS
-from reports import shown
-from reports.problems import in_order
-from reports.run import Judgement, Origin, Run, record_id
+from reports import formats
+from reports.run import Judgement, Run, record_id
+from workers.ranking import problems_in_order
 
 BEST = 3
 """So many of a problem are shown."""
 PARENTS_SHOWN = 4
-SOURCES_SHOWN = 4
+PROGRAMS_SHOWN = 4
 
 ReadRecords = Callable[[Kind], Iterable[Item]]
 
 
-class Source(NamedTuple):
+class Program(NamedTuple):
     """A program as it is shown; ``cut`` says how much of it, if not all."""
 
     title: str
@@ -39,7 +40,7 @@ class Best(NamedTuple):
     facts: Sequence[tuple[str, str]]
     parents: Sequence[str]
     children: int
-    sources: Sequence[Source]
+    programs: Sequence[Program]
 
 
 def bests_of(run: Run, read_records: ReadRecords) -> dict[str, list[Best]]:
@@ -60,7 +61,7 @@ def bests_of(run: Run, read_records: ReadRecords) -> dict[str, list[Best]]:
             _best(place, one, records.get(one.name, {}), children.get(one.name, 0), run)
             for place, one in enumerate(chosen[problem], 1)
         ]
-        for problem in in_order(chosen)
+        for problem in problems_in_order(chosen)
     }
 
 
@@ -91,51 +92,53 @@ def _best(place: int, one: Judgement, record: Mapping[str, Any], children: int, 
         parents.append(f"and {len(origins) - PARENTS_SHOWN} more")
     return Best(
         place=place,
-        id=shown.name(record_id(one.name)),
-        maker=", ".join(map(shown.name, one.makers)),
+        id=formats.name(record_id(one.name)),
+        maker=", ".join(map(formats.name, one.makers)),
         score=one.score or 0.0,
         facts=[(name, text) for name, text in _facts(one) if text],
         parents=parents,
         children=children,
-        sources=_sources(record),
+        programs=_programs(record),
     )
 
 
 def _parent(origin: Origin) -> str:
-    whose = "its own" if not origin.is_use else f"of {', '.join(map(shown.name, origin.makers))}"
-    return f"{shown.name(record_id(origin.name))}, {whose}"
+    makers = ", ".join(map(formats.name, origin.contributors))
+    whose = f"of {makers}" if origin.is_use else "its own"
+    return f"{formats.name(record_id(origin.name))}, {whose}"
 
 
 def _facts(one: Judgement) -> list[tuple[str, str]]:
     found, costs = one.found, one.found.get("costs")
     told = costs if isinstance(costs, dict) else {}
-    unit = shown.name(found.get("cost_unit") or "")
-    listed = (f"{name} {shown.cost(cost)}" for name, cost in told.items() if shown.cost(cost))
+    unit = formats.name(found.get("cost_unit") or "")
+    listed = (f"{name} {formats.cost(cost)}" for name, cost in told.items() if formats.cost(cost))
+    label = "costs" if told.keys() - {"baseline", "bound"} else "measured against"
     tests, not_run = found.get("tests") or (), found.get("not_run") or ()
     run_text = f"{len(tests)} passed" if tests else "none that are code"
     return [
         (
             "measured",
-            f"{shown.moment(one.ms)}, by {shown.name(found.get('validator') or 'nobody')}",
+            f"{formats.moment(one.ms)}, by {formats.name(found.get('validator') or 'nobody')}",
         ),
-        ("costs", ", ".join(map(shown.name, listed)) + (f" ({unit})" if unit and told else "")),
-        ("held-out workload", shown.name(found.get("workload") or "")),
-        ("evaluator", shown.name(found.get("evaluator") or "")),
-        ("sandbox", shown.text(found.get("sandbox") or "")),
+        (label, ", ".join(map(formats.name, listed)) + (f" ({unit})" if unit and told else "")),
+        ("held-out workload", formats.name(found.get("workload") or "")),
+        ("evaluator", formats.name(found.get("evaluator") or "")),
+        ("sandbox", formats.text(found.get("sandbox") or "")),
         ("its own tests", run_text + (f", {len(not_run)} not run" if not_run else "")),
     ]
 
 
-def _sources(record: Mapping[str, Any]) -> list[Source]:
+def _programs(record: Mapping[str, Any]) -> list[Program]:
     """The programs in a record: one, or one for each specialization."""
     given = record.get("implementation") or record.get("code")
-    language = shown.name(record.get("language") or "program")
+    language = formats.name(record.get("language") or "program")
     if isinstance(given, str) and given.strip():
-        return [Source(language, *shown.code(given))]
+        return [Program(language, *formats.code(given))]
     if not isinstance(given, dict):
         return []
     texts = [(name, text) for name, text in given.items() if isinstance(text, str)]
     return [
-        Source(f"{shown.name(name)} ({language})", *shown.code(text))
-        for name, text in texts[:SOURCES_SHOWN]
+        Program(f"{formats.name(name)} ({language})", *formats.code(text))
+        for name, text in texts[:PROGRAMS_SHOWN]
     ]

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from pydantic import ValidationError
+
+from coordinator.events import ToldSession
 from coordinator.reads import Item
-from coordinator.work import FEATURE_REQUEST
-from reports import shown
+from reports import formats
+from reports.sessions import kind_of, outcome_of
 
 BUSIEST = 10
 WORKERS_SHOWN = 8
 
 
 class Collaboration(NamedTuple):
-    """A session. ``workers`` are AIs with how many units each completed."""
+    """A session. ``workers`` are AIs with how many units each completed; ``took`` is "" for one
+    that is still open, of whose units nobody knows how many there will be."""
 
     what: str
     state: str
@@ -31,66 +34,44 @@ class Collaboration(NamedTuple):
 
 
 def busiest_of(
-    sessions: Iterable[Item], read_units: Callable[[str], Iterable[Item]]
+    sessions: Iterable[Item], done: Mapping[str, int], read_units: Callable[[str], Iterable[Item]]
 ) -> tuple[list[Collaboration], int]:
-    """The BUSIEST sessions, those of most units first and then those that took longest; and how
-    many there are in all."""
-    found = list(sessions)
-    began = [item for item in found if item.get("began_ms")]
-    began.sort(key=lambda item: (-_planned(item), -_took_ms(item), str(item["session_id"])))
+    """The BUSIEST sessions, those of most units ``done`` (by session) first and then those that
+    took longest; and of how many that began."""
+    found = map(_session_of, sessions)
+    began = [session for session in found if session is not None and session.began_ms]
+    began.sort(key=lambda session: (-done.get(session.id, 0), -_took_ms(session), session.id))
     chosen = began[:BUSIEST]
-    return [_told(item, list(read_units(str(item["session_id"])))) for item in chosen], len(found)
+    return [_told(session, list(read_units(session.id))) for session in chosen], len(began)
 
 
-def _planned(item: Item) -> int:
-    session = item.get("session")
-    units = session.get("units") if isinstance(session, dict) else None
-    return len(units) if isinstance(units, list) else 0
+def _session_of(item: Item) -> ToldSession | None:
+    """None for one that people spoiled."""
+    try:
+        return ToldSession.model_validate(item["session"])
+    except ValidationError:
+        return None
 
 
-def _took_ms(item: Item) -> int:
-    began_ms, ended_ms = item.get("began_ms"), item.get("ended_ms")
-    return ended_ms - began_ms if isinstance(ended_ms, int) and isinstance(began_ms, int) else 0
+def _took_ms(session: ToldSession) -> int:
+    if session.began_ms is None or session.ended_ms is None:
+        return 0
+    return session.ended_ms - session.began_ms
 
 
-def _told(item: Item, attempts: Sequence[Item]) -> Collaboration:
-    done = Counter(str(one["ai"]) for one in attempts if one.get("outcome") == "completed")
-    workers = [(shown.name(ai), count) for ai, count in done.most_common(WORKERS_SHOWN)]
-    participants = item.get("participants") or []
+def _told(session: ToldSession, attempts: Sequence[Item]) -> Collaboration:
+    done = Counter(str(one["ai"]) for one in attempts if one["outcome"] == "completed")
+    workers = [(formats.name(ai), count) for ai, count in done.most_common(WORKERS_SHOWN)]
+    item = session.model_dump()
     return Collaboration(
-        what=_what(item),
-        state=shown.name(item.get("state")),
-        initiator=shown.name(item.get("initiator")),
-        participants=", ".join(map(shown.name, participants[:WORKERS_SHOWN])),
+        what=formats.name(kind_of(item)),
+        state=formats.name(session.state),
+        initiator=formats.name(session.initiator),
+        participants=", ".join(map(formats.name, session.participants[:WORKERS_SHOWN])),
         workers=workers,
         completed=done.total(),
-        units=max(_planned(item), len({one["unit_id"] for one in attempts})),
+        units=max(len(session.units), len({one["unit_id"] for one in attempts})),
         tries=len(attempts),
-        took=shown.duration(_took_ms(item)) if item.get("ended_ms") else "not ended",
-        outcome=_outcome(item),
+        took=formats.duration(_took_ms(session)) if session.ended_ms else "",
+        outcome=formats.text(outcome_of(item)),
     )
-
-
-def _what(item: Item) -> str:
-    if item.get("type") != FEATURE_REQUEST:
-        return shown.name(item.get("type"))
-    session = item.get("session")
-    wanted = session.get("requirements") if isinstance(session, dict) else None
-    feature = wanted.get("feature") if isinstance(wanted, dict) else None
-    return f"feature {shown.name(feature or '')}"
-
-
-def _outcome(item: Item) -> str:
-    """As those who did the work tell it, or why nothing came out."""
-    result = item.get("result")
-    if not isinstance(result, Mapping) or not result:
-        return shown.text(item.get("reason") or item.get("component_id") or "")
-    if isinstance(result.get("text"), str):
-        return shown.text(result["text"])
-    return shown.text(", ".join(f"{name} = {_brief(value)}" for name, value in result.items()))
-
-
-def _brief(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

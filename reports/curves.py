@@ -6,20 +6,19 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from reports import shown
+from reports import formats
 from reports.charts import SHAPES, Plane, marker, plane, steps
 from reports.effect import built_on
-from reports.problems import PROBLEM_BY_NAME, in_order
 from reports.run import Judgement, Run, record_id
-from workers.ranking import specializations_of
+from workers.ranking import PROBLEM_BY_NAME, problems_in_order, specializations_of
 
-POINTS_MAX = 300
-"""So many points a curve are drawn: those that were the best so far, and others evenly."""
+MARKERS_MAX = 300
+"""So many markers a curve are drawn: those that were the best so far, and others evenly."""
 LOWEST = -0.5
 """Worse ones stand at the lower edge."""
 
 
-class Point(NamedTuple):
+class Marker(NamedTuple):
     """``path`` draws it; filled if it was begun from another AI's record."""
 
     path: str
@@ -34,7 +33,7 @@ class Key(NamedTuple):
     label: str
 
 
-class Curve(NamedTuple):
+class LearningCurve(NamedTuple):
     """The course of one problem. Costs are those of the best measurement, on its workload."""
 
     problem: str
@@ -45,7 +44,7 @@ class Curve(NamedTuple):
     zero_y: float
     bound_y: float
     line: str
-    points: Sequence[Point]
+    markers: Sequence[Marker]
     keys: Sequence[Key]
     measured: int
 
@@ -54,27 +53,27 @@ class Curve(NamedTuple):
         """Of the baseline, and of the bound."""
         found = self.best.found.get("costs")
         costs = found if isinstance(found, dict) else {}
-        return shown.cost(costs.get("baseline")), shown.cost(costs.get("bound"))
+        return formats.cost(costs.get("baseline")), formats.cost(costs.get("bound"))
 
     @property
     def summary(self) -> str:
         """The chart in a sentence, for those who cannot see it."""
         return (
-            f"{self.measured} measured, the best closed {shown.percent(self.best.score)} of the gap"
-            f" between baseline and bound, by {shown.name(self.best.maker)} at"
-            f" {shown.clock(self.best.ms)}"
+            f"{self.measured} measured, the best closed {formats.percent(self.best.score)} of the"
+            f" gap between baseline and bound, by {formats.name(self.best.maker)} at"
+            f" {formats.clock(self.best.ms)}"
         )
 
 
-def learning_curves(run: Run) -> list[Curve]:
+def learning_curves(run: Run) -> list[LearningCurve]:
     """A curve for each problem that something was measured by, in the order of the problems."""
     by_problem: dict[str, list[Judgement]] = {}
     for one in run.measured:
         by_problem.setdefault(one.problem, []).append(one)
-    return [_curve(name, by_problem[name], run) for name in in_order(by_problem)]
+    return [_curve(name, by_problem[name], run) for name in problems_in_order(by_problem)]
 
 
-def _curve(name: str, measured: Sequence[Judgement], run: Run) -> Curve:
+def _curve(name: str, measured: Sequence[Judgement], run: Run) -> LearningCurve:
     scores = [_score(one) for one in measured]
     low = min(0.0, max(LOWEST, min(scores))) - 0.04
     axes = plane(run.last_ms - run.first_ms, low, 1.04, _gap_ticks(low))
@@ -83,7 +82,7 @@ def _curve(name: str, measured: Sequence[Judgement], run: Run) -> Curve:
     best = max(measured, key=_score)
     problem = PROBLEM_BY_NAME.get(name)
     words = specializations_of(problem) if problem else (run.specializations.get(best.name, ""),)
-    return Curve(
+    return LearningCurve(
         problem=name,
         specializations=words,
         best=best,
@@ -92,7 +91,7 @@ def _curve(name: str, measured: Sequence[Judgement], run: Run) -> Curve:
         zero_y=axes.y.at(0),
         bound_y=axes.y.at(1),
         line=steps(axes, [(one.ms - run.first_ms, _score(one)) for one in _bests(measured)]),
-        points=[_point(one, makers.index(one.maker), axes, run) for one in drawn],
+        markers=[_marker(one, makers.index(one.maker), axes, run) for one in drawn],
         keys=_keys(makers),
         measured=len(measured),
     )
@@ -103,7 +102,7 @@ def _about(name: str, best: Judgement) -> list[str]:
     problem = PROBLEM_BY_NAME.get(name)
     if problem is None:
         unit = best.found.get("cost_unit")
-        return [f"Costs are in {shown.name(unit)}."] if unit else []
+        return [f"Costs are in {formats.name(unit)}."] if unit else []
     about = problem.about
     return [
         f"It decides {about.decides}; costs are in {problem.cost_unit}.",
@@ -114,7 +113,7 @@ def _about(name: str, best: Judgement) -> list[str]:
 
 def _left_out(scores: Sequence[float], drawn: int) -> list[str]:
     below = sum(score < LOWEST for score in scores)
-    told = [f"{below:,} below {shown.percent(LOWEST)} stand at the lower edge."] if below else []
+    told = [f"{below:,} below {formats.percent(LOWEST)} stand at the lower edge."] if below else []
     return told + ([f"{drawn:,} of them are drawn."] if drawn < len(scores) else [])
 
 
@@ -138,27 +137,28 @@ def _bests(measured: Iterable[Judgement]) -> list[Judgement]:
 
 
 def _thinned(measured: Sequence[Judgement]) -> list[Judgement]:
-    """At most about POINTS_MAX of them, in order."""
-    every = -(-len(measured) // POINTS_MAX)
-    kept = {id(one) for one in (*_bests(measured)[-POINTS_MAX:], *measured[::every])}
+    """At most about MARKERS_MAX of them, in order."""
+    every = -(-len(measured) // MARKERS_MAX)
+    kept = {id(one) for one in (*_bests(measured)[-MARKERS_MAX:], *measured[::every])}
     return [one for one in measured if id(one) in kept]
 
 
-def _point(one: Judgement, place: int, axes: Plane, run: Run) -> Point:
-    others = sorted({origin.makers[0] for origin in built_on(one.name, one.makers, run.origins)})
-    told = f"{shown.percent(one.score)} at {shown.clock(one.ms)}: {shown.name(record_id(one.name))}"
-    told += f" of {shown.name(one.maker)}"
+def _marker(one: Judgement, place: int, axes: Plane, run: Run) -> Marker:
+    parents = built_on(one.name, one.makers, run.origins)
+    others = sorted({origin.contributors[0] for origin in parents})
+    told = f"{formats.percent(one.score)} at {formats.clock(one.ms)}:"
+    told += f" {formats.name(record_id(one.name))} of {formats.name(one.maker)}"
     if others:
-        told += f", begun from {', '.join(map(shown.name, others))}"
+        told += f", begun from {', '.join(map(formats.name, others))}"
     path = marker(place, axes.x.at(one.ms - run.first_ms), axes.y.at(_score(one)))
-    return Point(path, bool(others), told)
+    return Marker(path, bool(others), told)
 
 
 def _keys(makers: Sequence[str]) -> list[Key]:
     """Each of the first makers has a shape; all others share the last one."""
     if len(makers) <= SHAPES:
-        return [Key(marker(n, 6, 6), shown.name(maker)) for n, maker in enumerate(makers)]
+        return [Key(marker(n, 6, 6), formats.name(maker)) for n, maker in enumerate(makers)]
     named = [
-        Key(marker(n, 6, 6), shown.name(maker)) for n, maker in enumerate(makers[: SHAPES - 1])
+        Key(marker(n, 6, 6), formats.name(maker)) for n, maker in enumerate(makers[: SHAPES - 1])
     ]
     return [*named, Key(marker(SHAPES, 6, 6), f"{len(makers) - SHAPES + 1} others")]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
+from coordinator.events import Origin
 from reports.charts import Plane, count_ticks, marker, plane, steps
-from reports.run import Judgement, Origin, Run
+from reports.run import Judgement, Run
+from workers.ranking import nearest_of_others
 
 Origins = Mapping[str, tuple[Origin, ...]]
-WALKED_MAX = 200
-"""So many of one's own records are gone through on the way to others'."""
 
 
 class Use(NamedTuple):
@@ -54,20 +54,17 @@ class Pair(NamedTuple):
         return median(self.gains) if self.gains else None
 
 
-def built_on(name: str, makers: Iterable[str], origins: Origins) -> list[Origin]:
+def built_on(name: str, makers: Collection[str], origins: Origins) -> list[Origin]:
     """The nearest records of others that a record was begun from, through its makers' own."""
-    own, found = set(makers), dict[str, Origin]()
-    waiting, seen = [name], {name}
-    while waiting and len(seen) <= WALKED_MAX:
-        for origin in origins.get(waiting.pop(), ()):
-            if origin.name in seen:
-                continue
-            seen.add(origin.name)
-            if own.isdisjoint(origin.makers) and origin.makers:
-                found[origin.name] = origin
-            else:
-                waiting.append(origin.name)
-    return list(found.values())
+    known: dict[str, Origin] = {}
+
+    def parents_of(child: str) -> list[str]:
+        named = origins.get(child, ())
+        known.update((origin.name, origin) for origin in named)
+        return [origin.name for origin in named]
+
+    found = nearest_of_others(name, makers, parents_of, lambda parent: known[parent].contributors)
+    return [known[parent] for parent in found]
 
 
 def uses_of(run: Run) -> list[Use]:
@@ -77,9 +74,9 @@ def uses_of(run: Run) -> list[Use]:
     for share in run.shares:
         for origin in share.origins or ():
             edge = (share.name, origin.name)
-            if origin.is_use and edge not in seen and share.makers and origin.makers:
+            if origin.is_use and edge not in seen and share.makers and origin.contributors:
                 seen.add(edge)
-                uses.append(Use(share.ms, share.makers[0], origin.makers[0]))
+                uses.append(Use(share.ms, share.makers[0], origin.contributors[0]))
     return uses
 
 
@@ -108,7 +105,7 @@ def _worth(measured: Mapping[str, Judgement], origins: Origins) -> Worth:
     for name, one in measured.items():
         for origin in origins.get(name, ()):
             key, told = (origin.name, one.problem), (one.score or 0.0, name)
-            is_own = not set(one.makers).isdisjoint(origin.makers)
+            is_own = not set(one.makers).isdisjoint(origin.contributors)
             if (
                 is_own
                 and origin.name not in measured
@@ -127,7 +124,7 @@ def _gain(one: Judgement, worth: Worth, origins: Origins) -> Gain | None:
     if not parents or one.score is None:
         return None
     score, parent, origin = max(parents)
-    maker = origin.makers[0]
+    maker = origin.contributors[0]
     return Gain(one.ms, one.problem, one.name, one.maker, parent, maker, score, one.score)
 
 
@@ -155,6 +152,7 @@ class UsesChart(NamedTuple):
 
 
 def uses_chart(run: Run, uses: Sequence[Use]) -> UsesChart:
+    """Of all ``uses`` of the run, in order of time."""
     first = {share.name: share.ms for share in reversed(run.shares)}
     shared_ms = sorted(first.values())
     top, ticks = count_ticks(max(len(shared_ms), len(uses)))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from coordinator.validation.models import shown_word
-from reports import shown
+from reports import formats
 from reports.run import PASSED, Run
 
 GROUPS = 12
@@ -75,16 +75,16 @@ def _grouped(sort: str, found: list[Rejection]) -> Rejections:
 
 def _alike(reason: str) -> str:
     """The same for reasons that differ in numbers and in what is quoted."""
-    return re.sub(r"'[^']*'|\"[^\"]*\"|[0-9a-f]*[0-9][0-9a-f]*", "#", shown.text(reason))
+    return re.sub(r"'[^']*'|\"[^\"]*\"|[0-9a-f]*[0-9][0-9a-f]*", "#", formats.text(reason))
 
 
 def _group(alike: list[Rejection]) -> Group:
     what, reason, _ = alike[0]
     counts = Counter(ai for _, _, ai in alike)
     told = [
-        f"{shown.name(ai)} ({n})" if n > 1 else shown.name(ai) for ai, n in counts.most_common()
+        f"{formats.name(ai)} ({n})" if n > 1 else formats.name(ai) for ai, n in counts.most_common()
     ]
     more = [f"{len(told) - AIS_SHOWN} more"] if len(told) > AIS_SHOWN else []
     return Group(
-        shown.name(what), shown.text(reason), len(alike), ", ".join(told[:AIS_SHOWN] + more)
+        formats.name(what), formats.text(reason), len(alike), ", ".join(told[:AIS_SHOWN] + more)
     )

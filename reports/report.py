@@ -3,50 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from coordinator.archive.archive import Archive
-from coordinator.clock import iso
+from coordinator.archive.reader import ArchiveReader
 from coordinator.history import Line
 from coordinator.reads import Item
-from reports import shown
+from coordinator.specializations import VALIDATION
+from reports import formats
 from reports.best import bests_of
 from reports.busiest import busiest_of
-from reports.curves import Curve, learning_curves
-from reports.drawing import draw
-from reports.effect import Gain, gains_chart, gains_of, pairs_of, uses_chart, uses_of
-from reports.graph import graph_of
-from reports.palette import DARK, LIGHT, UNKNOWN_COLOUR, colours_of
+from reports.curves import LearningCurve, learning_curves
+from reports.effect import Gain, Use, gains_chart, gains_of, pairs_of, uses_chart, uses_of
+from reports.graph.drawing import draw
+from reports.graph.graph import Graph, graph_of
+from reports.graph.svg import svg_of
+from reports.pages import page_of
+from reports.palette import UNKNOWN_COLOUR, colours_of
 from reports.rejected import rejections_of
 from reports.run import TO_ONE, Run
-from reports.svg import svg_of
 
 AIS_MAX = 60
 PAIRS_MAX = 10
 EDGES_MAX = 8
 GAINS_SHOWN = 8
 GAPS_MAX = 12
-TOLD_EVERY = 5_000
+LINES_EVERY = 5_000
 
 OnLines = Callable[[int], None]
-
-_PAGES = Environment(
-    loader=PackageLoader("reports"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_PAGES.filters["iso"] = iso
-_PAGES.filters |= {
-    name: getattr(shown, name)
-    for name in ("clock", "duration", "moment", "name", "percent", "points")
-}
+Section = dict[str, object]
+"""What the template shows in one, by name."""
 
 
 class Member(NamedTuple):
@@ -71,21 +60,20 @@ class Headline(NamedTuple):
     more: str
 
 
-def make_report(archive: Archive, now_ms: int, told: OnLines = lambda count: None) -> str:
-    """The page as HTML. ``told`` is called now and then with how many lines of the history were
+def make_report(archive: ArchiveReader, now_ms: int, on_lines: OnLines = lambda count: None) -> str:
+    """The page as HTML. ``on_lines`` is called now and then with how many lines of the history were
     read. Raises BadArchive for a file that is spoiled."""
-    run = Run()
-    contributions = archive.contributions()
+    run, contributions = Run(), archive.contributions()
     ais, sessions = list(archive.ais()), list(archive.sessions())
     specializations = {ai["ai"]: ai["specialization"] for ai in ais}
-    lines = run.followed(_counted(archive.lines(), told))
+    lines = run.followed(_counted(archive.lines(), on_lines))
     graph = graph_of(lines, contributions, specializations)
     members = _members(ais, contributions, run)
-    uses, gains = uses_of(run), gains_of(run)
     curves = learning_curves(run)
-    pairs = pairs_of(uses, gains)
-    busiest, sessions_total = busiest_of(sessions, archive.units)
-    return _PAGES.get_template("report.html").render(
+    uses, gains = uses_of(run), gains_of(run)
+    busiest, begun = busiest_of(sessions, run.units_done, archive.units)
+    return page_of(
+        "report.html",
         fleet=archive.fleet,
         made_ms=now_ms,
         run=run,
@@ -95,35 +83,49 @@ def make_report(archive: Archive, now_ms: int, told: OnLines = lambda count: Non
         colours=colours_of(_words(members, curves)),
         unknown_colour=UNKNOWN_COLOUR,
         curves=curves,
-        uses_chart=uses_chart(run, uses),
-        gains_chart=gains_chart(run, gains),
-        gains=_largest(gains),
-        gains_told=_gains_told(gains),
-        pairs=pairs[:PAIRS_MAX],
-        pairs_total=len(pairs),
-        graph=graph,
-        edges=graph.edges[:EDGES_MAX],
-        picture=Markup(svg_of(draw(graph), is_inline=True)),
+        **_sharing(run, uses, gains),
+        **_together(graph),
         busiest=busiest,
-        sessions_total=sessions_total,
+        begun=begun,
+        not_begun=len(sessions) - begun,
         bests=bests_of(run, archive.records),
         rejections=rejections_of(run, sessions),
         gaps=run.gaps[:GAPS_MAX],
-        light=LIGHT,
-        dark=DARK,
     )
 
 
-def _words(members: Iterable[Member], curves: Iterable[Curve]) -> set[str]:
+def _sharing(run: Run, uses: Sequence[Use], gains: Sequence[Gain]) -> Section:
+    """What sharing did."""
+    pairs = pairs_of(uses, gains)
+    return {
+        "uses_chart": uses_chart(run, uses),
+        "gains_chart": gains_chart(run, gains),
+        "gains": _largest(gains),
+        "gains_told": _gains_told(gains),
+        "pairs": pairs[:PAIRS_MAX],
+        "pairs_total": len(pairs),
+    }
+
+
+def _together(graph: Graph) -> Section:
+    """Who worked with whom."""
+    return {
+        "picture": Markup(svg_of(draw(graph), is_inline=True)),
+        "edges": graph.edges[:EDGES_MAX],
+        "edges_total": len(graph.edges),
+    }
+
+
+def _words(members: Iterable[Member], curves: Iterable[LearningCurve]) -> set[str]:
     """The specializations that have a colour on the page."""
     words = {member.specialization for member in members}
     return words.union(*(curve.specializations for curve in curves))
 
 
-def _counted(lines: Iterable[Line], told: OnLines) -> Iterator[Line]:
+def _counted(lines: Iterable[Line], on_lines: OnLines) -> Iterator[Line]:
     for count, line in enumerate(lines, 1):
-        if count % TOLD_EVERY == 0:
-            told(count)
+        if count % LINES_EVERY == 0:
+            on_lines(count)
         yield line
 
 
@@ -155,7 +157,7 @@ def _newest(run: Run) -> Iterable[tuple[str, ...]]:
 
 
 def _headlines(
-    run: Run, members: list[Member], sessions: list[Item], uses: int, gains: list[Gain]
+    run: Run, members: list[Member], sessions: list[Item], uses: int, gains: Sequence[Gain]
 ) -> list[Headline]:
     kinds = Counter(name.partition(":")[0] for name in {share.name for share in run.shares})
     components = kinds["component"] + kinds["feature"]
@@ -166,7 +168,9 @@ def _headlines(
     to_one = run.messages[TO_ONE]
     return [
         _headline(len(members), "AI", _of_specializations(members)),
-        _headline(run.messages.total(), "message", f"{to_one:,} of them to one AI"),
+        _headline(
+            run.messages.total(), "message", f"passed on, {to_one:,} of them to one AI alone"
+        ),
         _headline(kinds["pattern"], "pattern", "shared"),
         _headline(components, "component", f"shared, {passed:,} passed a validation"),
         _headline(completed, "collaboration", f"completed, of {begun:,} begun"),
@@ -179,20 +183,23 @@ def _headline(count: int, what: str, more: str) -> Headline:
 
 
 def _typically(gained: list[float]) -> str:
-    return f", median gain {shown.points(median(gained))} points" if gained else ""
+    return f", median gain {formats.points(median(gained))} points" if gained else ""
 
 
 def _of_specializations(members: list[Member]) -> str:
-    count = len({member.specialization for member in members})
-    return f"of {count} specialization{'s' * (count != 1)}"
+    words = [member.specialization for member in members]
+    count = len({*words} - {VALIDATION})
+    validating = words.count(VALIDATION)
+    told = f"of {count} specialization{'s' * (count != 1)}"
+    return told + (f"; {validating} of them to validate" if validating else "")
 
 
-def _largest(gains: list[Gain]) -> list[Gain]:
+def _largest(gains: Sequence[Gain]) -> list[Gain]:
     better = (gain for gain in gains if gain.gain > 0)
     return sorted(better, key=lambda gain: -gain.gain)[:GAINS_SHOWN]
 
 
-def _gains_told(gains: list[Gain]) -> dict[str, Any]:
+def _gains_told(gains: Sequence[Gain]) -> dict[str, Any]:
     values = [gain.gain for gain in gains]
     return {
         "count": len(values),

@@ -7,22 +7,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from coordinator.events import (
+    Origin,
+    Refused,
+    Retracted,
+    Shared,
+    UnitChanged,
+    Validated,
+    parse_event,
+)
 from coordinator.history import Line
 from coordinator.keys import RecordKey
-from coordinator.stored import finite_number
 
 DAY_MS = 86_400_000
 PASSED = "passed"
 TO_ONE = "to one AI"
 """What messages that were not for all are counted as."""
-
-
-class Origin(NamedTuple):
-    """A record that another one began from; a use if it is another AI's."""
-
-    name: str
-    makers: tuple[str, ...]
-    is_use: bool
 
 
 class Share(NamedTuple):
@@ -56,8 +56,8 @@ class Judgement(NamedTuple):
 
 @dataclass
 class Run:
-    """What the lines tell, in their order. ``messages`` counts by type, ``refused`` what was
-    refused by code, each with the senders."""
+    """What the lines tell, in their order. ``messages`` counts by type, ``units_done`` by session,
+    ``refused`` what was refused by code, each with the senders."""
 
     first_ms: int = 0
     last_ms: int = 0
@@ -68,6 +68,7 @@ class Run:
     specializations: dict[str, str] = field(default_factory=dict)
     refused: dict[str, Counter[str]] = field(default_factory=dict)
     refused_for: dict[str, str] = field(default_factory=dict)
+    units_done: Counter[str] = field(default_factory=Counter)
     gaps: list[Line] = field(default_factory=list)
     epochs: int = 0
     retracted: set[str] = field(default_factory=set)
@@ -88,56 +89,36 @@ class Run:
             self.gaps.append(line)
         elif line.kind == "epoch":
             self.epochs += 1
-        elif line.kind == "message":
-            self.messages[str(line.data.get("message_type"))] += 1
+        elif (message := line.envelope) is not None:
+            self.messages[str(message["message_type"]) if line.source == "log" else TO_ONE] += 1
         else:
             self._take_event(line)
 
     def _take_event(self, line: Line) -> None:
-        data = line.data.get("data")
-        if not isinstance(data, dict):
-            return
-        match line.data.get("event"):
-            case "message":
-                self.messages[TO_ONE] += 1
-            case "shared":
-                self._take_share(line.ms, data)
-            case "validated":
-                self._take_judgement(line.ms, data)
-            case "retracted":
-                self._take_back(data)
-            case "refused":
-                code = str(data.get("code"))
-                self.refused.setdefault(code, Counter())[str(line.data.get("ai"))] += 1
-                self.refused_for.setdefault(code, str(data.get("detail")))
+        match parse_event(line):
+            case Shared() as shared:
+                self._take_share(shared)
+            case Validated() as validated:
+                self.judgements.append(_judgement(validated))
+            case Retracted() as retracted:
+                for key in retracted.record_keys:
+                    self.retracted.add(key.name)
+                    self.origins.pop(key.name, None)
+            case UnitChanged(event="unit_completed", unit=unit):
+                self.units_done[unit.session_id] += 1
+            case Refused() as refused:
+                self.refused.setdefault(refused.code, Counter())[refused.ai] += 1
+                self.refused_for.setdefault(refused.code, refused.detail)
 
-    def _take_share(self, ms: int, data: Mapping[str, Any]) -> None:
-        name = f"{data.get('kind')}:{data.get('id')}"
-        listed = data.get("origins")
-        origins = None if listed is None else tuple(map(_origin, listed))
-        share = Share(ms, name, _makers(data), str(data.get("specialization")), origins)
+    def _take_share(self, shared: Shared) -> None:
+        name = shared.record_key.name
+        origins = None if shared.origins is None else tuple(shared.origins)
+        share = Share(shared.ms, name, tuple(shared.contributors), shared.specialization, origins)
         self.shares.append(share)
         self.retracted.discard(name)
         self.specializations[name] = share.specialization
         if origins is not None:
             self.origins[name] = origins
-
-    def _take_judgement(self, ms: int, data: Mapping[str, Any]) -> None:
-        name = f"{data.get('kind')}:{data.get('component_id')}"
-        word, score = str(data.get("verdict")), finite_number(data.get("score"))
-        texts = (str(data.get("reason") or ""), str(data.get("problem") or ""))
-        is_measured = word == PASSED and score is not None
-        found = {name: value for name, value in data.items() if name not in ("limits", "timings")}
-        given = Judgement(
-            ms, name, _makers(data), word, *texts, score if is_measured else None, found
-        )
-        self.judgements.append(given)
-
-    def _take_back(self, data: Mapping[str, Any]) -> None:
-        for kind in data.get("kinds") or ():
-            name = f"{kind}:{data.get('id')}"
-            self.retracted.add(name)
-            self.origins.pop(name, None)
 
     @property
     def is_short(self) -> bool:
@@ -156,12 +137,17 @@ class Run:
         return [one for one in self.judgements if one.score is not None]
 
 
-def _makers(data: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(map(str, data.get("contributors") or ()))
-
-
-def _origin(item: Mapping[str, Any]) -> Origin:
-    return Origin(str(item.get("name")), _makers(item), bool(item.get("is_use")))
+def _judgement(validated: Validated) -> Judgement:
+    return Judgement(
+        ms=validated.ms,
+        name=validated.record_key.name,
+        makers=tuple(validated.contributors),
+        word=validated.verdict,
+        reason=validated.reason,
+        problem=validated.problem,
+        score=validated.score if validated.verdict == PASSED else None,
+        found=validated.found,
+    )
 
 
 def record_id(name: str) -> str:

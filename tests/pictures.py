@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from coordinator.specializations import CAPABILITIES
-from reports.graph import Edge, Graph, Label, Node
+from reports.graph.graph import Edge, Graph, Label, Node
 
 SPECIALIZATIONS = [*CAPABILITIES, "validation", "own_words", ""]
 HOSTILE = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ from coordinator.archive.archive import Archive
 from coordinator.history import Line
 from coordinator.messages import to_json
 from coordinator.reads import Item
+from coordinator.streams import Source
 from coordinator.work import Attempt, Session, Unit
 from tests.fleet import BEGINNING_MS
 
 EPOCH = "f1ee7000f1ee.1"
+TIMESTAMP = "2025-06-15T15:06:40+00:00"
 POLICY = '''"""Which block a full cache gives up."""
 
 from collections import OrderedDict
@@ -33,32 +36,81 @@ class Policy:
 '''
 
 
+def event_line(event: str, ai: str, data: Item, n: int = 1, ms: int = BEGINNING_MS) -> Line:
+    """An event of ``ai``, the ``n``th."""
+    told = {"event": event, "ai": ai, "text": f"{ai} {event}", "data": data}
+    return Line("event", "events", n, n, ms, EPOCH, told)
+
+
+def envelope(message_id: str, ai: str, message_type: str, **fields: Any) -> Item:
+    """A message of ``ai`` to all, unless it has a ``target_ai``."""
+    head = {"message_id": message_id, "sender_id": ai, "message_type": message_type}
+    return head | {"timestamp": TIMESTAMP, "payload": {}, "target_ai": None} | fields
+
+
+def session_line(session: Session, n: int = 1, ms: int = BEGINNING_MS) -> Line:
+    """That it came to its state."""
+    change = {"pending": "opened"}.get(session.state, session.state)
+    data = {"session_id": session.id, "session": session.told()}
+    return event_line(f"session_{change}", session.initiator, data, n, ms)
+
+
+def unit_line(unit: Unit, n: int = 1, ms: int = BEGINNING_MS, **more: Any) -> Line:
+    """What became of its last attempt."""
+    tried = unit.attempts[-1]
+    head = {"session_id": unit.session_id, "unit_id": unit.id, "attempt": len(unit.attempts)}
+    data = head | {"unit": unit.told()} | more
+    return event_line(f"unit_{tried.outcome or 'assigned'}", tried.ai, data, n, ms)
+
+
+def session_of(session_id: str, kind: str, *participants: str, **fields: Any) -> Session:
+    """A session of them, which the first has asked for; ``pending`` unless ``fields`` say more."""
+    first: dict[str, Any] = {
+        "id": session_id,
+        "type": kind,
+        "initiator": participants[0],
+        "description": "",
+        "target": None,
+        "wanted": len(participants),
+        "requirements": {},
+        "created_ms": BEGINNING_MS,
+        "in_reply_to": "r",
+        "participants": list(participants),
+    }
+    return Session(**first | fields)
+
+
+def unit_of(session_id: str, unit_id: str, *attempts: Attempt, name: str = "u0") -> Unit:
+    """A unit of a session, with its attempts."""
+    return Unit(unit_id, session_id, name, "search", None, [], {}, 60, 3, attempts=[*attempts])
+
+
 class History:
     """Lines in their order, a second apart unless it is told otherwise."""
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
         self.ms = BEGINNING_MS
-        self._n = {"log": 0, "events": 0}
+        self._n: dict[Source, int] = {"log": 0, "events": 0}
         begins = {"events_n": 0, "forgot": 0}
         self.lines.append(Line("epoch", "log", 0, 0, 0, EPOCH, begins))
 
     def pass_time(self, seconds: float) -> None:
         self.ms += int(seconds * 1000)
 
-    def event(self, event: str, ai: str, data: Item, text: str = "") -> None:
-        told = {"event": event, "ai": ai, "text": text or f"{ai} {event}", "data": data}
-        self._add("event", "events", told)
+    def event(self, event: str, ai: str, data: Item) -> None:
+        self._add("events", event_line(event, ai, data))
 
     def say(self, ai: str, message_type: str, payload: Item, target_ai: str | None = None) -> None:
-        message = self._message(ai, message_type, payload, target_ai)
+        message_id = f"m{len(self.lines)}"
+        sent = envelope(message_id, ai, message_type, payload=payload, target_ai=target_ai)
         if target_ai is None:
-            self._add("message", "log", message)
+            self._add("log", Line("message", "log", 0, 0, 0, EPOCH, sent))
         else:
-            data = {"message_id": message["message_id"], "message": to_json(message)}
-            self.event("message", target_ai, data, f"{ai} sent {message_type} to {target_ai}")
+            data = {"message_id": message_id, "message": to_json(sent)}
+            self.event("message", target_ai, data)
 
-    def miss(self, source: Any, count: int) -> None:
+    def miss(self, source: Source, count: int) -> None:
         """The next ``count`` were cut before they were read."""
         first = self._n[source] + 1
         self._n[source] += count
@@ -122,54 +174,32 @@ class History:
         self, session_id: str, kind: str, workers: list[str], units: int, **ended: Any
     ) -> None:
         """A session of ``workers``, and a unit a second, in turn; in the end as ``ended`` says."""
-        session = Session(
-            id=session_id,
-            type=kind,
-            initiator=workers[0],
-            description="",
-            target=None,
-            wanted=len(workers),
-            requirements=dict(ended.pop("requirements", {})),
-            created_ms=self.ms,
-            in_reply_to="r",
-        )
-        self._tell(session, "opened")
-        session.state, session.began_ms, session.participants = "active", self.ms, workers
+        wanted = dict(ended.pop("requirements", {}))
+        times = {"created_ms": self.ms, "requirements": wanted}
+        session = session_of(session_id, kind, *workers, **times)
+        self._add("events", session_line(session))
+        session.state, session.began_ms = "active", self.ms
         session.units = [f"{session_id}-{n}" for n in range(units)]
-        self._tell(session, "active")
+        self._add("events", session_line(session))
         for n, unit_id in enumerate(session.units):
-            self._do(Unit(unit_id, session_id, f"u{n}", "search", None, [], {}, 60, 3), workers, n)
+            self._do(unit_of(session_id, unit_id, name=f"u{n}"), workers[n % len(workers)])
         session.state = ended.pop("state", "completed")
         session.ended_ms, session.progress = self.ms, 1.0
         for name, value in ended.items():
             setattr(session, name, value)
-        self._tell(session, session.state)
+        self._add("events", session_line(session))
 
-    def _do(self, unit: Unit, workers: list[str], n: int) -> None:
-        ai = workers[n % len(workers)]
-        unit.attempts = [Attempt(ai, self.ms)]
-        unit.state = "running"
-        told = {"session_id": unit.session_id, "unit_id": unit.id, "attempt": 1}
-        self.event("unit_assigned", ai, told | {"unit": unit.told()})
+    def _do(self, unit: Unit, ai: str) -> None:
+        unit.state, unit.attempts = "running", [Attempt(ai, self.ms)]
+        self._add("events", unit_line(unit))
         self.pass_time(1)
         unit.state, unit.attempts = "completed", [Attempt(ai, self.ms - 1000, self.ms, "completed")]
-        output = {"reason": "", "output": {"gap_closed": 0.5}}
-        self.event("unit_completed", ai, told | {"unit": unit.told()} | output)
+        self._add("events", unit_line(unit, reason="", output={"gap_closed": 0.5}))
 
-    def _tell(self, session: Session, state: str) -> None:
-        data = {"session_id": session.id, "session": session.told()}
-        self.event(f"session_{state}", session.initiator, data)
-
-    def _message(
-        self, ai: str, message_type: str, payload: Item, target_ai: str | None
-    ) -> dict[str, Any]:
-        head = {"message_id": f"m{len(self.lines)}", "sender_id": ai, "message_type": message_type}
-        return head | {"timestamp": "t", "payload": payload, "target_ai": target_ai}
-
-    def _add(self, kind: Any, source: Any, data: Item) -> None:
+    def _add(self, source: Source, line: Line) -> None:
         self._n[source] += 1
         n = self._n[source]
-        self.lines.append(Line(kind, source, n, n, self.ms, EPOCH, data))
+        self.lines.append(replace(line, first=n, n=n, ms=self.ms))
 
     def archived(self, path: Path) -> Archive:
         """An archive of all this at ``path``."""

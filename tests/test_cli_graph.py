@@ -13,12 +13,14 @@ from PIL import Image
 from redis import Redis
 from typer.testing import CliRunner, Result
 
+from cli.graph import edge_row
 from cli.main import app
 from cli.output import ExitCode
 from coordinator.archive.archive import Archive
 from coordinator.archive.follow import catch_up
 from coordinator.clock import SystemClock
 from coordinator.history import Follower
+from reports.graph.graph import Edge, Label
 from tests.fleet import FleetUnderTest
 
 Coord = Callable[..., Result]
@@ -90,7 +92,25 @@ def test_only_what_concerns_one_ai(fleet: FleetUnderTest, coord: Coord) -> None:
     result = coord("--ai", HOSTILE)
     assert (result.exit_code, result.stdout) == (ExitCode.FAILED, "")
     (line,) = result.stderr.splitlines()
-    assert line.startswith("coord: x\\x1b[2J\\n12:00:00  forged\\u202e\\r did nothing in that time")
+    assert line.startswith(
+        "coord: x\\x1b[2J\\n12:00:00  forged\\u202e\\r is not in the history of that time"
+    )
+
+
+def test_an_ai_whose_name_is_mistyped(fleet: FleetUnderTest, coord: Coord) -> None:
+    for ai in ("AI_Node_1", "AI_Node_2"):
+        fleet.join(ai)
+    fleet.run()
+    result = coord("--ai", "AI_Nod_1")
+    assert result.exit_code == ExitCode.FAILED
+    assert "AI_Nod_1 is not in the history of that time: did you mean AI_Node_1?" in result.stderr
+
+
+def test_on_a_terminal_the_most_of_what_it_was_is_told() -> None:
+    labels = tuple(Label("debate", f"on {n}", 9 - n) for n in range(5))
+    edge = Edge("a", "b", 0, 0, 35, labels, ())
+    assert edge_row(edge, 3)[-1] == "debate on 0 (9), debate on 1 (8), debate on 2 (7) and 2 more"
+    assert "more" not in str(edge_row(edge, 5)[-1])
 
 
 def test_a_fleet_in_which_nothing_happened(real_redis: Redis, coord: Coord) -> None:
@@ -136,7 +156,7 @@ def test_a_file_that_cannot_be_written(fleet: FleetUnderTest, coord: Coord, tmp_
     result = coord("--out", str(tmp_path / "none" / "fleet.svg"))
     assert result.exit_code == ExitCode.FAILED
     assert result.stderr.endswith(
-        "cannot be written (No such file or directory): name another file\n"
+        "cannot be written (its directory is missing): name another file by --out\n"
     )
 
 

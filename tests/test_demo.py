@@ -21,13 +21,8 @@ from rich.console import Console
 
 from cli import children
 from cli.board import Board
-from cli.demo import (
-    PIPED_WIDTH,
-    TOGETHER_SHOWN,
-    WHAT_IS_SHOWN,
-    print_summary,
-    together_rows,
-)
+from cli.demo import PIPED_WIDTH
+from cli.demo_summary import TOGETHER_SHOWN, WHAT_IS_SHOWN, print_summary, together_rows
 from cli.evaluation import measure
 from cli.options import OpenFleet
 from cli.output import ExitCode, console

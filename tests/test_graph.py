@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from redis import Redis
 
 from coordinator.history import Line, recent_lines
-from reports.graph import Graph, Label, graph_of
+from coordinator.work import Attempt
+from reports.graph.graph import Graph, Label, graph_of
 from tests.fleet import BEGINNING_MS, FleetUnderTest, python
+from tests.runs import event_line, session_line, session_of, unit_line, unit_of
 
 PASSED = {"verdict": "passed", "problem": "disk", "score": 0.5}
 
@@ -35,15 +38,15 @@ def share(fleet: FleetUnderTest, ai: str, pattern_id: str, target: str = "", **o
     fleet.run()
 
 
-def event(kind: str, ai: str, **data: Any) -> Line:
-    told = {"event": kind, "ai": ai, "text": "", "data": data}
-    return Line("event", "events", 1, 1, BEGINNING_MS, "e", told)
+def session(state: str, *participants: str) -> Line:
+    """What became of the session ``s`` of these."""
+    made = session_of("s", "cross_specialization", *participants, state=state)
+    return session_line(made)
 
 
-def session_line(state: str, *participants: str, **own: Any) -> Line:
-    session = {"type": "cross_specialization", "initiator": "a", "requirements": {}}
-    session |= {"participants": list(participants), "state": state, **own}
-    return event(f"session_{state}", "a", session_id="s", session=session)
+def completed(ai: str) -> Line:
+    """``ai`` completed a unit of the session ``s``."""
+    return unit_line(unit_of("s", "u", Attempt(ai, 0, 1, "completed")))
 
 
 def test_all_that_two_did_with_each_other(fleet: FleetUnderTest) -> None:
@@ -167,16 +170,16 @@ def test_a_history_of_many_pages_is_read_in_order(fleet: FleetUnderTest) -> None
 
 
 def test_a_session_that_began_before_the_history_has_no_type() -> None:
-    lines = [event("unit_completed", ai, session_id="s") for ai in ("b", "a", "b")]
+    lines = [completed(ai) for ai in ("b", "a", "b")]
     (edge,) = graph_of(lines).edges
     assert (edge.a, edge.b, edge.labels) == ("a", "b", (Label("unknown", "", 3),))
 
 
 def test_only_those_who_took_part_to_the_end_or_did_a_unit_are_joined() -> None:
     lines = [
-        session_line("active", "a", "b", "c", "d"),
-        event("unit_completed", "c", session_id="s"),
-        session_line("completed", "a", "b"),
+        session("active", "a", "b", "c", "d"),
+        completed("c"),
+        session("completed", "a", "b"),
     ]
     found = graph_of(lines)
     assert [(edge.a, edge.b, edge.units) for edge in found.edges] == [("a", "c", 1), ("b", "c", 1)]
@@ -185,7 +188,7 @@ def test_only_those_who_took_part_to_the_end_or_did_a_unit_are_joined() -> None:
 
 @pytest.mark.parametrize(("state", "edges"), [("completed", 1), ("failed", 0), ("active", 0)])
 def test_a_session_without_units_counts_if_it_was_completed(state: str, edges: int) -> None:
-    assert len(graph_of([session_line(state, "a", "b")]).edges) == edges
+    assert len(graph_of([session(state, "a", "b")]).edges) == edges
 
 
 def test_around_one_ai(fleet: FleetUnderTest) -> None:
@@ -197,12 +200,16 @@ def test_around_one_ai(fleet: FleetUnderTest) -> None:
 
 
 def test_what_is_malformed_counts_for_nothing() -> None:
+    shared = {"kind": "pattern", "id": "p", "specialization": "", "record": {}}
     lines = [
-        event("shared", "a", contributors=7, origins="x"),
-        event("shared", "a", contributors=["a"], origins=[7, {"contributors": ["b"]}]),
-        event("session_completed", "a", session_id="s", session=[1]),
-        event("credited", "a", contribution_score="much"),
-        Line("event", "events", 1, 1, 0, "e", {"event": "joined", "ai": "", "data": None}),
+        event_line("joined", "a", {"specialization": "audio"}),
+        event_line("shared", "a", shared | {"contributors": 7, "origins": "x"}),
+        event_line("shared", "a", shared | {"contributors": ["a"], "origins": [7]}),
+        event_line("session_completed", "a", {"session_id": "s", "session": [1]}),
+        event_line("credited", "a", {"contribution_score": "much"}),
+        event_line("joined", "", {"specialization": "audio"}),
+        event_line("message", "a", {"message": "[1]"}),
+        replace(completed("b"), data={"event": "unit_completed", "ai": "b", "data": None}),
         Line("gap", "log", 1, 9, 0, "e"),
         Line("epoch", "log", 1, 1, 0, "e", {"forgot": 1}),
     ]

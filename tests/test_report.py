@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,18 +15,19 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from cli.output import ExitCode
+from coordinator.archive.reader import ArchiveReader
 from coordinator.history import Line
-from reports import shown
+from reports import formats
 from reports.best import BEST, bests_of
 from reports.busiest import BUSIEST, busiest_of
 from reports.charts import HEIGHT, SHAPES, WIDTH, Scale, marker, plane, steps
-from reports.curves import POINTS_MAX, learning_curves
+from reports.curves import MARKERS_MAX, learning_curves
 from reports.effect import GAINS_MAX, gains_chart, gains_of, pairs_of, uses_chart, uses_of
 from reports.rejected import GROUPS, rejections_of
 from reports.report import AIS_MAX, make_report
 from reports.run import Run
 from tests.fleet import FleetUnderTest
-from tests.runs import EPOCH, History, a_rich_run
+from tests.runs import EPOCH, History, a_rich_run, session_line, session_of
 
 EVIL = '</code></script><script>alert("1")</script>\0\u202e{{ 7 * 7 }}'
 
@@ -101,7 +104,7 @@ def test_a_curve_is_the_best_so_far(history: History) -> None:
     assert (curve.problem, curve.specializations) == ("buffer_cache", ("file_system",))
     assert (curve.best.name, curve.costs) == ("component:A.4", ("0.741", "0.562"))
     assert curve.line.count("V") == 2  # 0.1, then up to 0.4 and to 0.6
-    assert [point.is_filled for point in curve.points] == [False] * 4 + [True]
+    assert [marker.is_filled for marker in curve.markers] == [False] * 4 + [True]
     assert [key.label for key in curve.keys] == ["A", "B"]
     assert curve.bound_y < curve.zero_y < curve.plane.y.start
     assert curve.sentences[1] == "Baseline: LRU: the block that was not used for longest."
@@ -111,12 +114,12 @@ def test_many_points_and_makers_are_bounded_and_the_best_are_kept(history: Histo
     for n in range(1000):
         shared_and_measured(history, f"A{n % 20}", n, -0.9 if n == 7 else n / 2000)
     (curve,) = learning_curves(run_of(history))
-    assert POINTS_MAX < len(curve.points) < 3 * POINTS_MAX
+    assert MARKERS_MAX < len(curve.markers) < 3 * MARKERS_MAX
     assert curve.measured == 1000
     assert len(curve.keys) == SHAPES
     assert curve.keys[-1].label == f"{20 - SHAPES + 1} others"
     assert curve.sentences[-2] == "1 below \u221250.0\u202f% stand at the lower edge."
-    assert curve.sentences[-1] == f"{len(curve.points):,} of them are drawn."
+    assert curve.sentences[-1] == f"{len(curve.markers):,} of them are drawn."
 
 
 def test_the_problem_of_strangers_has_a_curve_too(history: History) -> None:
@@ -158,12 +161,12 @@ def test_the_best_are_ranked_by_problem_with_their_code(tmp_path: Path, history:
         bests = bests_of(run_of(history), archive.records)
     assert list(bests) == ["buffer_cache"]
     found = [
-        (best.place, best.id, best.score, best.sources[0].text) for best in bests["buffer_cache"]
+        (best.place, best.id, best.score, best.programs[0].text) for best in bests["buffer_cache"]
     ]
     assert found == [(1, "a3", 0.3, "n = 3"), (2, "a2", 0.2, "n = 2"), (3, "a1", 0.1, "n = 1")]
     facts = dict(bests["buffer_cache"][0].facts)
     assert facts["held-out workload"] == "eceefd572b1c"
-    assert facts["costs"] == "baseline 0.741, bound 0.562 (miss ratio)"
+    assert facts["measured against"] == "baseline 0.741, bound 0.562 (miss ratio)"
 
 
 def test_a_verdict_that_was_taken_back_is_no_best(tmp_path: Path, history: History) -> None:
@@ -197,12 +200,57 @@ def test_the_busiest_come_first(tmp_path: Path, history: History) -> None:
         history.work(f"s{n}", "debate", ["A", "B"], n + 1, result={"gain": 0.123456})
     history.work("asked", "feature_request", ["C"], 50, requirements={"feature": "swap"})
     with history.archived(tmp_path / "a.db") as archive:
-        busiest, total = busiest_of(archive.sessions(), archive.units)
+        busiest, total = busiest_of(archive.sessions(), run_of(history).units_done, archive.units)
     assert (len(busiest), total) == (BUSIEST, BUSIEST + 3)
     assert [one.units for one in busiest[:3]] == [50, 12, 11]
     assert (busiest[0].what, busiest[0].took) == ("feature swap", "50 s")
-    assert (busiest[1].participants, busiest[1].outcome) == ("A, B", "gain = 0.1235")
+    assert (busiest[1].participants, busiest[1].outcome) == ("A, B", "gain=0.1235")
     assert busiest[1].workers == [("A", 6), ("B", 6)]
+
+
+def test_open_work_counts_by_what_was_done(tmp_path: Path, history: History) -> None:
+    """How many units an open session will have, nobody knows; one that never began is none."""
+    history.work("short", "debate", ["A", "B"], 2)
+    history.work("open", "debate", ["A", "B"], 3, state="active", ended_ms=None)
+    history.lines.append(session_line(session_of("asked", "debate", "A"), 99, history.ms))
+    run = run_of(history)
+    with history.archived(tmp_path / "a.db") as archive:
+        busiest, begun = busiest_of(archive.sessions(), run.units_done, archive.units)
+        told = words_of(make_report(archive, history.ms))
+    assert [(one.completed, one.units, one.took) for one in busiest] == [
+        (3, 3, ""),
+        (2, 2, "2.0 s"),
+    ]
+    assert begun == 2
+    assert "3 units done, still open: A 2, B 1" in told
+    assert "2 of 2 units done, 2.0 s: A 1, B 1" in told
+    assert "1 collaboration completed, of 2 begun" in told
+
+
+def test_an_archive_that_people_edited_is_told_as_far_as_it_can_be_read(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    path = tmp_path / "a.db"
+    a_rich_run(2).archived(path).close()
+    with closing(sqlite3.connect(path)) as database:
+        for kind, field, value in (
+            ("shared", "origins", "[1]"),
+            ("shared", "contributors", "5"),
+            ("session_completed", "session", '{"id": [1]}'),
+            ("unit_completed", "unit", "{}"),
+            ("joined", "specialization", "{}"),
+        ):
+            database.execute(
+                "UPDATE events SET data = json_set(data, ?, json(?)) WHERE kind = ? AND n ="
+                " (SELECT max(n) FROM events WHERE kind = ?)",
+                (f"$.{field}", value, kind, kind),
+            )
+        database.execute("UPDATE sessions SET session = 'x', participants = '5'")
+        database.commit()
+    with ArchiveReader.read(path) as archive:
+        told = words_of(make_report(archive, 0))
+    assert "What 7 AIs did together" in told
+    assert list(recwarn) == []
 
 
 @pytest.mark.parametrize(
@@ -215,16 +263,16 @@ def test_the_busiest_come_first(tmp_path: Path, history: History) -> None:
     ],
 )
 def test_code_is_shown_as_it_is_and_bounded(source: str, told: str, left_out: str) -> None:
-    assert shown.code(source) == (told, left_out)
+    assert formats.code(source) == (told, left_out)
 
 
 def test_numbers_are_shown_as_people_read_them() -> None:
     assert [
-        shown.duration(ms) for ms in (0, 9_900, 61_000, 125_000, 3_600_000, 9_000_000, 1e9)
+        formats.duration(ms) for ms in (0, 9_900, 61_000, 125_000, 3_600_000, 9_000_000, 1e9)
     ] == [
         *("0.0 s", "9.9 s", "61 s", "2 min 5 s", "60 min", "2 h 30 min", "11 days"),
     ]
-    assert (shown.percent(-0.5), shown.points(-0.0312), shown.cost(True)) == (
+    assert (formats.percent(-0.5), formats.points(-0.0312), formats.cost(True)) == (
         *("\u221250.0\u202f%", "\u22123.1", ""),
     )
 
@@ -283,9 +331,10 @@ def test_what_means_harm_stays_text(tmp_path: Path, history: History) -> None:
     for ai in ("x" * 64, EVIL):
         history.join(ai, EVIL)
         record = {"language": EVIL, "implementation": {EVIL: EVIL}}
-        history.share(ai, f"component:{EVIL}", EVIL, (f"pattern:{EVIL}", "B"), record=record)
-        history.judge(ai, f"component:{EVIL}", EVIL, 0.5, cost_unit=EVIL, costs={EVIL: 1.0})
-        history.judge(ai, "component:no", EVIL, None, reason=EVIL)
+        told = {"cost_unit": EVIL, "sandbox": EVIL, "evaluator": EVIL, "tests": [EVIL]}
+        history.share("A", "component:evil", "audio", ("pattern:p", "B"), record=record)
+        history.judge("A", "component:evil", EVIL, 0.5, **told)
+        history.judge("A", "component:no", EVIL, None, reason=EVIL)
         history.event("refused", ai, {"code": EVIL, "detail": EVIL})
         history.work(f"s{ai}", EVIL, [ai, "A"], 2, result={EVIL: EVIL})
         history.work(f"t{ai}", "feature_request", [ai], 1, requirements={"feature": EVIL})
@@ -302,9 +351,12 @@ def test_what_means_harm_stays_text(tmp_path: Path, history: History) -> None:
 def test_records_that_are_not_as_ours_do_no_harm(tmp_path: Path, history: History) -> None:
     for n, record in enumerate(({"code": 7}, {"code": [1]}, {"implementation": {"a": 1}}, {})):
         history.share("A", f"component:c{n}", "audio", record=record)
-        history.judge("A", f"component:c{n}", "playout_delay", 0.5, costs=None, tests=None)
+        history.judge("A", f"component:c{n}", "playout_delay", 0.5, costs={}, tests=[])
     history.event("validated", "A", {"kind": "component", "verdict": "passed", "score": "high"})
     history.event("shared", "A", {"kind": "component"})
+    for origins, makers in (([1], ["A"]), ([{"name": "pattern:p"}], 5), ({}, [])):
+        spoiled = {"kind": "component", "id": "c", "specialization": "audio", "record": {}}
+        history.event("shared", "A", spoiled | {"origins": origins, "contributors": makers})
     history.event("left", "nobody", {})
     with history.archived(tmp_path / "a.db") as archive:
         assert "playout_delay" in make_report(archive, history.ms)

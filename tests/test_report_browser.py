@@ -33,8 +33,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     history = a_rich_run()
     history.join("x" * 64, EVIL)
     record = {"language": EVIL, "implementation": EVIL * 2000}
-    history.share("x" * 64, f"component:{EVIL}", EVIL, record=record)
-    history.judge("x" * 64, f"component:{EVIL}", EVIL, 0.25, cost_unit=EVIL, sandbox=EVIL)
+    history.share("x" * 64, "component:evil", "audio", record=record)
+    history.judge("x" * 64, "component:evil", EVIL, 0.25, cost_unit=EVIL, sandbox=EVIL)
     history.judge("x" * 64, "component:worse", EVIL, None, reason=EVIL)
     history.work("evil", EVIL, ["x" * 64, "AI_Node_1"], 2, result={"text": EVIL})
     history.miss("events", 120)

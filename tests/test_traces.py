@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,19 +13,32 @@ from typing import Any
 
 import fakeredis
 import pytest
+import typer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from typer.testing import CliRunner
 
-from cli import traces
 from cli.main import app
 from cli.output import ExitCode
-from cli.traces import HELD_MAX, Outlet
+from cli.signals import Interrupted
+from cli.traces import command
+from cli.traces.command import HELD_MAX, Outlet, tell_on
+from cli.traces.spans import EARLIEST_MS, REMEMBERED, Span, span_id_of, spans_of, trace_id_of
+from coordinator.errors import CoordError
 from coordinator.history import Follower, Line
 from coordinator.keys import Keys
 from coordinator.settings import Settings
 from coordinator.testing import FakeFleet
-from reports.spans import EARLIEST_MS, REMEMBERED, Span, span_id_of, spans_of, trace_id_of
+from coordinator.work import Attempt
 from tests.clients import RealFleet
+from tests.runs import (
+    EPOCH,
+    envelope,
+    event_line,
+    session_line,
+    session_of,
+    unit_line,
+    unit_of,
+)
 from tests.servers import wait_for
 
 SENT_MS = 1_767_225_600_000  # 2026-01-01
@@ -32,63 +46,34 @@ SENT = "2026-01-01T00:00:00+00:00"
 TRACE, ROOT = trace_id_of("session:s1"), span_id_of("session:s1")
 
 
-def message(n: int, ms: int, **fields: Any) -> Line:
-    envelope = {
-        "message_id": f"m{n}",
-        "sender_id": "AI_1",
-        "message_type": "pattern_share",
-        "timestamp": SENT,
-        "payload": {},
-        "target_ai": None,
-    }
-    return Line("message", "log", n, n, ms, "f.1", envelope | fields)
+def message(n: int, ms: int, message_type: str = "pattern_share", **fields: Any) -> Line:
+    sent = envelope(f"m{n}", "AI_1", message_type, timestamp=SENT)
+    return Line("message", "log", n, n, ms, EPOCH, sent | fields)
 
 
-def event(n: int, ms: int, kind: str, data: dict[str, Any]) -> Line:
-    told = {"event": kind, "ai": "AI_1", "text": "", "data": data}
-    return Line("event", "events", n, n, ms, "f.1", told)
+def session(n: int, ms: int, **fields: Any) -> Line:
+    known: dict[str, Any] = {"units": ["u1"], "in_reply_to": "m1", "created_ms": SENT_MS + 10}
+    made = session_of("s1", "joint_training", "AI_1", "AI_2", **known | fields)
+    return session_line(made, n, ms)
 
 
-def session(**fields: Any) -> dict[str, Any]:
-    return {
-        "id": "s1",
-        "type": "joint_training",
-        "initiator": "AI_1",
-        "participants": ["AI_1", "AI_2"],
-        "state": "pending",
-        "units": ["u1"],
-        "refusals": 0,
-        "in_reply_to": "m1",
-        "created_ms": SENT_MS + 10,
-        "began_ms": None,
-        "ended_ms": None,
-        "reason": "",
-        "component_id": None,
-    } | fields
+def unit(n: int, ms: int, *attempts: Attempt) -> Line:
+    return unit_line(unit_of("s1", "u1", *attempts, name="train"), n, ms)
 
 
-def unit(*attempts: dict[str, Any]) -> dict[str, Any]:
-    return {"id": "u1", "name": "train", "kind": "k", "session_id": "s1", "attempts": [*attempts]}
-
-
-def attempt(ai: str, begin: int, end: int, outcome: str, reason: str = "") -> dict[str, Any]:
-    times = {"began_ms": SENT_MS + begin, "ended_ms": SENT_MS + end}
-    return {"ai": ai, **times, "outcome": outcome, "reason": reason}
-
-
-LOST = attempt("AI_2", 60, 90, "lost", "it left")
-DONE = attempt("AI_1", 90, 150, "completed")
-ENDED = session(state="completed", began_ms=SENT_MS + 50, ended_ms=SENT_MS + 160, component_id="c1")
+BEGAN = {"began_ms": SENT_MS + 50}
+ENDED = BEGAN | {"state": "completed", "ended_ms": SENT_MS + 160, "component_id": "c1"}
+ASSIGNED = Attempt("AI_2", SENT_MS + 60)
+LOST = Attempt("AI_2", SENT_MS + 60, SENT_MS + 90, "lost", "it left")
+DONE = Attempt("AI_1", SENT_MS + 90, SENT_MS + 150, "completed")
 STORY = [
-    message(1, SENT_MS + 10, message_type="collaboration_request"),
-    event(1, SENT_MS + 10, "session_opened", {"session": session()}),
-    event(2, SENT_MS + 50, "session_active", {"session": ENDED | {"ended_ms": None}}),
-    event(
-        3, SENT_MS + 60, "unit_assigned", {"attempt": 1, "unit": unit(LOST | {"ended_ms": None})}
-    ),
-    event(4, SENT_MS + 90, "unit_lost", {"attempt": 1, "unit": unit(LOST)}),
-    event(5, SENT_MS + 150, "unit_completed", {"attempt": 2, "unit": unit(LOST, DONE)}),
-    event(6, SENT_MS + 160, "session_completed", {"session": ENDED}),
+    message(1, SENT_MS + 10, "collaboration_request"),
+    session(1, SENT_MS + 10),
+    session(2, SENT_MS + 50, state="active", **BEGAN),
+    unit(3, SENT_MS + 60, ASSIGNED),
+    unit(4, SENT_MS + 90, LOST),
+    unit(5, SENT_MS + 150, LOST, DONE),
+    session(6, SENT_MS + 160, **ENDED),
 ]
 
 
@@ -110,7 +95,7 @@ def test_a_session_is_a_trace_from_its_request_to_its_result() -> None:
     work = {
         "coord.unit_id": "u1",
         "coord.unit_name": "train",
-        "coord.unit_kind": "k",
+        "coord.unit_kind": "search",
         "coord.session_id": "s1",
     }
 
@@ -138,8 +123,9 @@ def test_told_from_the_middle_it_has_the_same_ids() -> None:
 
 
 def test_one_that_failed_before_it_began_is_an_error_with_its_reason() -> None:
-    ended = session(state="failed", ended_ms=SENT_MS + 99, reason="no room\n\x1b[2J" + "x" * 999)
-    spans = spans_of([event(1, SENT_MS + 99, "session_failed", {"session": ended})])
+    reason = "no room\n\x1b[2J" + "x" * 999
+    ended = session(1, SENT_MS + 99, state="failed", ended_ms=SENT_MS + 99, reason=reason)
+    spans = spans_of([ended])
     assert [span.name for span in spans] == ["recruiting", "result", "session joint_training"]
     assert [span.error is None for span in spans] == [True, False, False]
     error = spans[-1].error or ""
@@ -153,6 +139,7 @@ def test_one_that_failed_before_it_began_is_an_error_with_its_reason() -> None:
         ("2026-01-01T00:00:00", SENT_MS, None),
         ("2026-01-01T01:00:00", SENT_MS + 7, 3_599_993),
         ("0001-01-01T00:00:00", SENT_MS + 7 - EARLIEST_MS, -63_902_822_400_007),
+        ("yesterday", SENT_MS + 7, None),
     ],
 )
 def test_a_wrong_clock_of_a_sender_is_put_right_and_told(
@@ -166,14 +153,25 @@ def test_a_wrong_clock_of_a_sender_is_put_right_and_told(
 def test_a_message_to_one_ai_is_a_span_and_other_lines_are_none() -> None:
     targeted = message(1, 0, target_ai="AI_2").data
     data = {"message_id": "m1", "message": json.dumps(targeted)}
+    opened = session(1, SENT_MS).data["data"]
+    spoiled = opened | {"session": {"state": "completed"}}
+    told = [
+        ("message", data),
+        ("joined", {}),
+        ("session_joined", {"session_id": "s1"}),
+        ("unit_retried", {"unit_id": "u1"}),
+        ("session_completed", spoiled),
+        ("unit_lost", {"unit": {"id": "u1"}, "attempt": 1}),
+        ("message", {"message": "[]"}),
+    ]
     spans = spans_of(
         [
-            event(1, SENT_MS + 7, "message", data),
-            event(2, SENT_MS, "joined", {}),
-            event(3, SENT_MS, "session_joined", {"session_id": "s1"}),
-            event(4, SENT_MS, "unit_retried", {"unit_id": "u1"}),
-            Line("gap", "log", 1, 2, SENT_MS, "f.1"),
-            Line("epoch", "log", 1, 1, 0, "f.1"),
+            *(
+                event_line(kind, "AI_1", data, n, SENT_MS + 7)
+                for n, (kind, data) in enumerate(told)
+            ),
+            Line("gap", "log", 1, 2, SENT_MS, EPOCH),
+            Line("epoch", "log", 1, 1, 0, EPOCH),
         ]
     )
     assert [(span.name, span.attributes["coord.target"]) for span in spans] == [
@@ -220,23 +218,46 @@ class Refusing:
         self.is_there = False
         self.taken: list[Span] = []
 
-    def send(self, spans: list[Span]) -> bool:
+    def send(self, spans: list[Span]) -> str:
         self.taken += spans if self.is_there else []
-        return self.is_there
+        return "" if self.is_there else "it is full"
 
 
 def test_spans_wait_for_a_collector_up_to_a_limit(capsys: pytest.CaptureFixture[str]) -> None:
-    collector, (span,) = Refusing(), spans_of([message(1, SENT_MS)])
-    outlet = Outlet(collector)
+    to, (span,) = Refusing(), spans_of([message(1, SENT_MS)])
+    outlet = Outlet(to)
     for count in (HELD_MAX, 2):
         outlet.add([span] * count)
         outlet.flush()
-    collector.is_there = True
+    assert (outlet.is_away, outlet.reason) == (True, "it is full")
+    to.is_there = True
     outlet.flush()
-    assert (len(collector.taken), outlet.held) == (HELD_MAX, [])
+    assert (outlet.is_away, len(to.taken), outlet.held) == (False, HELD_MAX, [])
     assert capsys.readouterr().err.splitlines() == [
-        "coord: the collector does not take spans; they are kept, and sent again",
         "coord: 2 spans are lost: the collector was away for too long",
+    ]
+
+
+def test_it_says_when_the_collector_goes_and_comes_back(
+    fleet: RealFleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to = Refusing()
+    follower = Follower(fleet.redis, fleet.keys)
+    follower.begin_at(0)
+    calls = 0
+
+    def check() -> None:
+        nonlocal calls
+        calls += 1
+        to.is_there = calls > 2
+        if calls > 3:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        tell_on("the server", follower, Outlet(to), check)
+    assert to.taken
+    assert capsys.readouterr().err.splitlines() == [
+        "coord: the collector does not take spans (it is full); they are kept, and sent again",
         "the collector takes spans again",
     ]
 
@@ -294,13 +315,40 @@ def test_a_collector_gets_the_spans_of_a_fleet(
     assert (resource["service.name"], resource["coord.namespace"]) == ("coord", "coord")
 
 
+@pytest.mark.parametrize("url", ["foo", "ftp://x", "http://127.0.0.1:99999", "http://[::1"])
+def test_an_endpoint_that_is_none_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+    with pytest.raises(CoordError, match=r"^OTEL_EXPORTER_OTLP_ENDPOINT is no URL of a collector"):
+        command.collector({})
+
+
+@pytest.mark.parametrize(
+    ("is_listening", "reason"), [(False, "Connection refused"), (True, "no answer in time")]
+)
+def test_why_a_collector_takes_nothing_is_said(
+    fleet: RealFleet, monkeypatch: pytest.MonkeyPatch, is_listening: bool, reason: str
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        if is_listening:
+            silent.listen()
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        arguments = ["traces", "--from", "0", "--once", "--redis", fleet.url]
+        done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == ExitCode.FAILED
+    assert f"({reason} at 127.0.0.1:" in done.stderr
+    assert "sent again" not in done.stderr
+
+
 def test_without_opentelemetry_it_says_what_to_install(
     fleet: RealFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(name: str) -> None:
         raise ModuleNotFoundError("No module", name="opentelemetry")
 
-    monkeypatch.setattr(traces.importlib, "import_module", gone)
+    monkeypatch.setattr(command.importlib, "import_module", gone)
     done = CliRunner().invoke(traces_alone(), ["--redis", fleet.url])
     assert done.exit_code != ExitCode.OK
     assert "pip install 'coord[otel]'" in str(done.exception)
@@ -308,6 +356,6 @@ def test_without_opentelemetry_it_says_what_to_install(
 
 def traces_alone() -> Any:
     """The command by itself: how commands are loaded is not in question."""
-    alone = traces.typer.Typer()
-    alone.command()(traces.traces)
+    alone = typer.Typer()
+    alone.command()(command.traces)
     return alone

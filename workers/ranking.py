@@ -3,7 +3,8 @@ built on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TypeVar
 
 import redis
 
@@ -15,13 +16,24 @@ from workers.problems import JOINT_PROBLEMS, PROBLEMS, JointProblem, Problem
 
 EVERY_PROBLEM: Sequence[Problem | JointProblem] = (*PROBLEMS, *JOINT_PROBLEMS)
 """Those of one specialization first."""
+PROBLEM_BY_NAME = {problem.name: problem for problem in EVERY_PROBLEM}
+_PLACES = {name: place for place, name in enumerate(PROBLEM_BY_NAME)}
 LINEAGE_DEPTH, LINEAGE_RECORDS = 8, 128
+WALKED_MAX = 200
+"""So many records are gone through on the way to those of others."""
 TOLD_OF_THE_BEST = ("kind", "id", "contributor", "quality_score", "validation")
+
+Record = TypeVar("Record")
 
 
 def specializations_of(problem: Problem | JointProblem) -> tuple[str, ...]:
     """Whose problem it is: of one, or of two."""
     return tuple(problem.interfaces)
+
+
+def problems_in_order(names: Iterable[str]) -> list[str]:
+    """Those that come with coord first, in their order; then people's own, by name."""
+    return sorted(names, key=lambda name: (_PLACES.get(name, len(_PLACES)), name))
 
 
 def problem_item(problem: Problem | JointProblem, best: Item | None) -> Item:
@@ -64,16 +76,31 @@ def read_built_on(connection: redis.Redis, keys: Keys, item: Item) -> list[str]:
     """From whose records it was begun: the makers of the nearest ones that are not its own."""
     root = RecordKey(item["kind"], item["id"])
     found = read_lineage(connection, keys, root.id, LINEAGE_DEPTH, LINEAGE_RECORDS)
-    own, makers = item["contributor"], set()
+    makers = {key: {node["contributor"]} - {None} for key, node in found.nodes.items()}
+
+    def parents_of(child: RecordKey) -> set[RecordKey]:
+        return {edge.parent for edge in found.ancestry if edge.child == child}
+
+    nearest = nearest_of_others(root, {item["contributor"]}, parents_of, makers.__getitem__)
+    return sorted(set().union(*(makers[key] for key in nearest)))
+
+
+def nearest_of_others(
+    root: Record,
+    own: Collection[str],
+    parents_of: Callable[[Record], Iterable[Record]],
+    makers_of: Callable[[Record], Collection[str]],
+) -> list[Record]:
+    """The nearest records of others that ``root`` was begun from: the ways there lead through those
+    that the AIs ``own`` made, and through those whose makers nobody knows."""
+    found: list[Record] = []
     waiting, seen = [root], {root}
-    while waiting:
-        child = waiting.pop()
-        parents = {edge.parent for edge in found.ancestry if edge.child == child} - seen
-        seen |= parents
-        for parent in parents:
-            maker = found.nodes[parent]["contributor"]
-            if maker == own:
-                waiting.append(parent)
-            elif maker:
-                makers.add(maker)
-    return sorted(makers)
+    while waiting and len(seen) <= WALKED_MAX:
+        for parent in parents_of(waiting.pop()):
+            if parent in seen:
+                continue
+            seen.add(parent)
+            makers = makers_of(parent)
+            is_of_others = bool(makers) and set(own).isdisjoint(makers)
+            (found if is_of_others else waiting).append(parent)
+    return found

@@ -21,8 +21,8 @@ from cli.tail import text_of
 from cli.top.follow import Followed
 from cli.top.head import BAD, NAME, head_of
 from cli.top.reader import Away, Broken, Fresh, Reader
-from cli.top.snapshot import Snapshot, Source
-from cli.top.tables import GAP, TABLES, Row, Wanted, rows_of, styled, widths_of
+from cli.top.snapshot import Snapshot, Snapshots
+from cli.top.tables import GAP, TABLES, Row, Wanted, needs_of, rows_of, styled, widths_of
 from coordinator.clock import Clock
 from coordinator.history import Line
 
@@ -57,7 +57,7 @@ class Help(ModalScreen[None]):
 
 
 class Top(App[None]):
-    """Shows what ``source`` gives, which is read again and again in a thread; the screen never
+    """Shows what ``snapshots`` gives, which is read again and again in a thread; the screen never
     waits for it. ``where`` names the server for people. A ``fault`` ends it."""
 
     CSS = """
@@ -83,16 +83,20 @@ class Top(App[None]):
         Binding("escape", "leave", show=False),
     ]
 
-    def __init__(self, source: Source, where: str, clock: Clock, every_s: float = EVERY_S) -> None:
+    def __init__(
+        self, snapshots: Snapshots, where: str, clock: Clock, every_s: float = EVERY_S
+    ) -> None:
         is_plain = bool(os.environ.get("NO_COLOR"))
         super().__init__(ansi_color=is_plain or None)
         self.fault: Exception | None = None
-        self._reader = Reader(source, where, clock, every_s, self.post_message)
+        self._reader = Reader(snapshots, where, clock, every_s, self.post_message)
         self._snapshot: Snapshot | None = None
         self._lines: deque[Line] = deque(maxlen=LINES_KEPT)
         self._table = TABLES[0]
         self._wanted = {table.name: Wanted() for table in TABLES}
         self._rows: list[Row] = []
+        self._needs: list[int] = []
+        self._widths: list[int] = []
         self._followed: Followed | None = None
         self._trouble = ""
         self._is_paused = False
@@ -123,7 +127,7 @@ class Top(App[None]):
         self._reader.stop()
 
     def on_resize(self, _: events.Resize) -> None:
-        self._show_columns()
+        self._show_anew()
 
     # -- what the reader tells ---------------------------------------------------------------------
 
@@ -150,7 +154,8 @@ class Top(App[None]):
 
     def _take_lines(self, lines: list[Line]) -> None:
         self._lines.extend(lines)
-        self._write_lines(lines)
+        if self._followed is not None:
+            self._write_lines(line for line in lines if self._followed.is_in(line))
 
     # -- what is shown -----------------------------------------------------------------------------
 
@@ -158,7 +163,7 @@ class Top(App[None]):
         if not self._grid.is_attached:
             return  # it is about to end
         if self._snapshot is not None:
-            head = head_of(self._snapshot, self._trouble)
+            head = head_of(self._snapshot, self.size.width, self._trouble)
             for line in head:
                 line.truncate(self.size.width, overflow="ellipsis")
             self._head.update(Text("\n").join(head))
@@ -166,12 +171,56 @@ class Top(App[None]):
         elif self._trouble:
             self._head.update(Text(self._trouble, BAD))
 
-    def _show_columns(self) -> None:
-        """The columns anew, as wide as there is room; and all rows."""
+    def _show_anew(self) -> None:
+        """Another table, order or width: nothing of what was shown holds."""
+        self._grid.clear(columns=True)
+        self._rows, self._widths = [], []
+        self._needs = [0] * len(self._table.columns)
+        self._show()
+
+    def _show_rows(self, snapshot: Snapshot) -> None:
+        rows, total = rows_of(self._table, snapshot, self._wanted[self._table.name])
+        needs = needs_of(self._table, rows)  # what was wider stays so: columns do not jump about
+        self._needs = [max(pair) for pair in zip(self._needs, needs, strict=True)]
+        widths = widths_of(self._table, self._needs, self.size.width - SCROLLBAR)
+        is_same = [row.id for row in rows] == [row.id for row in self._rows]
+        if is_same and widths == self._widths:
+            self._update_rows(rows)
+        else:
+            self._replace_rows(rows, widths)
+        self._rows = rows
+        self._show_tabs(snapshot)
+        self._more.update(Text(f"and {total - len(rows):,} more: / finds them"))
+        self._more.display = total > len(rows)
+
+    def _update_rows(self, rows: list[Row]) -> None:
+        """Rows of the same things: only cells that are others now."""
+        for row, before in zip(rows, self._rows, strict=True):
+            for n, column in enumerate(self._table.columns):
+                if row.cells[n] != before.cells[n]:
+                    made = styled(row.cells[n], column, self._widths[n])
+                    self._grid.update_cell(row.id, column.name, made)
+
+    def _replace_rows(self, rows: list[Row], widths: list[int]) -> None:
+        """All rows anew, in columns of these ``widths``; who was chosen stays chosen."""
+        grid = self._grid
+        chosen = self._rows[grid.cursor_row].id if self._rows else None
+        scroll_y = grid.scroll_y
+        with self.batch_update():
+            if widths != self._widths:
+                self._replace_columns(widths)
+            grid.clear()
+            for row in rows:
+                cells = zip(row.cells, self._table.columns, widths, strict=True)
+                grid.add_row(*(styled(*cell) for cell in cells), key=row.id)
+            place = next((n for n, row in enumerate(rows) if row.id == chosen), 0)
+            grid.move_cursor(row=place, animate=False, scroll=False)
+            grid.scroll_to(y=scroll_y, animate=False)
+
+    def _replace_columns(self, widths: list[int]) -> None:
         wanted = self._wanted[self._table.name]
         self._grid.clear(columns=True)
-        self._rows = []
-        widths = widths_of(self._table, self.size.width - SCROLLBAR)
+        self._widths = widths
         for n, (column, width) in enumerate(zip(self._table.columns, widths, strict=True)):
             mark = ("▼" if wanted.is_reversed else "▲") if n == wanted.column else ""
             label = Text(f"{mark}{column.name}", style="underline" if mark else "", no_wrap=True)
@@ -180,42 +229,6 @@ class Top(App[None]):
             if column.is_number:
                 label.align("right", room)
             self._grid.add_column(label, width=width + GAP, key=column.name)
-        self._show()
-
-    def _show_rows(self, snapshot: Snapshot) -> None:
-        rows, total = rows_of(self._table, snapshot, self._wanted[self._table.name])
-        if [row.id for row in rows] == [row.id for row in self._rows]:
-            self._update_rows(rows)
-        else:
-            self._replace_rows(rows)
-        self._rows = rows
-        self._show_tabs(snapshot)
-        self._more.update(Text(f"and {total - len(rows):,} more: / finds them"))
-        self._more.display = total > len(rows)
-
-    def _update_rows(self, rows: list[Row]) -> None:
-        """Rows of the same things: only cells that are others now."""
-        widths = widths_of(self._table, self.size.width - SCROLLBAR)
-        for row, before in zip(rows, self._rows, strict=True):
-            for n, column in enumerate(self._table.columns):
-                if row.cells[n] != before.cells[n]:
-                    made = styled(row.cells[n], column, widths[n])
-                    self._grid.update_cell(row.id, column.name, made)
-
-    def _replace_rows(self, rows: list[Row]) -> None:
-        """All rows anew; who was chosen stays chosen."""
-        grid = self._grid
-        chosen = self._rows[grid.cursor_row].id if self._rows else None
-        scroll_y = grid.scroll_y
-        widths = widths_of(self._table, self.size.width - SCROLLBAR)
-        with self.batch_update():
-            grid.clear()
-            for row in rows:
-                cells = zip(row.cells, self._table.columns, widths, strict=True)
-                grid.add_row(*(styled(*cell) for cell in cells), key=row.id)
-            place = next((n for n, row in enumerate(rows) if row.id == chosen), 0)
-            grid.move_cursor(row=place, animate=False, scroll=False)
-            grid.scroll_to(y=scroll_y, animate=False)
 
     def _show_tabs(self, snapshot: Snapshot) -> None:
         line = Text(no_wrap=True, overflow="ellipsis")
@@ -232,7 +245,7 @@ class Top(App[None]):
 
     def action_table(self, n: int) -> None:
         self._table = TABLES[n]
-        self._show_columns()
+        self._show_anew()
 
     def action_next_table(self) -> None:
         self.action_table((TABLES.index(self._table) + 1) % len(TABLES))
@@ -242,19 +255,19 @@ class Top(App[None]):
         wanted = self._wanted[self._table.name]
         places = [None, *range(len(self._table.columns))]
         wanted.column = places[(places.index(wanted.column) + step) % len(places)]
-        self._show_columns()
+        self._show_anew()
 
     def action_reverse(self) -> None:
         wanted = self._wanted[self._table.name]
         wanted.is_reversed = not wanted.is_reversed
-        self._show_columns()
+        self._show_anew()
 
     def on_data_table_header_selected(self, message: DataTable.HeaderSelected) -> None:
         wanted = self._wanted[self._table.name]
         is_same = wanted.column == message.column_index
         wanted.is_reversed = is_same and not wanted.is_reversed
         wanted.column = message.column_index
-        self._show_columns()
+        self._show_anew()
 
     def action_pause(self) -> None:
         self._is_paused = not self._is_paused
@@ -301,10 +314,8 @@ class Top(App[None]):
         self._pane.display = followed is not None
         if followed is not None:
             self._pane.border_title = Text(plain(followed.title, 100))
-            self._write_lines(self._lines)
+            self._write_lines(followed.history(self._lines))
 
     def _write_lines(self, lines: Iterable[Line]) -> None:
-        if self._followed is not None:
-            for line in lines:
-                if self._followed.is_in(line):
-                    self._pane.write(Text(text_of(line), no_wrap=True, overflow="ellipsis"))
+        for line in lines:
+            self._pane.write(Text(text_of(line), no_wrap=True, overflow="ellipsis"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import Annotated
+from collections import Counter
 
 import typer
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.text import Text
 from cli.options import (
     JsonOption,
     NamespaceOption,
+    OnceOption,
     RedisOption,
     StateDirOption,
     load_settings,
@@ -22,11 +23,9 @@ from cli.options import (
 from cli.output import ExitCode, complain, show, table
 from cli.top.app import EVERY_S, Top
 from cli.top.head import head_of
-from cli.top.snapshot import FleetSource, Snapshot
+from cli.top.snapshot import FleetSnapshots, Snapshot
 from cli.top.tables import TABLES, Wanted, rows_of
 from coordinator.clock import SystemClock
-
-OnceOption = Annotated[bool, typer.Option("--once", help="Print it once as text, and end.")]
 
 
 def top(
@@ -45,13 +44,13 @@ def top(
     """
     settings = load_settings(redis, namespace, state_dir)
     with open_fleet(settings) as fleet:
-        source = FleetSource(fleet, SystemClock())
+        snapshots = FleetSnapshots(fleet, SystemClock())
         if not once and not json and is_terminal():
-            watch(Top(source, fleet.where, SystemClock()))
+            watch(Top(snapshots, fleet.where, SystemClock()))
             return
-        source.read()
+        snapshots.read()
         threading.Event().wait(EVERY_S)
-        found = source.read()
+        found = snapshots.read()
     show(found.as_json(), json, lambda shown: render(shown, found))
     if not found.coordinator["active"]:
         complain("no coordinator is active: run `coord serve`")
@@ -72,13 +71,17 @@ def is_terminal() -> bool:
 
 
 def render(shown: Console, snapshot: Snapshot) -> None:
-    for line in head_of(snapshot):
+    for line in head_of(snapshot, shown.width):
         shown.print(line)
     for kind in TABLES:
-        rows, total = rows_of(kind, snapshot, Wanted())
+        rows, total = rows_of(kind, snapshot, Wanted(is_open=True))
         if rows:
             columns = [column.name for column in kind.columns]
             shown.print()
             shown.print(table("", columns, [row.cells for row in rows]))
         if total > len(rows):
             shown.print(Text(f"and {total - len(rows):,} more {kind.name}: see --json"))
+        if ended := Counter(one["state"] for one in kind.items(snapshot) if kind.is_over(one)):
+            counts = ", ".join(f"{count:,} {state}" for state, count in ended.most_common())
+            shown.print()
+            shown.print(Text(f"{kind.name} that ended: {counts}"))

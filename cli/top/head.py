@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 
@@ -16,12 +18,23 @@ GOOD = Style(color="green")
 NAME = Style(bold=True)
 
 
-def head_of(snapshot: Snapshot, trouble: str = "") -> list[Text]:
-    """Three lines; the last one is the ``trouble``, if there is any."""
-    return [_fleet(snapshot), _work(snapshot), Text(trouble, BAD) if trouble else _rates(snapshot)]
+def head_of(snapshot: Snapshot, room: int, trouble: str = "") -> list[Text]:
+    """Three lines, the first two without what does not fit ``room`` cells; the last one is the
+    ``trouble``, if there is any."""
+    last = Text(trouble, BAD) if trouble else _rates(snapshot)
+    return [_fleet(snapshot, room), _work(snapshot, room), last]
 
 
-def _fleet(snapshot: Snapshot) -> Text:
+def _with_spare(line: Text, parts: Sequence[str], room: int) -> Text:
+    """``line``, and after it the first ``parts`` that there is room for."""
+    for part in parts:
+        if line.cell_len + cell_len(part) > room:
+            break
+        line.append(part)
+    return line
+
+
+def _fleet(snapshot: Snapshot, room: int) -> Text:
     leads = snapshot.coordinator
     line = Text()
     if leads["active"]:
@@ -32,23 +45,23 @@ def _fleet(snapshot: Snapshot) -> Text:
         line.append(f", {len(leads['standby'])} standing by")
     if leads["gateways"]:
         line.append(f", {counted(len(leads['gateways']), 'gateway')}")
-    line.append(f"  epoch {plain(leads['epoch'] or 'none yet', 50)}")
-    return line.append(f"  fleet {plain(snapshot.namespace)}")
+    epoch = plain(leads["epoch"] or "none yet", 50)
+    return _with_spare(line, [f"  fleet {plain(snapshot.namespace)}", f"  epoch {epoch}"], room)
 
 
-def _work(snapshot: Snapshot) -> Text:
+def _work(snapshot: Snapshot, room: int) -> Text:
     leads, server = snapshot.coordinator, snapshot.server
     states = Counter(str(unit["state"]) for unit in snapshot.units)
     line = Text()
     line.append(f"{snapshot.counts['ais']} AIs", NAME)
-    line.append(f"  {open_sessions(snapshot)} sessions open")
+    line.append(f"  {counted(open_sessions(snapshot), 'session')} open")
     line.append(f"  units {states['running']} running, {states['queued'] + states['waiting']} wait")
     waiting = leads["ingress"]
     line.append(f"  lag {waiting['entries']}")
     if waiting["entries"]:
         line.append(f" ({age(waiting['oldest_age_ms'])})")
-    line.append(f"  {server['name']} {server['version']}, {size(server['used_memory_bytes'])}")
-    return line.append(f" at {plain(snapshot.place)}")
+    memory = f"  {server['name']} {server['version']}, {size(server['used_memory_bytes'])}"
+    return _with_spare(line, [memory, f" at {plain(snapshot.place)}"], room)
 
 
 def _rates(snapshot: Snapshot) -> Text:

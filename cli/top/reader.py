@@ -10,7 +10,7 @@ import redis
 from textual.message import Message
 
 from cli.output import plain
-from cli.top.snapshot import Snapshot, Source
+from cli.top.snapshot import Snapshot, Snapshots
 from coordinator.clock import Clock
 from coordinator.connection import unusable
 
@@ -43,19 +43,19 @@ class Broken(Message):
 
 
 class Reader:
-    """Reads ``source`` every ``every_s`` in a thread, but at most half of the time, and gives what
-    came of it to ``post``, which may be called from any thread. It reads again only once that was
-    ``taken``."""
+    """Reads ``snapshots`` every ``every_s`` in a thread, but at most half of the time, and gives
+    what came of it to ``post``, which may be called from any thread. It reads again only once that
+    was ``taken``."""
 
     def __init__(
         self,
-        source: Source,
+        snapshots: Snapshots,
         where: str,
         clock: Clock,
         every_s: float,
         post: Callable[[Message], object],
     ) -> None:
-        self._source = source
+        self._snapshots = snapshots
         self._where = where
         self._clock = clock
         self._every_s = every_s
@@ -93,7 +93,7 @@ class Reader:
 
     def _read(self) -> Message:
         try:
-            return Fresh(self._source.read())
+            return Fresh(self._snapshots.read())
         except redis.RedisError as error:
             return Away(plain(unusable(self._where, error).detail))
         except Exception as error:

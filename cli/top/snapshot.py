@@ -9,11 +9,11 @@ from typing import Protocol
 
 from cli.options import OpenFleet
 from coordinator.clock import Clock
-from coordinator.credit import read_contributions
 from coordinator.history import Follower, Line
-from coordinator.reads import Item, read_ais, read_counts, read_work_done
+from coordinator.reads import Item, read_ais_with_work, read_counts
 from coordinator.session_reads import read_sessions, read_unit_states
 from coordinator.status import read_coordinator, read_server
+from coordinator.work import END_STATES
 
 WINDOW_S = 10.0
 """Rates are means over this long."""
@@ -32,7 +32,8 @@ class Snapshot:
     type of all that is committed, those of AIs of what the history tells (no heartbeats, no
     queries), and ``is_partial`` if not all of it could be read.
 
-    ``lines`` are those of the history since the snapshot before.
+    ``units`` are those of ``sessions``, the open ones first, and ``lines`` those of the history
+    since the snapshot before.
     """
 
     now_ms: int
@@ -55,7 +56,7 @@ class Snapshot:
         return {name: value for name, value in asdict(self).items() if name != "lines"}
 
 
-class Source(Protocol):
+class Snapshots(Protocol):
     """Where snapshots come from."""
 
     def read(self) -> Snapshot:
@@ -87,8 +88,8 @@ class Rates:
         return {name: (n - first.get(name, 0)) / (last_s - first_s) for name, n in last.items()}
 
 
-class FleetSource:
-    """Snapshots of a real fleet; one thread reads."""
+class FleetSnapshots:
+    """Those of a real fleet; one thread reads."""
 
     def __init__(self, fleet: OpenFleet, clock: Clock) -> None:
         self._fleet = fleet
@@ -118,6 +119,7 @@ class FleetSource:
         by_type = self._totals.per_s()
         sessions = read_sessions(connection, keys, SESSIONS_MAX)
         unit_ids = [one for session in sessions.items for one in session["units"]]
+        units = read_unit_states(connection, keys, unit_ids[:UNITS_MAX])
         return Snapshot(
             now_ms=now_ms,
             namespace=keys.namespace,
@@ -131,26 +133,21 @@ class FleetSource:
             ais=self._read_ais(now_ms),
             sessions=sessions.items,
             sessions_total=sessions.total,
-            units=read_unit_states(connection, keys, unit_ids[:UNITS_MAX]),
+            units=sorted(units, key=lambda unit: unit["state"] in END_STATES),
             lines=lines,
         )
 
     def _read_ais(self, now_ms: int) -> list[Item]:
         connection, keys = self._fleet.connection, self._fleet.keys
-        ais = read_ais(connection, keys, AIS_MAX).items
-        ids = [ai["ai_id"] for ai in ais]
-        work = read_work_done(connection, keys, ids)
-        contributions = read_contributions(connection, keys, ids)
+        ais = read_ais_with_work(connection, keys, AIS_MAX).items
         rates = self._told.per_s()
         return [
             ai
-            | done
             | {
-                "contribution_score": contribution,
                 "heartbeat_age_ms": max(0, now_ms - ai["heartbeat_ms"]),
                 "messages_per_s": None if rates is None else rates.get(ai["ai_id"], 0.0),
             }
-            for ai, done, contribution in zip(ais, work, contributions, strict=True)
+            for ai in ais
         ]
 
     def _read_lines(self, log_n: int) -> tuple[list[Line], bool]:

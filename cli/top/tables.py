@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 
+from cli.fitting import shrink
 from cli.output import plain, short_age
-from cli.session_text import kind_of
 from cli.top.snapshot import Snapshot
 from coordinator.reads import Item
-from coordinator.work import OPEN_STATES
+from coordinator.specializations import VALIDATION
+from coordinator.work import END_STATES, OPEN_STATES
+from reports.sessions import kind_of
 
 ROWS_MAX = 500
 """So many rows are shown; how many more there are is told."""
 BAR = 8
 GAP = 1
+LONG_MOST = 24
+"""Cells that a column has at most if there is not room for all."""
+LONG_LEAST = 8
+"""Cells that are left to a column of long texts before any other is cut."""
+LEAST = 3
 STYLES = {
     **dict.fromkeys(("ready", "idle", "running", "active", "completed"), Style(color="green")),
     **dict.fromkeys(("busy", "queued", "waiting", "pending", "draining"), Style(color="yellow")),
@@ -31,34 +38,36 @@ Look = tuple[Callable[[Item, int], Sortable], Callable[[Item, int], str]]
 
 @dataclass(frozen=True)
 class Column:
-    """What of an item is shown and sorted by. ``width`` in cells is the least; what is left over
-    goes to those that ``grows``."""
+    """What of an item is shown and sorted by. What ``is_long`` is cut before others are."""
 
     name: str
-    width: int
     value: Callable[[Item, int], Sortable]
     text: Callable[[Item, int], str]
-    grows: bool = False
+    is_long: bool = False
     is_number: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """A kind of thing that there are rows of; ``id_of`` tells one from the others."""
+    """A kind of thing that there are rows of; ``id_of`` tells one from the others, and its first
+    column is cut last."""
 
     name: str
     columns: tuple[Column, ...]
     items: Callable[[Snapshot], list[Item]]
     id_of: Callable[[Item], str]
+    is_over: Callable[[Item], bool] = lambda _: False
 
 
 @dataclass
 class Wanted:
-    """How somebody wants to see a table: by which column, backwards, and which text is in a row."""
+    """How somebody wants to see a table: by which column, backwards, which text is in a row, and
+    whether what is over is left out."""
 
     column: int | None = None
     is_reversed: bool = False
     text: str = ""
+    is_open: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class Row:
 def rows_of(table: Table, snapshot: Snapshot, wanted: Wanted) -> tuple[list[Row], int]:
     """The first ROWS_MAX of those wanted, and how many there are of them."""
     now_ms = snapshot.now_ms
-    items = table.items(snapshot)
+    items = [one for one in table.items(snapshot) if not (wanted.is_open and table.is_over(one))]
     if wanted.text:
         part = wanted.text.casefold()
         told = [column.value for column in table.columns if not column.is_number]
@@ -94,16 +103,28 @@ def rows_of(table: Table, snapshot: Snapshot, wanted: Wanted) -> tuple[list[Row]
     return shown, len(items)
 
 
-def widths_of(table: Table, room: int) -> list[int]:
-    """Of the columns, with a gap after each, in ``room`` cells: what is left over is shared by
-    those that grow, what is missing taken from them."""
-    widths = [column.width for column in table.columns]
-    growing = [n for n, column in enumerate(table.columns) if column.grows]
-    spare = room - sum(widths) - GAP * len(widths)
-    for place, n in enumerate(growing):
-        share = spare // (len(growing) - place)
-        widths[n] = max(4, widths[n] + share)
-        spare -= share
+def needs_of(table: Table, rows: Iterable[Row]) -> list[int]:
+    """Of each column, the width of the widest cell of ``rows``."""
+    by_row = [[cell_len(cell) for cell in row.cells] for row in rows]
+    return [max(widths) for widths in zip([0] * len(table.columns), *by_row, strict=True)]
+
+
+def widths_of(table: Table, needs: Sequence[int], room: int) -> list[int]:
+    """Of the columns, with a gap after each, in ``room`` cells: as wide as their headings and what
+    is in them needs. If that is too wide, long texts are cut first, then headings, the rest, and
+    the first column last."""
+    columns = table.columns
+    widths = [max(need, cell_len(one.name)) for need, one in zip(needs, columns, strict=True)]
+    most = [min(width, LONG_MOST) for width in widths]
+    texts, headings, all_texts, all_but_first = (list(most) for _ in range(4))
+    for n, column in enumerate(columns[1:], start=1):
+        filled = max(needs[n], LEAST)
+        texts[n] = LONG_LEAST if column.is_long else most[n]
+        headings[n] = LONG_LEAST if column.is_long else filled
+        all_texts[n] = LEAST if column.is_long else filled
+        all_but_first[n] = LEAST
+    for least in (most, texts, headings, all_texts, all_but_first, [1] * len(columns)):
+        shrink(widths, least, room - GAP * len(columns))
     return widths
 
 
@@ -132,6 +153,19 @@ def _number(name: str, form: str = "d") -> Look:
         return "" if item[name] is None else format(item[name], form)
 
     return lambda item, _: item[name], text
+
+
+def _of_workers(name: str, form: str = "d") -> Look:
+    """A number of those that units are given to: a validator has none of its own."""
+    value, text = _number(name, form)
+
+    def is_worker(ai: Item) -> bool:
+        return bool(ai["specialization"] != VALIDATION)
+
+    return (
+        lambda ai, now_ms: value(ai, now_ms) if is_worker(ai) else None,
+        lambda ai, now_ms: text(ai, now_ms) if is_worker(ai) else "",
+    )
 
 
 def _age(
@@ -173,15 +207,15 @@ def _as_text(
 AIS = Table(
     "AIs",
     (
-        Column("AI", 15, *_text("ai_id"), grows=True),
-        Column("specialization", 14, *_text("specialization"), grows=True),
-        Column("status", 7, *_text("status")),
-        Column("load", 4, *_number("load", ".2f"), is_number=True),
-        Column("heard", 5, *_age(lambda ai: ai["heartbeat_ms"]), is_number=True),
-        Column("done", 5, *_number("units_completed"), is_number=True),
-        Column("failed", 6, *_number("units_failed"), is_number=True),
-        Column("credit", 6, *_number("contribution_score", ".3g"), is_number=True),
-        Column("msg/s", 5, *_number("messages_per_s", ".1f"), is_number=True),
+        Column("AI", *_text("ai_id"), is_long=True),
+        Column("specialization", *_text("specialization"), is_long=True),
+        Column("status", *_text("status")),
+        Column("load", *_of_workers("load", ".2f"), is_number=True),
+        Column("heard", *_age(lambda ai: ai["heartbeat_ms"]), is_number=True),
+        Column("done", *_of_workers("units_completed"), is_number=True),
+        Column("failed", *_of_workers("units_failed"), is_number=True),
+        Column("contribution", *_number("contribution_score", ".3g"), is_number=True),
+        Column("msg/s", *_number("messages_per_s", ".1f"), is_number=True),
     ),
     lambda snapshot: snapshot.ais,
     lambda ai: str(ai["ai_id"]),
@@ -189,29 +223,31 @@ AIS = Table(
 SESSIONS = Table(
     "sessions",
     (
-        Column("session", 12, *_text("id")),
-        Column("type", 18, *_as_text(kind_of), grows=True),
-        Column("state", 9, *_text("state")),
-        Column("progress", 13, lambda one, _: one["progress"], lambda one, _: bar(one["progress"])),
-        Column("age", 4, *_age(lambda session: session["created_ms"]), is_number=True),
-        Column("participants", 14, *_as_text(_participants), grows=True),
+        Column("session", *_text("id")),
+        Column("type", *_as_text(kind_of), is_long=True),
+        Column("state", *_text("state")),
+        Column("progress", lambda one, _: one["progress"], lambda one, _: bar(one["progress"])),
+        Column("age", *_age(lambda session: session["created_ms"]), is_number=True),
+        Column("participants", *_as_text(_participants), is_long=True),
     ),
     lambda snapshot: snapshot.sessions,
     lambda session: str(session["id"]),
+    lambda session: session["state"] in END_STATES,
 )
 UNITS = Table(
     "units",
     (
-        Column("unit", 16, *_text("name"), grows=True),
-        Column("state", 9, *_text("state")),
-        Column("AI", 12, *_as_text(_assignee), grows=True),
-        Column("attempt", 7, *_number("attempt"), is_number=True),
-        Column("done", 4, *_number("progress", ".0%"), is_number=True),
-        Column("age", 4, *_age(_attempt_ms), is_number=True),
-        Column("session", 12, *_text("session_id")),
+        Column("unit", *_text("name"), is_long=True),
+        Column("state", *_text("state")),
+        Column("AI", *_as_text(_assignee), is_long=True),
+        Column("attempt", *_number("attempt"), is_number=True),
+        Column("done", *_number("progress", ".0%"), is_number=True),
+        Column("age", *_age(_attempt_ms), is_number=True),
+        Column("session", *_text("session_id")),
     ),
     lambda snapshot: snapshot.units,
     lambda unit: str(unit["id"]),
+    lambda unit: unit["state"] in END_STATES,
 )
 TABLES = (AIS, SESSIONS, UNITS)
 

@@ -7,10 +7,21 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from coordinator.messages import one_line
-from reports.graph import Edge, Graph
+from reports.graph.graph import Edge, Graph
+from reports.graph.ring import FEW, MANY, Place, Ring, curve_of, ring_of
+from reports.graph.shapes import (
+    Box,
+    Curve,
+    Disc,
+    Drawing,
+    Plate,
+    Point,
+    Shape,
+    Tone,
+    Words,
+    width_of,
+)
 from reports.palette import colours_of
-from reports.ring import FEW, MANY, Place, Ring, curve_of, ring_of
-from reports.shapes import Box, Curve, Disc, Drawing, Plate, Point, Shape, Tone, Words, width_of
 
 EDGES_MAX = 400
 """So many edges are drawn, the heaviest: of more nobody makes anything out."""
@@ -24,7 +35,7 @@ NARROWEST = 440.0
 TITLE, SMALL = 17.0, 12.0
 LINE = 19.0
 """From a line of text to the next."""
-TRIED = (0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.18, 0.82)
+TRIED = (0.5, 0.44, 0.56, 0.38, 0.62, 0.32, 0.68, 0.27, 0.73)
 """Along an edge, where its label may stand."""
 SAMPLES = tuple(n / 24 for n in range(1, 24))
 ABOUT = "A ring of AIs, joined by what they did with each other"
@@ -52,11 +63,15 @@ def draw(graph: Graph, heading: Sequence[str] = (), notes: Sequence[str] = ()) -
 
 def _curve(edge: Edge, ring: Ring, heaviest: int) -> Curve:
     counts = {
-        "messages": edge.messages,
-        "records begun from the other's": edge.shared,
-        "units": edge.units,
+        "message": (edge.messages, ""),
+        "record": (edge.shared, " begun from the other's"),
+        "unit": (edge.units, ""),
     }
-    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    told = ", ".join(
+        f"{count} {what}{'s' * (count != 1)}{more}"
+        for what, (count, more) in counts.items()
+        if count
+    )
     works = [f"{one_line(label.text)}: {label.count}" for label in edge.labels]
     title = "\n".join([f"{one_line(edge.a)} and {one_line(edge.b)}: {told}", *works])
     return curve_of(edge, ring, heaviest)._replace(title=title)
@@ -66,7 +81,7 @@ def _disc(place: Place, colours: Mapping[str, str]) -> Disc:
     node = place.node
     told = (
         f"{one_line(node.id)}\n{one_line(node.specialization) or 'specialization unknown'}\n"
-        f"contribution {node.contribution:.4g}, sent {node.sent}, received {node.received}"
+        f"contribution {node.contribution:.2f}, sent {node.sent}, received {node.received}"
     )
     return Disc(place.centre, place.radius, colours[node.specialization], told)
 
@@ -124,7 +139,9 @@ def _labels(edges: Sequence[Edge], curves: Sequence[Curve], taken: list[Box]) ->
 
 def _label_lines(edge: Edge) -> list[str]:
     label = edge.labels[0]
-    kind, count = shortened(label.type, LONGEST_LABEL), f"({label.count})"
+    is_all = label.count == edge.weight
+    count = f"({label.count})" if is_all else f"({label.count} of {edge.weight})"
+    kind = shortened(label.type, LONGEST_LABEL)
     if not label.feature:
         return [f"{kind} {count}"]
     return [kind, f"{shortened(label.feature, LONGEST_LABEL)} {count}"]
@@ -174,7 +191,7 @@ def _legend(graph: Graph, colours: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def _scales(graph: Graph) -> list[str]:
     most = max((node.contribution for node in graph.nodes), default=0.0)
-    told = [f"size: contribution score, up to {most:.3g}"] if most > 0 else []
+    told = [f"size: contribution score, up to {most:.2f}"] if most > 0 else []
     if graph.edges:
         told.append(f"width: messages + records + units, up to {graph.edges[0].weight}")
     return [" · ".join(told)] if told else []

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from reports.graph import Edge, Node
+from reports.graph.graph import Edge, Node
+from reports.graph.shapes import Curve, Point
 from reports.palette import SPECIALIZATION_COLOURS
-from reports.shapes import Curve, Point
 
 FEW = 12
 """So many names fit beside each other without being turned."""

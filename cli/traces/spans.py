@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from coordinator.events import SessionChanged, ToldSession, UnitChanged, parse_event
 from coordinator.history import Line
 from coordinator.messages import one_line
 from coordinator.reads import Item
@@ -75,14 +76,15 @@ class Teller:
         """The spans that end with ``line``."""
         if (message := line.envelope) is not None:
             return self._message(message, line.ms)
-        if line.kind != "event":
-            return []
-        kind, data = str(line.data["event"]), line.data["data"]
-        session = data.get("session")
-        if kind.startswith("session_") and session is not None:
-            return self._session(kind, session, line.ms)
-        if kind.startswith("unit_") and "unit" in data:
-            return _attempt(data)
+        match parse_event(line):
+            case SessionChanged(event="session_opened", session=session):
+                return self._opened(session)
+            case SessionChanged(event="session_active", session=session):
+                return [_recruiting(session, session.began_ms or line.ms)]
+            case SessionChanged(session=session):
+                return self._ended(session, session.ended_ms or line.ms)
+            case UnitChanged() as changed:
+                return _attempt(changed)
         return []
 
     def _message(self, message: Item, committed_ms: int) -> list[Span]:
@@ -92,43 +94,34 @@ class Teller:
         self._requests[str(message["message_id"])] = told
         return _trimmed(self._requests)
 
-    def _session(self, kind: str, session: Item, told_ms: int) -> list[Span]:
-        if kind == "session_opened":
-            return self._opened(session)
-        if kind == "session_active":
-            return [_recruiting(session, session["began_ms"] or told_ms)]
-        return self._ended(session, session["ended_ms"] or told_ms)
-
-    def _opened(self, session: Item) -> list[Span]:
+    def _opened(self, session: ToldSession) -> list[Span]:
         """The request's way to the coordinator, as a part of the session's trace."""
-        told = self._requests.pop(session["in_reply_to"], None)
+        told = self._requests.pop(session.in_reply_to, None)
         if told is None:
             return []
-        self._sent_ms[session["id"]] = told.begin_ms
+        self._sent_ms[session.id] = told.begin_ms
         _trimmed(self._sent_ms)
-        trace_id, parent_id = _place(session["id"])
+        trace_id, parent_id = _place(session.id)
         return [replace(told, trace_id=trace_id, parent_id=parent_id)]
 
-    def _ended(self, session: Item, ended_ms: int) -> list[Span]:
-        begin_ms = self._sent_ms.pop(session["id"], session["created_ms"])
-        reason = one_line(str(session["reason"]), TEXT_MAX)
-        error = (reason or "failed") if session["state"] == "failed" else None
-        trace_id, root_id = _place(session["id"])
+    def _ended(self, session: ToldSession, ended_ms: int) -> list[Span]:
+        begin_ms = min(self._sent_ms.pop(session.id, session.created_ms), ended_ms)
+        reason = one_line(session.reason, TEXT_MAX)
+        error = (reason or "failed") if session.state == "failed" else None
+        trace_id, root_id = _place(session.id)
         attributes = _attributes(
-            session,
-            session_id="id",
-            session_type="type",
-            initiator="initiator",
-            state="state",
-            component_id="component_id",
+            session_id=session.id,
+            session_type=session.type,
+            initiator=session.initiator,
+            state=session.state,
+            component_id=session.component_id,
+            units=len(session.units),
+            participants=", ".join(session.participants),
+            reason=reason or None,
         )
-        attributes |= {"coord.units": len(session["units"])}
-        attributes |= {"coord.participants": one_line(", ".join(session["participants"]), TEXT_MAX)}
-        if reason:
-            attributes["coord.reason"] = reason
-        result_id = span_id_of(f"result:{session['id']}")
-        recruiting = [] if session["began_ms"] else [_recruiting(session, ended_ms)]
-        name = one_line(f"session {session['type']}", TEXT_MAX)
+        result_id = span_id_of(f"result:{session.id}")
+        recruiting = [] if session.began_ms else [_recruiting(session, ended_ms)]
+        name = one_line(f"session {session.type}", TEXT_MAX)
         return [
             *recruiting,
             Span("result", trace_id, result_id, root_id, ended_ms, ended_ms, attributes, error),
@@ -149,14 +142,13 @@ def _place(session_id: str) -> tuple[str, str]:
 def _sent(message: Item, committed_ms: int) -> Span:
     """A message from when it was sent to when it was committed. The clock of who sent it may be
     wrong: what cannot be is put right, and told."""
-    sent_ms = _ms_of(str(message["timestamp"]))
+    sent_ms = _ms_of(str(message["timestamp"]), committed_ms)
     begin_ms = min(max(sent_ms, committed_ms - EARLIEST_MS), committed_ms)
     attributes = _attributes(
-        message,
-        message_id="message_id",
-        message_type="message_type",
-        sender="sender_id",
-        target="target_ai",
+        message_id=message["message_id"],
+        message_type=message["message_type"],
+        sender=message["sender_id"],
+        target=message["target_ai"],
     )
     if begin_ms != sent_ms:
         attributes["coord.clock_ahead_ms"] = sent_ms - committed_ms
@@ -165,57 +157,61 @@ def _sent(message: Item, committed_ms: int) -> Span:
     return Span(title, trace_id_of(name), span_id_of(name), "", begin_ms, committed_ms, attributes)
 
 
-def _recruiting(session: Item, ended_ms: int) -> Span:
+def _recruiting(session: ToldSession, ended_ms: int) -> Span:
     """From when a session was opened to when enough had said yes, or it was over."""
-    trace_id, root_id = _place(session["id"])
-    span_id = span_id_of(f"recruiting:{session['id']}")
-    attributes = _attributes(session, session_id="id")
-    attributes["coord.refusals"] = session["refusals"]
-    begin_ms = min(session["created_ms"], ended_ms)
+    trace_id, root_id = _place(session.id)
+    span_id = span_id_of(f"recruiting:{session.id}")
+    attributes = _attributes(session_id=session.id, refusals=session.refusals)
+    begin_ms = min(session.created_ms, ended_ms)
     return Span("recruiting", trace_id, span_id, root_id, begin_ms, ended_ms, attributes)
 
 
-def _attempt(data: Item) -> list[Span]:
+def _attempt(changed: UnitChanged) -> list[Span]:
     """An attempt at a unit, once it has ended."""
-    unit, n = data["unit"], data["attempt"]
-    attempts = unit["attempts"]
-    if not 0 < n <= len(attempts) or not attempts[n - 1]["ended_ms"]:
+    unit, tried = changed.unit, changed.tried
+    if not tried.ended_ms:
         return []
-    attempt = attempts[n - 1]
-    trace_id, root_id = _place(unit["session_id"])
+    trace_id, root_id = _place(unit.session_id)
     attributes = _attributes(
-        unit, unit_id="id", unit_name="name", unit_kind="kind", session_id="session_id"
-    ) | _attributes(attempt, ai="ai", outcome="outcome")
-    attributes["coord.attempt"] = n
-    reason = one_line(str(attempt["reason"]), TEXT_MAX)
-    has_failed = attempt["outcome"] in ("failed", "lost")
+        unit_id=unit.id,
+        unit_name=unit.name,
+        unit_kind=unit.kind,
+        session_id=unit.session_id,
+        ai=tried.ai,
+        outcome=tried.outcome,
+        attempt=changed.attempt,
+    )
+    reason = one_line(tried.reason, TEXT_MAX)
+    has_failed = tried.outcome in ("failed", "lost")
     return [
         Span(
-            one_line(f"unit {unit['name']}", TEXT_MAX),
+            one_line(f"unit {unit.name}", TEXT_MAX),
             trace_id,
-            span_id_of(f"unit:{unit['id']}:{n}"),
+            span_id_of(f"unit:{unit.id}:{changed.attempt}"),
             root_id,
-            min(attempt["began_ms"], attempt["ended_ms"]),
-            attempt["ended_ms"],
+            min(tried.began_ms, tried.ended_ms),
+            tried.ended_ms,
             attributes,
-            (reason or str(attempt["outcome"])) if has_failed else None,
+            (reason or tried.outcome) if has_failed else None,
         )
     ]
 
 
-def _attributes(item: Item, **names: str) -> Attributes:
-    """Fields of ``item`` under names of ours; texts are cut, and what is not there is left out."""
-    found: dict[str, Any] = {ours: item[theirs] for ours, theirs in names.items()}
+def _attributes(**named: object) -> Attributes:
+    """Those names, with our prefix; texts are cut, and what is None is left out."""
     return {
-        f"coord.{name}": one_line(str(value), TEXT_MAX)
-        for name, value in found.items()
+        f"coord.{name}": value if isinstance(value, int) else one_line(str(value), TEXT_MAX)
+        for name, value in named.items()
         if value is not None
     }
 
 
-def _ms_of(timestamp: str) -> int:
-    """ISO 8601 as ms since 1970, UTC where it does not say."""
-    moment = datetime.fromisoformat(timestamp)
+def _ms_of(timestamp: str, otherwise_ms: int) -> int:
+    """ISO 8601 as ms since 1970, UTC where it does not say; ``otherwise_ms`` if it is none."""
+    try:
+        moment = datetime.fromisoformat(timestamp)
+    except ValueError:
+        return otherwise_ms
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return int((moment - datetime.fromtimestamp(0, UTC)).total_seconds() * 1000)

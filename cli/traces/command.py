@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
 
 import redis as redis_py
-import typer
 
 from cli.options import (
+    FromOption,
     JsonOption,
     NamespaceOption,
-    OpenFleet,
+    OnceOption,
     RedisOption,
     StateDirOption,
     load_settings,
@@ -21,32 +22,23 @@ from cli.options import (
 )
 from cli.output import advise, complain, counted, say_json
 from cli.signals import Interrupted, Signals
+from cli.traces.spans import Span, Teller
 from coordinator.connection import unusable
 from coordinator.errors import CoordError
+from coordinator.following import follow_lines
 from coordinator.history import Follower
-from reports.spans import Span, Teller
 
-BLOCK_MS = 500
-AWAY_S = 0.5
 AT_ONCE = 500
 """Spans in one request."""
 HELD_MAX = 20_000
 """So many spans wait for a collector that is away; then the oldest go."""
 
-FromOption = Annotated[
-    int | None,
-    typer.Option(
-        "--from", metavar="N", min=0, help="Begin at this number of the log, not at its end."
-    ),
-]
-OnceOption = Annotated[bool, typer.Option("--once", help="Tell what there is now, and end.")]
-
 
 class Collector(Protocol):
     """Who takes spans."""
 
-    def send(self, spans: list[Span]) -> bool:
-        """Whether they were taken."""
+    def send(self, spans: list[Span]) -> str:
+        """Why they were not taken; "" if they were."""
 
 
 def traces(
@@ -61,7 +53,8 @@ def traces(
 
     A session is a trace: its request, the search for partners, every attempt
     at a unit, its result. OTEL_EXPORTER_OTLP_ENDPOINT and its like say where
-    the collector is. With --json they are printed instead, a line each.
+    the collector is, if not at http://localhost:4318. With --json they are
+    printed instead, a line each.
 
     Example: coord traces --from 0
     """
@@ -73,17 +66,24 @@ def traces(
         to = Printed() if json else collector({"coord.namespace": settings.namespace})
         outlet = Outlet(to)
         try:
-            tell(fleet, follower, outlet, once, signals.check)
+            if once:
+                tell_all(follower, outlet)
+            else:
+                tell_on(fleet.where, follower, outlet, signals.check)
         except Interrupted:
-            outlet.flush()
+            if not outlet.is_away:
+                outlet.flush()
     if outlet.held:
-        raise CoordError(f"{counted(len(outlet.held), 'span')} could not be sent to the collector")
+        raise CoordError(
+            f"{counted(len(outlet.held), 'span')} could not be sent to the collector"
+            f" ({outlet.reason}): OTEL_EXPORTER_OTLP_ENDPOINT says where it is, --json prints them"
+        )
 
 
 def collector(attributes: dict[str, str]) -> Collector:
     """The real one. Raises CoordError where what it is made of is not installed."""
     try:
-        module: Any = importlib.import_module("cli.otel")
+        module: Any = importlib.import_module("cli.traces.otel")
     except ModuleNotFoundError as error:
         raise CoordError(
             f"traces need {error.name}, which is not here: pip install 'coord[otel]'"
@@ -98,19 +98,24 @@ def collector(attributes: dict[str, str]) -> Collector:
 class Printed:
     """Spans for programs, a line each."""
 
-    def send(self, spans: list[Span]) -> bool:
+    def send(self, spans: list[Span]) -> str:
         for span in spans:
             say_json(span.as_json(), one_line=True)
-        return True
+        return ""
 
 
 class Outlet:
-    """Holds spans until somebody takes them; says when that is over, and when it goes on."""
+    """Holds spans until somebody takes them. ``reason`` is why they are not taken, "" if they
+    are."""
 
     def __init__(self, to: Collector) -> None:
         self.held: list[Span] = []
+        self.reason = ""
         self._to = to
-        self._is_away = False
+
+    @property
+    def is_away(self) -> bool:
+        return self.reason != ""
 
     def add(self, spans: list[Span]) -> None:
         self.held += spans
@@ -122,43 +127,38 @@ class Outlet:
     def flush(self) -> None:
         while self.held:
             part = self.held[:AT_ONCE]
-            if not self._to.send(part):
-                if not self._is_away:
-                    complain("the collector does not take spans; they are kept, and sent again")
-                self._is_away = True
+            self.reason = self._to.send(part)
+            if self.is_away:
                 return
             del self.held[: len(part)]
-            if self._is_away:
-                advise("the collector takes spans again")
-            self._is_away = False
 
 
-def tell(
-    fleet: OpenFleet, follower: Follower, outlet: Outlet, once: bool, check: Callable[[], None]
-) -> None:
-    """All that comes, until ``check`` raises; with ``once`` until nothing more is there."""
+def tell_all(follower: Follower, outlet: Outlet) -> None:
+    """What there is now, unless the collector takes nothing."""
     teller = Teller()
-    for lines in _read(fleet, follower, 0 if once else BLOCK_MS):
-        check()
+    while not outlet.is_away and (lines := follower.read(0)):
         outlet.add([span for line in lines for span in teller.take(line)])
         outlet.flush()
-        if once and not lines:
-            return
 
 
-def _read(fleet: OpenFleet, follower: Follower, block_ms: int) -> Iterator[Any]:
-    """What is new, again and again; an outage of the server is said once and waited out, if
-    it may wait at all."""
-    is_away = False
-    while True:
-        try:
-            yield follower.read(block_ms)
-            is_away = False
-        except (redis_py.ConnectionError, redis_py.TimeoutError) as error:
-            if not block_ms:
-                raise
-            if not is_away:
-                complain(f"{unusable(fleet.where, error).detail}; waiting for it")
-            is_away = True
-            time.sleep(AWAY_S)
-            yield []
+def tell_on(where: str, follower: Follower, outlet: Outlet, check: Callable[[], None]) -> None:
+    """All that comes, through outages of the server ``where`` and of the collector, which are said;
+    until ``check`` raises."""
+    teller = Teller()
+    for lines in follow_lines(follower, time.sleep, partial(_say_outage, where)):
+        check()
+        outlet.add([span for line in lines for span in teller.take(line)])
+        was_away = outlet.is_away
+        outlet.flush()
+        if outlet.is_away and not was_away:
+            complain(
+                f"the collector does not take spans ({outlet.reason}); they are kept, and sent"
+                " again"
+            )
+        elif was_away and not outlet.is_away:
+            advise("the collector takes spans again")
+
+
+def _say_outage(where: str, error: redis_py.RedisError | None) -> None:
+    if error is not None:
+        complain(f"{unusable(where, error).detail}; waiting for it")

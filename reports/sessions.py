@@ -1,8 +1,11 @@
-"""A session in a few words. ``item`` is one as ``coordinator.session_reads`` gives it."""
+"""A session in a few words. ``item`` is one as ``coordinator.session_reads`` gives it; what AIs
+wrote is in them as it is."""
 
 from __future__ import annotations
 
-from cli.output import cell, dig
+import json
+from typing import Any
+
 from coordinator.reads import Item
 from coordinator.work import FEATURE_REQUEST
 
@@ -10,7 +13,7 @@ from coordinator.work import FEATURE_REQUEST
 def kind_of(item: Item) -> str:
     """What it is for: the type of a collaboration, or the feature that was asked for."""
     if item["type"] == FEATURE_REQUEST:
-        return f"feature {dig(item, 'requirements', 'feature')}"
+        return f"feature {item['requirements'].get('feature', '')}"
     return str(item["type"])
 
 
@@ -33,4 +36,10 @@ def outcome_of(item: Item) -> str:
         return str(item["reason"] or item["component_id"] or "")
     if isinstance(result.get("text"), str):
         return str(result["text"])
-    return ", ".join(f"{name}={cell(value)}" for name, value in result.items())
+    return ", ".join(f"{name}={_short(value)}" for name, value in result.items())
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
+from reports.graph.shapes import ROUNDING, Anchor, Curve, Disc, Drawing, Plate, Words
 from reports.palette import LIGHT
-from reports.shapes import ROUNDING, Anchor, Curve, Disc, Drawing, Plate, Words
 
 SCALE = 2
 """So many pixels of the image are one of the drawing."""
@@ -24,6 +24,7 @@ SIDES: dict[Anchor, str] = {"start": "left", "middle": "center", "end": "right"}
 
 
 def png_of(drawing: Drawing) -> bytes:
+    """The drawing as an image file, of SCALE times as many pixels each way."""
     size = (drawing.width / DOTS_PER_INCH, drawing.height / DOTS_PER_INCH)
     figure = Figure(figsize=size, facecolor=LIGHT["paper"])
     axes = figure.add_axes((0, 0, 1, 1))

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from reports.graph.shapes import ROUNDING, Curve, Disc, Drawing, Plate, Words
 from reports.palette import DARK, LIGHT
-from reports.shapes import ROUNDING, Curve, Disc, Drawing, Plate, Words
 
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 GRASP = 10.0

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import shown
-from reports.drawing import draw
-from reports.graph import Graph
-from reports.palette import DARK, LIGHT, colours_of
-from reports.svg import svg_of
+from reports.graph.drawing import draw
+from reports.graph.graph import Graph
+from reports.graph.svg import svg_of
+from reports.pages import page_of
+from reports.palette import colours_of
 
 ROWS_MAX = 300
 """So many edges are listed, and so many AIs; the heaviest first."""
-
-_PAGES = Environment(
-    loader=PackageLoader("reports"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_PAGES.filters |= {"name": shown.name, "text": shown.text}
 
 
 def graph_page(graph: Graph, heading: Sequence[str], notes: Sequence[str]) -> str:
@@ -31,7 +21,8 @@ def graph_page(graph: Graph, heading: Sequence[str], notes: Sequence[str]) -> st
     title."""
     title, *lead = heading
     nodes = sorted(graph.nodes, key=lambda node: (-node.contribution, node.id))
-    return _PAGES.get_template("graph.html").render(
+    return page_of(
+        "graph.html",
         title=title,
         lead=lead,
         notes=notes,
@@ -42,6 +33,4 @@ def graph_page(graph: Graph, heading: Sequence[str], notes: Sequence[str]) -> st
         nodes_total=len(nodes),
         specializations={node.id: node.specialization for node in graph.nodes},
         colours=colours_of(node.specialization for node in graph.nodes),
-        light=LIGHT,
-        dark=DARK,
     )

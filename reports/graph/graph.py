@@ -9,13 +9,21 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any, NamedTuple, TypeGuard
 
+from coordinator.events import (
+    Credited,
+    Joined,
+    SessionChanged,
+    Shared,
+    ToldSession,
+    UnitChanged,
+    parse_event,
+)
 from coordinator.history import Line
 from coordinator.messages import RESERVED_IDS
 from coordinator.reads import Item
-from coordinator.stored import finite_number
 from coordinator.work import FEATURE_REQUEST
 
 FEATURE = "feature"
@@ -167,8 +175,19 @@ class _Told:
     def take(self, line: Line) -> None:
         if (message := line.envelope) is not None:
             self._take_message(message)
-        elif line.kind == "event":
-            self._take_event(line.data, line.ms)
+            return
+        match parse_event(line):
+            case Shared() as shared:
+                self._take_share(shared)
+            case SessionChanged(session=session):
+                self._take_session(session)
+            case Joined(ai=ai) as joined if self._sees(ai):
+                self.specializations[ai] = joined.specialization
+                self.joined_ms.setdefault(ai, joined.ms)
+            case Credited(ai=ai) as credited if self._sees(ai):
+                self.credited[ai] = credited.contribution_score
+            case UnitChanged(event="unit_completed", ai=ai, unit=unit) if self._sees(ai):
+                self.sessions[unit.session_id].done[ai] += 1
 
     def nodes(self, contributions: Mapping[str, float]) -> tuple[Node, ...]:
         scores = {**self.credited, **contributions}
@@ -205,78 +224,44 @@ class _Told:
         return Edge(*pair, messages, shared, work.total(), tuple(told), tuple(sessions))
 
     def _take_message(self, message: Mapping[str, Any]) -> None:
-        sender, target = message.get("sender_id"), message.get("target_ai")
-        if not _is_ai(sender):
+        sender, target = message["sender_id"], message["target_ai"]
+        if not self._sees(sender):
             return
-        self.seen.add(sender)
         self.sent[sender] += 1
-        if _is_ai(target) and target != sender:
-            self.seen.add(target)
+        if self._sees(target) and target != sender:
             self.received[target] += 1
             self.messages[_pair(sender, target)] += 1
 
-    def _take_event(self, event: Mapping[str, Any], ms: int) -> None:
-        kind, ai, data = str(event.get("event")), event.get("ai"), _mapping(event.get("data"))
-        if kind == "shared":
-            self._take_share(data)
-        elif kind.startswith("session_"):
-            self._take_session(str(data.get("session_id")), _mapping(data.get("session")))
-        elif _is_ai(ai):
-            self._take_deed(kind, ai, data, ms)
-
-    def _take_deed(self, kind: str, ai: str, data: Mapping[str, Any], ms: int) -> None:
-        if kind == "joined":
-            self.seen.add(ai)
-            self.specializations[ai] = str(data.get("specialization", ""))
-            self.joined_ms.setdefault(ai, ms)
-        elif kind == "credited":
-            self.seen.add(ai)
-            self.credited[ai] = finite_number(data.get("contribution_score")) or 0.0
-        elif kind == "unit_completed":
-            self.seen.add(ai)
-            self.sessions[str(data.get("session_id"))].done[ai] += 1
-
-    def _take_share(self, data: Mapping[str, Any]) -> None:
+    def _take_share(self, shared: Shared) -> None:
         """Each record is counted once for each that it began from, whatever its revisions."""
-        makers = _ais(data.get("contributors"))
-        self.seen.update(makers)
-        child = f"{data.get('kind')}:{data.get('id')}"
-        for origin in map(_mapping, _list(data.get("origins"))):
-            others = _ais(origin.get("contributors")) if origin.get("is_use") else []
-            self.seen.update(others)
-            for maker in makers:
-                for other in others:
-                    if maker != other:
-                        self.lineage[_pair(maker, other)].add((child, str(origin.get("name"))))
+        makers = self._ais(shared.contributors)
+        for origin in shared.origins or ():
+            others = self._ais(origin.contributors) if origin.is_use else []
+            for maker, other in product(makers, others):
+                if maker != other:
+                    edge = (shared.record_key.name, origin.name)
+                    self.lineage[_pair(maker, other)].add(edge)
 
-    def _take_session(self, session_id: str, told: Mapping[str, Any]) -> None:
-        if not told:
-            return
-        session, wanted = self.sessions[session_id], _mapping(told.get("requirements"))
-        is_request = told.get("type") == FEATURE_REQUEST
-        asked_by = [told.get("initiator")] if is_request else []
-        session.type = FEATURE if is_request else str(told.get("type"))
+    def _take_session(self, told: ToldSession) -> None:
+        session, wanted = self.sessions[told.id], told.requirements
+        is_request = told.type == FEATURE_REQUEST
+        asked_by = [told.initiator] if is_request else []
+        session.type = FEATURE if is_request else told.type
         session.feature = str(wanted.get("feature") or wanted.get("specialization") or "")
-        session.state = str(told.get("state"))
-        session.participants = _ais([*asked_by, *_list(told.get("participants"))])
-        self.seen.update(session.participants)
+        session.state = told.state
+        session.participants = self._ais([*asked_by, *told.participants])
+
+    def _ais(self, names: Iterable[str]) -> list[str]:
+        """Those of the names that are AIs'; they were there."""
+        return [name for name in names if self._sees(name)]
+
+    def _sees(self, name: object) -> TypeGuard[str]:
+        """Whether that is an AI; it was there."""
+        if not isinstance(name, str) or not name or name in RESERVED_IDS:
+            return False
+        self.seen.add(name)
+        return True
 
 
 def _pair(one: str, other: str) -> Pair:
     return (one, other) if one < other else (other, one)
-
-
-def _is_ai(name: object) -> TypeGuard[str]:
-    return isinstance(name, str) and name != "" and name not in RESERVED_IDS
-
-
-def _ais(names: object) -> list[str]:
-    return [name for name in _list(names) if _is_ai(name)]
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,1 @@
+"""What becomes of messages, as spans for OpenTelemetry."""

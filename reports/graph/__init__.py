@@ -1,0 +1,1 @@
+"""Who worked with whom: the graph of that, and its picture."""
