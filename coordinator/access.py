@@ -39,7 +39,8 @@ class Route(NamedTuple):
     One with a ``read`` is handled in a batch of its own, so that what was read is still true when
     it is written. What ``strangers`` may send needs no registration. One that ``repeats`` is
     handled as often as it comes, also under the same message_id. When one is refused, ``undo``
-    removes what came with it; it finds what ``read`` has read.
+    removes what came with it; it finds what ``read`` has read. The totals count what is no
+    ``bookkeeping``.
     """
 
     handle: Handle
@@ -48,6 +49,7 @@ class Route(NamedTuple):
     strangers: bool = False
     repeats: bool = False
     undo: Handle | None = None
+    bookkeeping: bool = False
 
 
 def check_sender(message: Incoming, context: Context) -> None:

@@ -16,12 +16,17 @@ AuditKind = Literal[
     "enrolled",
     "rotated",
     "revoked",
-    "kicked",
-    "refused",
     "login_refused",
+    "refused",
+    "kicked",
+    "draining",
+    "retracted",
     "dead_retried",
     "dead_dropped",
+    "unit_retried",
+    "archive_left_behind",
 ]
+"""Those events, which an archive keeps in its table audit, too."""
 AT_ONCE = 500
 
 

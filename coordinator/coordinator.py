@@ -14,7 +14,7 @@ from coordinator import registry, sessions
 from coordinator.answers import answer, answer_failed
 from coordinator.clock import Clock, Ids
 from coordinator.context import Context, Incoming, refuse
-from coordinator.dispatch import bury, check, handle, is_repeatable, reader_of, undo_of
+from coordinator.dispatch import bury, check, handle, is_counted, is_repeatable, reader_of, undo_of
 from coordinator.duties import close_doors, ended_leases
 from coordinator.effects import Ask, Effect, Write
 from coordinator.errors import REJOIN_CODES, BadMessage, CoordError, LeaseLost
@@ -25,7 +25,7 @@ from coordinator.keys import Keys
 from coordinator.knowledge import derived_records, shared_records
 from coordinator.lease import Lease
 from coordinator.messages import parse_envelope
-from coordinator.numbers import Numbers
+from coordinator.metrics import CoordinatorMetrics
 from coordinator.questions import Questions
 from coordinator.retention import relieve, trims
 from coordinator.server_errors import raise_unless_of_the_data
@@ -93,7 +93,7 @@ class Coordinator:
         self._questions = Questions()
         self._job_watch = JobWatch()
         self._validation_watch = ValidationWatch()
-        self._numbers = Numbers()
+        self._metrics = CoordinatorMetrics()
         self._trouble = ""
         self._singles = 0
         self._last_step_s = 0.0
@@ -199,7 +199,7 @@ class Coordinator:
         self._fleet = read_fleet(self._redis, self._keys, self._settings, self._clock, renew)
         self._job_watch = JobWatch()
         self._validation_watch = ValidationWatch()
-        self._numbers.forget_written()
+        self._metrics.forget_written()
         self._ingress.reset()
         self._questions.clear()
         begin = new_epoch(self._fleet, run_id, self._ids, self._keys)
@@ -330,7 +330,8 @@ class Coordinator:
             refused = refuse(*entry.speaker, message.envelope, error, context)
             return [*refused, *self._undo(message, context)]
         self._remember(entry, message, batch)
-        batch.count(message.envelope.message_type)
+        if is_counted(message):
+            batch.count(message.envelope.message_type)
         return effects
 
     def _undo(self, message: Incoming, context: Context) -> list[Effect]:
@@ -349,7 +350,7 @@ class Coordinator:
         began_s = self._clock.elapsed_s()
         commit(self._redis, self._lease, batch.commands())
         if batch.has_messages:
-            self._numbers.add_commit(self._clock.elapsed_s() - began_s)
+            self._metrics.add_commit(self._clock.elapsed_s() - began_s)
         for note in batch.notes:
             log.info("%s", note)
         for asked in batch.asked:
@@ -465,7 +466,7 @@ class Coordinator:
         batch.add(sessions.overdue(context))
         batch.add(self._validation_watch.look(self._redis, context))
         batch.add(trims(self._redis, context))
-        numbers = self._numbers.changes(self._fleet, self._keys)
+        numbers = self._metrics.changes(self._fleet, self._keys)
         batch.add([Write(command) for command in numbers])
         if self._redis.hget(self._keys.fleet, "epoch") != self._fleet.epoch.encode():
             batch.add([Write(fleet_record(self._fleet, self._keys))])

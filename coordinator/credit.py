@@ -50,6 +50,7 @@ from coordinator.effects import Effect, Event, Write
 from coordinator.keys import Keys, RecordKey
 from coordinator.lineage import forgotten
 from coordinator.messages import ID_PATTERN, OPERATOR, to_json
+from coordinator.reads import CONTRIBUTION
 from coordinator.stored import (
     finite_number,
     json_of,
@@ -64,7 +65,6 @@ USERS_COUNTED = 4
 KEPT = 16
 OWN = "own"
 BUILT = "built"
-FIELD = "contribution_score"
 MARK = "credited"
 """A field of a component: which other AIs are credited for it."""
 
@@ -148,7 +148,7 @@ def read_contributions(connection: redis.Redis, keys: Keys, ais: Sequence[str]) 
     """The contribution score of each of ``ais``, 0 for one that has none."""
     with connection.pipeline(transaction=False) as pipe:
         for ai in ais:
-            pipe.hget(keys.member(ai), FIELD)
+            pipe.hget(keys.member(ai), CONTRIBUTION)
         replies = replies_of(pipe)
     return [number_of(score) or 0.0 for score in replies]
 
@@ -206,10 +206,10 @@ def _written(before: Mapping[str, Book], after: Mapping[str, Book], keys: Keys) 
             effects.append(Write(stored))
         score = score_of(book)
         if changed:
-            effects.append(Write(("HSET", keys.member(ai), FIELD, score)))
+            effects.append(Write(("HSET", keys.member(ai), CONTRIBUTION, score)))
         if score != score_of(was):
             text = f"{ai} is credited with a contribution score of {score:g}"
-            effects.append(Event("credited", ai, text, {FIELD: score}))
+            effects.append(Event("credited", ai, text, {CONTRIBUTION: score}))
     return effects
 
 

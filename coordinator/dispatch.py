@@ -7,7 +7,7 @@ from typing import Any
 import redis
 
 from coordinator import (
-    archives,
+    archive_marks,
     artifacts,
     collaborations,
     features,
@@ -144,7 +144,7 @@ ROUTES: dict[str, Route] = {
     "enroll": Route(enroll, membership.read_stored, senders=STEERING),
     "rotate": Route(membership.rotate, membership.read_stored, senders=STEERING),
     "revoke": Route(membership.revoke, membership.read_stored, senders=STEERING),
-    "archived": Route(archives.archived, senders=STEERING, repeats=True),
+    "archived": Route(archive_marks.archived, senders=STEERING, repeats=True, bookkeeping=True),
     "gateway_heartbeat": Route(registry.gateway_heartbeat, senders=GATEWAYS),
     "login_refused": Route(membership.login_refused, senders=GATEWAYS),
 }
@@ -176,6 +176,11 @@ def check(message: Incoming, context: Context) -> None:
         )
     check_route(message, ROUTES[message.envelope.message_type], context)
     check_target(message, context)
+
+
+def is_counted(message: Incoming) -> bool:
+    """Whether it is one of those that the totals tell of."""
+    return not ROUTES[message.envelope.message_type].bookkeeping
 
 
 def is_repeatable(message: Incoming) -> bool:

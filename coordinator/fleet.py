@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from coordinator.doors import Speaker
 from coordinator.enrolment import Access
+from coordinator.epochs import Begin
+from coordinator.history import Cursor
 from coordinator.keys import RecordKey
 from coordinator.validation.models import Judged, OpenValidation
 from coordinator.work import Session, Unit
 
-MAX_EPOCHS = 64
 MAX_INSTANCES = 20_000
 MAX_AWAY_MEMBERS = 10_000
 SEEN_KEPT = 1000
@@ -24,13 +24,6 @@ MAX_RECORDS = 20_000
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-
-
-class Begin(NamedTuple):
-    """The last number a stream had when an epoch began."""
-
-    epoch: str
-    n: int
 
 
 @dataclass(slots=True)
@@ -106,15 +99,13 @@ class Loaded(dict[K, V]):
 
 @dataclass(slots=True)
 class ArchiveMark:
-    """Up to which numbers of ``epoch`` an archive has stored the log and the events.
+    """Up to where an archive has stored the history.
 
     ``heard_ms`` is when it said so; since ``waits_since_s``, on the clock that never steps, another
     word of it is waited for.
     """
 
-    epoch: str
-    log: int
-    events: int
+    cursor: Cursor
     heard_ms: int
     waits_since_s: float = 0.0
 
@@ -230,31 +221,3 @@ class Fleet:
             self.origins.clear()
         if len(self.judged) > MAX_RECORDS:
             self.judged.clear()
-
-
-def encode_begins(begins: list[Begin]) -> str:
-    return json.dumps(begins[-MAX_EPOCHS:], separators=(",", ":"))
-
-
-def decode_begins(text: bytes | None) -> list[Begin]:
-    return [Begin(str(epoch), int(n)) for epoch, n in json.loads(text or b"[]")]
-
-
-def fleet_of(epoch: str) -> str:
-    """An epoch's id is ``<fleet>.<epoch>``: the fleet's part stays as long as its data does."""
-    return epoch.rpartition(".")[0]
-
-
-def resume_after(epoch: str, n: int, begins: list[Begin], last_n: int) -> int:
-    """Where a reader goes on that saw ``n`` in ``epoch``: there, or earlier if the server forgot.
-
-    Every epoch that began since then may have begun before what the reader saw; the lowest of
-    their beginnings is the last number that is still the same message. An epoch that the history
-    does not know was itself forgotten: then all but the oldest may have come after it. Of another
-    fleet (the server was wiped) nothing is the same.
-    """
-    if begins and fleet_of(epoch) != fleet_of(begins[-1].epoch):
-        return 0
-    known = [i for i, begin in enumerate(begins) if begin.epoch == epoch]
-    later = begins[known[-1] + 1 :] if known else begins[1:] or begins
-    return min([n, last_n, *(begin.n for begin in later)])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Literal, NamedTuple, cast
@@ -12,14 +12,16 @@ from typing import Any, Literal, NamedTuple, cast
 import redis
 
 from coordinator.clock import LAST_MS
-from coordinator.fleet import Begin, decode_begins, resume_after
+from coordinator.epochs import Begin, decode_begins, resume_after
 from coordinator.keys import Keys
 from coordinator.messages import Envelope, stream_number
 from coordinator.reads import Item
-from coordinator.stored import json_of
+from coordinator.stored import json_of, replies_of, text_of, whole_number
 from coordinator.streams import Source, last_number
 
 AT_ONCE = 500
+LOOKED_AT = 10
+"""So many entries of strangers are passed over where one of ours is looked for."""
 ENVELOPE = frozenset(Envelope.model_fields)
 Fields = dict[bytes, bytes]
 
@@ -33,6 +35,14 @@ class Cursor(NamedTuple):
     epoch: str = ""
     log: int = 0
     events: int = 0
+
+    def after(self, line: Line) -> Cursor:
+        """How far it is read once ``line`` is, too."""
+        if line.kind == "epoch":
+            return Cursor(line.epoch, line.n, line.data["events_n"])
+        if line.source == "log":
+            return self._replace(log=line.n)
+        return self._replace(events=line.n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +65,15 @@ class Line:
 
     @property
     def envelope(self) -> Item | None:
-        """The message that it tells of, to all or to one AI; None if it tells of none."""
+        """The message that it tells of, to all or to one AI; None if it tells of none, or of one
+        that cannot be read."""
         if self.kind == "message":
             return self.data
-        if self.kind == "event" and self.data["event"] == "message":
-            return cast(Item, json.loads(self.data["data"]["message"]))
-        return None
+        if self.kind != "event" or self.data["event"] != "message":
+            return None
+        told = self.data["data"]
+        encoded = told.get("message") if isinstance(told, dict) else None
+        return _envelope(encoded) if isinstance(encoded, str) else None
 
     def as_json(self) -> Item:
         head: Item = {"kind": self.kind, "source": self.source, "n": self.n, "epoch": self.epoch}
@@ -92,11 +105,11 @@ class Follower:
     def begin_at(self, log_number: int) -> None:
         """Go on from that number of the log, and from the events of that time."""
         self._last["log"] = min(max(0, log_number - 1), self._last["log"])
-        first = self._entries("log", self._last["log"], 1)
+        first = self._readable("log", self._last["log"])
         if log_number <= 1:
             self._last["events"] = 0
-        elif first:
-            begin_ms = int(first[0][1][b"ms"])
+        elif first is not None:
+            begin_ms = _ms_of(first)
             self._last["events"] = self._last_early(
                 "events", lambda fields: _ms_of(fields) < begin_ms
             )
@@ -105,9 +118,9 @@ class Follower:
         """Go on from what is kept of that moment on; from when on (ms) nothing of it was cut."""
         complete_ms = since_ms
         for source in self._streams:
-            first = self._entries(source, 0, 1)
-            if first and stream_number(first[0][0]) > 1:
-                complete_ms = max(complete_ms, _ms_of(first[0][1]))
+            first = self._readable(source, 0)
+            if first is not None and self._first_number(source) > 1:
+                complete_ms = max(complete_ms, _ms_of(first))
             self._last[source] = self._last_early(source, lambda fields: _ms_of(fields) < since_ms)
         return complete_ms
 
@@ -204,16 +217,28 @@ class Follower:
         If none is kept that is, the number before the first that is kept.
         """
         high = last_number(self._redis, self._keys, source) + 1
-        first = self._entries(source, 0, 1)
-        low = stream_number(first[0][0]) - 1 if first else high - 1
+        low = (self._first_number(source) or high) - 1
         while high - low > 1:
             middle = (low + high) // 2
-            entries = self._entries(source, middle - 1, 1)
-            if entries and is_early(entries[0][1]):
+            fields = self._readable(source, middle - 1)
+            if fields is not None and is_early(fields):
                 low = middle
             else:
                 high = middle
         return low
+
+    def _first_number(self, source: Source) -> int:
+        """Of the first entry that is kept; 0 if none is."""
+        first = self._entries(source, 0, 1)
+        return stream_number(first[0][0]) if first else 0
+
+    def _readable(self, source: Source, after: int) -> Fields | None:
+        """The next entry that is one of ours, if it is not far."""
+        for _, fields in self._entries(source, after, LOOKED_AT):
+            with suppress(KeyError, ValueError):
+                _ms_of(fields), _epoch_of(fields)
+                return cast(Fields, fields)
+        return None
 
     def _entries(self, source: Source, after: int, count: int) -> list[Any]:
         return cast(
@@ -227,12 +252,10 @@ class Follower:
 
 def _line(source: Source, n: int, fields: Fields) -> Line:
     """An entry as a line. KeyError or ValueError for what is none of ours."""
-    ms, epoch = int(fields[b"ms"]), _epoch_of(fields)
-    if not 0 <= ms <= LAST_MS:
-        raise ValueError("no time")
+    ms, epoch = _ms_of(fields), _epoch_of(fields)
     if source == "log":
-        message = json_of(fields[b"message"])
-        if not isinstance(message, dict) or not message.keys() >= ENVELOPE:
+        message = _envelope(fields[b"message"])
+        if message is None:
             raise ValueError("no envelope")
         return Line("message", source, n, n, ms, epoch, message)
     event = {name: fields[name.encode()].decode() for name in ("kind", "ai", "text")}
@@ -243,8 +266,17 @@ def _line(source: Source, n: int, fields: Fields) -> Line:
     return Line("event", source, n, n, ms, epoch, told)
 
 
+def _envelope(encoded: bytes | str) -> Item | None:
+    """A message as it was sent; None for what is none."""
+    message = json_of(encoded)
+    return message if isinstance(message, dict) and message.keys() >= ENVELOPE else None
+
+
 def _ms_of(fields: Fields) -> int:
-    return int(fields[b"ms"])
+    ms = int(fields[b"ms"])
+    if not 0 <= ms <= LAST_MS:
+        raise ValueError("no time")
+    return ms
 
 
 def _epoch_of(fields: Fields) -> str:
@@ -257,6 +289,19 @@ class Recent(NamedTuple):
 
     lines: Iterator[Line]
     complete_ms: int
+
+
+def read_end(connection: redis.Redis, keys: Keys) -> Cursor:
+    """How far the history goes, in one round trip: its epoch, and the numbers that were given
+    last."""
+    with connection.pipeline(transaction=False) as pipe:
+        pipe.hmget(keys.fleet, "epoch", "log_n", "events_n")
+        pipe.xinfo_stream(keys.log)
+        pipe.xinfo_stream(keys.events)
+        numbers, *streams = replies_of(pipe)
+    epoch, *given = numbers or (None, None, None)
+    generated = [stream_number(stream["last-generated-id"]) if stream else 0 for stream in streams]
+    return Cursor(text_of(epoch), *map(max, map(whole_number, given), generated))
 
 
 def recent_lines(connection: redis.Redis, keys: Keys, since_ms: int) -> Recent:

@@ -29,6 +29,7 @@ log = logging.getLogger("coord")
 READ_AT_ONCE = 10
 SHOWCASE_MAX_BYTES = 512 * 1024
 WORK = ("units_completed", "units_failed", "collaborations_completed", "features_implemented")
+CONTRIBUTION = "contribution_score"
 
 
 class Page(NamedTuple):
@@ -282,13 +283,33 @@ def ai_item(ai: str, fields: dict[bytes, bytes]) -> Item:
     }
 
 
-def read_work_done(connection: redis.Redis, keys: Keys, ais: list[str]) -> list[dict[str, int]]:
-    """What each of ``ais`` has done since it first joined: how often, by the names in WORK."""
+def with_work(connection: redis.Redis, keys: Keys, ais: Iterable[Item]) -> list[Item]:
+    """Those AIs, each with what it has done since it first joined, by the names in WORK, and with
+    its CONTRIBUTION; in one round trip."""
+    listed = list(ais)
     with connection.pipeline(transaction=False) as pipe:
-        for ai in ais:
-            pipe.hmget(keys.member(ai), WORK)
-        rows = [row or [None] * len(WORK) for row in replies_of(pipe)]
-    return [{name: whole_number(count) for name, count in zip(WORK, r, strict=True)} for r in rows]
+        for ai in listed:
+            pipe.hmget(keys.member(ai["ai_id"]), *WORK, CONTRIBUTION)
+        rows = [row or [None] * (len(WORK) + 1) for row in replies_of(pipe)]
+    return [
+        ai
+        | {name: whole_number(count) for name, count in zip(WORK, counts, strict=True)}
+        | {CONTRIBUTION: number_of(score) or 0.0}
+        for ai, (*counts, score) in zip(listed, rows, strict=True)
+    ]
+
+
+def read_ais_with_work(
+    connection: redis.Redis,
+    keys: Keys,
+    limit: int,
+    specialization: str | None = None,
+    capability: str | None = None,
+    cursor: str | None = None,
+) -> Page:
+    """As ``read_ais``, each ``with_work``."""
+    page = read_ais(connection, keys, limit, specialization, capability, cursor)
+    return page._replace(items=with_work(connection, keys, page.items))
 
 
 class Showcase(NamedTuple):

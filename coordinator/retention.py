@@ -6,10 +6,11 @@ from typing import Any, NamedTuple, cast
 
 import redis
 
-from coordinator.archives import Numbers, leave_overrun, leave_silent, stored_by_all
+from coordinator.archive_marks import leave_overrun, leave_silent, stored_by_all
 from coordinator.context import Context
 from coordinator.effects import Effect, Write
 from coordinator.fleet import Numbered
+from coordinator.history import Cursor
 from coordinator.keys import Keys
 from coordinator.messages import stream_number
 from coordinator.settings import Settings
@@ -50,14 +51,13 @@ def _trim_history(connection: redis.Redis, context: Context) -> list[Effect]:
     effects = leave_silent(context)
     rule = Rule(settings.log_keep, settings.log_keep_s, settings.log_max_bytes)
     rule = rule._replace(unstored_max_bytes=settings.archive_max_bytes)
-    log_n, events_n = stored_by_all(fleet) or (None, None)
-    cut = Numbers(
-        last_droppable(
-            connection, keys.log, fleet.log, rule._replace(stored=log_n), context.now_ms
-        ),
-        last_droppable(
-            connection, keys.events, fleet.events, rule._replace(stored=events_n), context.now_ms
-        ),
+    stored = stored_by_all(fleet)
+    log_rule = rule._replace(stored=stored and stored.log)
+    events_rule = rule._replace(stored=stored and stored.events)
+    cut = Cursor(
+        fleet.epoch,
+        last_droppable(connection, keys.log, fleet.log, log_rule, context.now_ms),
+        last_droppable(connection, keys.events, fleet.events, events_rule, context.now_ms),
     )
     effects += leave_overrun(cut, context)
     return [*effects, *_cut(keys.log, cut.log), *_cut(keys.events, cut.events)]

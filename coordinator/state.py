@@ -9,22 +9,13 @@ from typing import Any, cast
 
 import redis
 
-from coordinator.archives import load_archives
+from coordinator.archive_marks import load_archives
 from coordinator.clock import Clock, Ids
 from coordinator.doors import Speaker
 from coordinator.enrolment import Access
+from coordinator.epochs import Begin, decode_begins, encode_begins, fleet_of
 from coordinator.errors import CoordError
-from coordinator.fleet import (
-    Ai,
-    Begin,
-    Fleet,
-    Loaded,
-    Member,
-    Numbered,
-    decode_begins,
-    encode_begins,
-    fleet_of,
-)
+from coordinator.fleet import Ai, Fleet, Loaded, Member, Numbered
 from coordinator.keys import SCHEMA_VERSION, Keys, RecordKey
 from coordinator.lineage import read_origins
 from coordinator.messages import stream_number

@@ -10,13 +10,13 @@ from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.utils import utcparse
 from rq.worker_registration import REDIS_WORKER_KEYS
 
-from coordinator.archives import read_archives
+from coordinator.archive_marks import read_behind
+from coordinator.history import read_end
 from coordinator.keys import Keys
 from coordinator.lag import read_lag
 from coordinator.lease import holder_name
 from coordinator.reads import Item, read_ais, read_counts
 from coordinator.session_reads import read_open_work
-from coordinator.streams import last_number
 
 STANDBY_SEEN_MS = 5_000
 """A coordinator that stood by within this time still does."""
@@ -56,31 +56,16 @@ def read_status(
         "performance_reports": counts["messages_by_type"].get("performance_report", 0),
         "messages_by_type": counts["messages_by_type"],
         "coordinator": leads,
-        "archives": read_behind(connection, keys, leads, now_ms),
+        "archives": [one.as_json() for one in read_behind(connection, keys, now_ms)],
         "server": read_server(connection),
         "ais": [item | {"heartbeat_age_ms": now_ms - item["heartbeat_ms"]} for item in page.items],
         **_read_rq(connection, keys, now_ms, rq_limit),
     }
 
 
-def read_behind(connection: redis.Redis, keys: Keys, last: Item, now_ms: int) -> list[Item]:
-    """The archives that the history is kept for, and how many entries each is ``behind`` the
-    ``last`` numbers of log and events."""
-    return [
-        {
-            "id": archive,
-            "log": mark.log,
-            "events": mark.events,
-            "behind": max(0, last["log"] - mark.log) + max(0, last["events"] - mark.events),
-            "seen_age_ms": max(0, now_ms - mark.heard_ms),
-        }
-        for archive, mark in sorted(read_archives(connection, keys).items())
-    ]
-
-
 def _read_rq(connection: redis.Redis, keys: Keys, now_ms: int, limit: int | None) -> Item:
-    """RQ's ``queues`` of this fleet, with how many jobs are where, and the ``workers`` on them. With
-    a ``limit`` workers are known by their names, which coord's begin as its queues do."""
+    """RQ's ``queues`` of this fleet, with how many jobs are where, and the ``workers`` on them.
+    With a ``limit`` workers are known by their names, which coord's begin as its queues do."""
     with connection.pipeline(transaction=False) as pipe:
         pipe.smembers(Queue.redis_queues_keys)
         pipe.smembers(REDIS_WORKER_KEYS)
@@ -151,22 +136,22 @@ def _last_part(key: bytes) -> str:
 
 def read_coordinator(connection: redis.Redis, keys: Keys, now_ms: int) -> Item:
     """Who coordinates and who stands by, the gateways, what waits, and how far the streams are."""
+    end = read_end(connection, keys)
     with connection.pipeline(transaction=False) as pipe:
         pipe.get(keys.leader)
         pipe.pttl(keys.leader)
         pipe.zrangebyscore(keys.standby, now_ms - STANDBY_SEEN_MS, "+inf")
-        pipe.hget(keys.fleet, "epoch")
         pipe.xlen(keys.dead)
-        token, lease_ms, standby, epoch, dead = pipe.execute()
+        token, lease_ms, standby, dead = pipe.execute()
     return {
         "active": holder_name(token) if token else None,
         "lease_ms": lease_ms if token else 0,
         "standby": sorted(name.decode("utf-8", "replace") for name in standby),
         "gateways": read_gateways(connection, keys, now_ms),
-        "epoch": epoch.decode("utf-8", "replace") if epoch else None,
+        "epoch": end.epoch or None,
         "ingress": read_lag(connection, keys)._asdict(),
-        "log": last_number(connection, keys, "log"),
-        "events": last_number(connection, keys, "events"),
+        "log": end.log,
+        "events": end.events,
         "dead_letters": dead,
     }
 

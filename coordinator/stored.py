@@ -72,11 +72,12 @@ def number_of(stored: bytes | None) -> float | None:
         return None
 
 
-def json_of(stored: bytes | None) -> Any:
+def json_of(stored: bytes | str | None) -> Any:
     """None for what cannot be read, or written again."""
     try:
-        value = json.loads(stored or b"null")
-        if b"\\u" in (stored or b""):
+        text = stored.decode() if isinstance(stored, bytes) else stored
+        value = json.loads(text or "null")
+        if "\\u" in (text or ""):
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None

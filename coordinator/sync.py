@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from coordinator.context import Context, Incoming
-from coordinator.fleet import Ai, resume_after
+from coordinator.epochs import resume_after
+from coordinator.fleet import Ai
 from coordinator.keys import SYNC_MAP
 from coordinator.messages import Cursor, to_json
 from coordinator.reads import Item, Showcase

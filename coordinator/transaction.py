@@ -14,8 +14,9 @@ from redis.exceptions import ExecAbortError
 
 from coordinator.doors import Speaker
 from coordinator.effects import Ask, Broadcast, Deliver, Effect, Event, Note, Write
+from coordinator.epochs import Begin, encode_begins
 from coordinator.errors import LeaseLost
-from coordinator.fleet import SEEN_KEPT, Begin, Fleet, Member, Numbered, encode_begins
+from coordinator.fleet import SEEN_KEPT, Fleet, Member, Numbered
 from coordinator.keys import Keys
 from coordinator.lease import Lease
 from coordinator.messages import encode_push, one_line, to_json
@@ -125,6 +126,7 @@ class Batch:
         self._seen: defaultdict[Speaker, list[str]] = defaultdict(list)
         self._inboxes: dict[str, Member] = {}
         self._types: Counter[str] = Counter()
+        self._verdicts: Counter[str] = Counter()
         self._numbered = False
         self.notes: list[str] = []
         self.asked: list[Ask] = []
@@ -201,6 +203,8 @@ class Batch:
             commands.append(("HSET", keys.fleet, *stream_fields(self._fleet)))
         for message_type, count in self._types.items():
             commands.append(("HINCRBY", keys.totals, message_type, count))
+        for word, count in self._verdicts.items():
+            commands.append(("HINCRBY", keys.verdicts, word, count))
         for door, entry_ids in self._taken.items():
             commands.append(("XDEL", keys.ingress(door), *entry_ids))
         return commands
@@ -245,6 +249,8 @@ class Batch:
         fields = ["kind", event.kind, "ai", event.ai, "text", text]
         fields += ["data", to_json(event.data)]
         self._numbered = True
+        if event.kind == "validated":
+            self._verdicts[event.data["verdict"]] += 1
         self._append(self._keys.events, self._fleet.events, fields)
 
     def _append(

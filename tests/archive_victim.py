@@ -18,7 +18,6 @@ from typing import Any
 import redis
 
 from coordinator.archive import archive as archive_module
-from coordinator.archive import rows
 from coordinator.archive.archive import Archive
 from coordinator.history import Line
 from tests.archives import take_all
@@ -29,7 +28,8 @@ PHASES = ("half of the rows", "all rows", "the cursor", "COMMIT")
 
 def run(socket: str, path: Path, phase: str, nth: int) -> None:
     left = nth
-    write, write_values, take = rows.write, archive_module._write_values, Archive.take
+    write, write_values = archive_module.write, archive_module.write_values
+    take = Archive.take
 
     def strike(now: str) -> None:
         nonlocal left
@@ -55,8 +55,8 @@ def run(socket: str, path: Path, phase: str, nth: int) -> None:
         take(archive, lines)
         strike("COMMIT")
 
-    rows.write = striking_write
-    archive_module._write_values = striking_values
+    archive_module.write = striking_write
+    archive_module.write_values = striking_values
     Archive.take = striking_take  # type: ignore[method-assign]
     with (
         redis.Redis(unix_socket_path=socket, protocol=2) as client,

@@ -17,17 +17,20 @@ import pytest
 from redis import Redis
 from typer.testing import CliRunner, Result
 
-from cli.companions import Companion, Program, companions_beside
+from cli.companions import Companion, Program, api_beside, companions_beside
 from cli.main import app
 from cli.output import ExitCode
+from coordinator import embedded
 from coordinator.clock import SystemClock
 from coordinator.credentials import ensure_pepper
 from coordinator.keys import Keys
+from coordinator.listening import CannotListen
 from coordinator.settings import Settings
 from tests.clients import RealFleet
 from tests.foreground import ForegroundCommand, running
 from tests.processes import children_of
 from tests.servers import RealKind, wait_for
+from web.settings import WebSettings
 
 KEYS = Keys()
 ANY_PORT = "127.0.0.1:0"
@@ -181,12 +184,12 @@ def end_of(connection: socket.socket) -> bytes:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("--http", "8600"), ExitCode.FAILED, "is no HOST:PORT"),
         (("--http", "0.0.0.0:0"), ExitCode.FAILED, "without TLS the API listens on loopback"),
         (("--http", ANY_PORT, "--tls-cert", "x.pem"), ExitCode.FAILED, "TLS needs both"),
         (("--http", ANY_PORT, "--require-token"), ExitCode.FAILED, "there is no pepper"),
         (("--http", ANY_PORT, "--redis", "http://x"), ExitCode.NO_SERVER, "wrong in its scheme"),
         (("--fd", "987"), ExitCode.FAILED, "names no socket"),
+        (("--fd", "-1"), ExitCode.FAILED, "names no socket"),
     ],
 )
 def test_it_says_what_is_wrong(
@@ -251,6 +254,24 @@ def test_an_address_that_was_asked_for_must_be_free(
     assert serve.lines[-1].startswith(f"coord: cannot listen on {taken[0]}")
 
 
+def test_an_address_that_is_none_is_said_before_anything_is_started(
+    coord: Callable[..., Result], state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COORD_REDIS_URL")
+    said = coord("serve", "--no-gateway", "--http", "foo", code=ExitCode.USAGE).stderr
+    assert "--http: 'foo' is no HOST:PORT" in said
+    assert "is no HOST:PORT" in coord("serve", "--listen", "foo", code=ExitCode.FAILED).stderr
+    assert embedded.find(state_dir) is None
+
+
+def test_tls_that_cannot_be_is_said_at_once(state_dir: Path) -> None:
+    missing = state_dir / "none.pem"
+    own = WebSettings(tls_cert=missing, tls_key=missing)
+    beside = api_beside(own, Settings(), "redis://localhost", [], SystemClock())
+    with pytest.raises(CannotListen, match="TLS by"), beside:
+        pytest.fail("it runs without")
+
+
 def test_an_archive_that_is_none_is_said_at_once(
     coord: Callable[..., Result], tmp_path: Path
 ) -> None:
@@ -263,14 +284,16 @@ def test_an_archive_that_is_none_is_said_at_once(
 
 
 def test_a_fleet_that_stays_says_where_its_api_is(
-    coord: Callable[..., Result], real_url: str
+    coord: Callable[..., Result], real_url: str, tmp_path: Path
 ) -> None:
+    archive = tmp_path / "hub_data.db"
     none = ("--trainers", "0", "--validators", "0")
     try:
-        said = coord("up", *none, "--http", ANY_PORT).stdout
+        said = coord("up", *none, "--http", ANY_PORT, "--archive", str(archive)).stdout
         match = re.search(r"HTTP API: (http://127\.0\.0\.1:\d+)/api/docs", said)
         assert match is not None, said
         assert asked(f"{match[1]}/healthz").status_code == 200
+        assert archive.exists()
     finally:
         coord("down")
 

@@ -18,10 +18,11 @@ from redis import Redis
 from typer.testing import CliRunner
 
 from cli.main import app
-from coordinator.archive import archive as archive_module
+from coordinator.archive import file as archive_file
 from coordinator.archive.archive import Archive
 from coordinator.archive.failures import ArchiveFull, BadArchive
-from coordinator.archive.follow import TOLD_AGAIN_S, Voice, follow
+from coordinator.archive.follow import TOLD_AGAIN_S, ProgressReporter, follow
+from coordinator.archive.reader import ArchiveReader
 from coordinator.archive.schema import APPLICATION_ID, VERSION
 from coordinator.errors import CoordError
 from coordinator.history import Cursor, Line
@@ -443,9 +444,11 @@ def spoil(path: Path, what: str) -> None:
         ("without a table", "has no table units"),
     ],
 )
-@pytest.mark.parametrize("opened", [lambda path: Archive.open(path, create=True), Archive.read])
+@pytest.mark.parametrize(
+    "opened", [lambda path: Archive.open(path, create=True), ArchiveReader.read]
+)
 def test_a_file_that_is_none_of_ours(
-    path: Path, what: str, word: str, opened: Callable[[Path], Archive]
+    path: Path, what: str, word: str, opened: Callable[[Path], ArchiveReader]
 ) -> None:
     spoil(path, what)
     before = path.read_bytes() if path.is_file() else b""
@@ -458,7 +461,7 @@ def test_a_file_that_is_none_of_ours(
 
 
 def test_a_file_that_is_not_there(path: Path) -> None:
-    for opened in (Archive.read, lambda path: Archive.open(path, create=False)):
+    for opened in (ArchiveReader.read, lambda path: Archive.open(path, create=False)):
         with pytest.raises(BadArchive, match="there is no archive at"):
             opened(path)
     with pytest.raises(BadArchive, match=r"the directory of .* is missing"):
@@ -483,7 +486,7 @@ def test_only_one_writes_it(archive: Archive, path: Path) -> None:
 def test_a_writer_that_another_program_keeps_waiting(
     fleet: FleetUnderTest, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive_module, "BUSY_S", 0.01)
+    monkeypatch.setattr(archive_file, "BUSY_S", 0.01)
     with (
         Archive.open(path, create=True) as archive,
         closing(sqlite3.connect(path, isolation_level=None)) as other,
@@ -500,12 +503,25 @@ def test_it_is_read_while_it_is_written(
     fleet: FleetUnderTest, archive: Archive, path: Path
 ) -> None:
     take_all(fleet.redis, archive)
-    with Archive.read(path) as reader:
+    with ArchiveReader.read(path) as reader:
         before = reader.counts()
         share(fleet, "a", "pattern", {"id": "p"})
         take_all(fleet.redis, archive)
         assert reader.counts()["shared_patterns"] == before["shared_patterns"] + 1
         assert list(reader.lines()) == list(archive.lines())
+
+
+def test_a_reader_that_is_left_half_way_says_nothing(
+    fleet: FleetUnderTest, path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    archive_all(fleet.redis, path)
+    with ArchiveReader.read(path) as reader:
+        rows, lines = reader.rows("events"), reader.lines()
+        next(rows), next(lines)
+    with pytest.raises(BadArchive):
+        next(reader.rows("events"))
+    del rows, lines
+    assert capfd.readouterr() == ("", "")
 
 
 def test_once_closed_it_is_one_file(fleet: FleetUnderTest, path: Path) -> None:
@@ -553,8 +569,8 @@ class Faulty(fakeredis.FakeRedis):
 def test_an_outage_is_said_once_and_waited_out(
     archive: Archive, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coordinator.archive.follow.AWAY_S", 0.01)
-    monkeypatch.setattr("coordinator.archive.follow.BLOCK_MS", 10)
+    monkeypatch.setattr("coordinator.following.AWAY_S", 0.01)
+    monkeypatch.setattr("coordinator.following.BLOCK_MS", 10)
     caplog.set_level(logging.INFO, "coord.archive")
     stop = threading.Event()
     with Faulty(server=fakeredis.FakeServer(), protocol=2) as client:
@@ -575,29 +591,29 @@ def test_the_coordinator_is_told_how_far_it_has_come(
     fleet: FleetUnderTest, archive: Archive
 ) -> None:
     clock = ManualClock()
-    voice = Voice(archive, fleet.redis, KEYS, clock, CountingIds())
+    reporter = ProgressReporter(archive, fleet.redis, KEYS, clock, CountingIds())
 
     def told() -> list[Any]:
         entries = fleet.stream(KEYS.ingress("operator"))
         bodies = [json.loads(fields["body"]) for _, fields in entries]
         return [(body["message_type"], body["payload"]) for body in bodies]
 
-    voice.tell()
+    reporter.report()
     assert told() == []  # nothing was read
     take_all(fleet.redis, archive)
     cursor = archive.cursor
     payload = {"archive": archive.archive_id, **cursor._asdict()}
-    voice.tell()
-    voice.tell()
+    reporter.report()
+    reporter.report()
     assert told() == [("archived", payload)]
     before = fleet.log(), fleet.events()
     fleet.run()
     assert (fleet.log(), fleet.events()) == before  # else there were always something new
     clock.advance(2)
-    voice.tell()
+    reporter.report()
     assert told() == []  # nothing is new
     clock.advance(TOLD_AGAIN_S)
-    voice.tell()
+    reporter.report()
     assert told() == [("archived", payload)]
 
 
@@ -610,7 +626,7 @@ def test_the_command_stores_what_is_there(real_redis: Redis, real_url: str, path
     assert done.exit_code == 0, done.output
     counts = json.loads(done.stdout)
     shown = CliRunner().invoke(app, ["archive", str(path), "--once", "--redis", real_url])
-    with Archive.read(path) as archive:
+    with ArchiveReader.read(path) as archive:
         assert counts == archive.counts()
         assert [line for line in archive.lines() if line.kind != "epoch"] == history(real_redis)
     assert (counts["ais"], counts["missing"]) == (4, 0)

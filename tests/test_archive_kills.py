@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from coordinator.archive.archive import Archive
 from coordinator.archive.failures import BadArchive
+from coordinator.archive.reader import ArchiveReader
 from tests.archive_victim import PHASES
 from tests.archives import archive_all, contents
 from tests.fleet import FleetUnderTest, python
@@ -68,7 +68,7 @@ def start(real_url: str, path: Path) -> Iterator[Callable[[], ForegroundCommand]
 def stored(path: Path) -> int:
     """How many entries the archive has by now."""
     try:
-        with Archive.read(path) as archive:
+        with ArchiveReader.read(path) as archive:
             return archive.cursor.log + archive.cursor.events
     except BadArchive:
         return 0  # it is being made

@@ -9,7 +9,8 @@ import fakeredis
 import pytest
 from redis import Redis
 
-from coordinator.archives import MAX_ARCHIVES, Numbers, read_archives, stored_by_all
+from coordinator.archive_marks import MAX_ARCHIVES, read_archives, read_behind, stored_by_all
+from coordinator.history import Cursor
 from coordinator.status import read_status
 from tests.fleet import BEGINNING_MS, FleetUnderTest, envelope
 
@@ -27,8 +28,10 @@ def tell(fleet: FleetUnderTest, **own: Any) -> None:
     fleet.order("archived", **{"archive": "one", "epoch": epoch, "log": 2, "events": 1, **own})
 
 
-def stored(fleet: FleetUnderTest) -> Numbers | None:
-    return stored_by_all(fleet.coordinator._fleet)
+def stored(fleet: FleetUnderTest) -> tuple[int, ...] | None:
+    """Of the log and of the events."""
+    found = stored_by_all(fleet.coordinator._fleet)
+    return found and (found.log, found.events)
 
 
 def test_how_far_an_archive_has_come_is_known_and_goes_into_no_history(
@@ -38,9 +41,10 @@ def test_how_far_an_archive_has_come_is_known_and_goes_into_no_history(
     tell(fleet)
     assert stored(fleet) == (2, 1)
     (found,) = read_archives(fleet.redis, fleet.keys).values()
-    assert (found.epoch, found.log, found.events) == (fleet.coordinator._fleet.epoch, 2, 1)
+    assert found.cursor == Cursor(fleet.coordinator._fleet.epoch, 2, 1)
     assert found.heard_ms == BEGINNING_MS
     assert fleet.events() == events
+    assert not fleet.redis.hexists(fleet.keys.totals, "archived")
 
 
 def test_it_is_known_after_a_takeover(fleet: FleetUnderTest) -> None:
@@ -66,7 +70,7 @@ def test_in_another_epoch_nothing_counts_as_stored_until_it_is_told_again(
 def test_more_than_there_is_has_nobody_stored(fleet: FleetUnderTest) -> None:
     tell(fleet, log=10**30, events=3)
     assert stored(fleet) == (2, 2)
-    assert read_archives(fleet.redis, fleet.keys)["one"].log == 2
+    assert read_archives(fleet.redis, fleet.keys)["one"].cursor.log == 2
 
 
 @pytest.mark.parametrize(
@@ -142,6 +146,15 @@ def test_status_tells_how_far_each_is_behind(real_redis: Redis) -> None:
     found = read_status(fleet.redis, fleet.keys, BEGINNING_MS + 1500)["archives"]
     expected = {"id": "one", "log": 2, "events": 1, "behind": 1, "seen_age_ms": 1500}
     assert found == [expected]
+
+
+def test_of_another_epoch_all_is_still_to_be_stored(fleet: FleetUnderTest) -> None:
+    tell(fleet)
+    cursor = Cursor(fleet.coordinator._fleet.epoch, 2, 1)
+    fleet.run_id = "run-2"
+    fleet.replace_coordinator("coordinator-2")
+    (behind,) = read_behind(fleet.redis, fleet.keys, BEGINNING_MS + 1500)
+    assert behind == ("one", cursor, 2, 2, 1500)
 
 
 def test_a_fleet_without_archives_asks_the_server_nothing_more() -> None:

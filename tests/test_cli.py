@@ -315,6 +315,8 @@ def test_status_has_the_names_that_the_clients_know(
     assert "AI_1" in shown
     assert "a crash of the server loses messages" in shown
     assert ["validations", "2", "wait"] in [line.split() for line in shown.splitlines()]
+    fleet.zadd(KEYS.validations, {f"component:c{n}": n for n in range(20)})
+    assert "22 wait: start another `coord validator`" in coord("status", "--redis", real_url).stdout
 
 
 def test_ais_shows_what_each_has_done(

@@ -124,5 +124,17 @@ def test_another_specialization_is_refused_with_those_that_there_are(
     shown = coord("components", "--best", "file_sytem")
     assert (shown.exit_code, shown.stdout) == (ExitCode.USAGE, "")
     told = " ".join(shown.stderr.replace("│", " ").split())
-    known = ", ".join(problem.specialization for problem in PROBLEMS)
-    assert f"nothing is measured for 'file_sytem': there are {known}" in told
+    assert "--best file_sytem: did you mean file_system?" in told
+    shown = coord("components", "--best", "cooking")
+    told = " ".join(shown.stderr.replace("│", " ").split())
+    assert "--best cooking: there are " in told
+    assert all(problem.specialization in told and problem.name in told for problem in PROBLEMS)
+
+
+def test_the_best_of_a_problem_are_those_of_it_alone(
+    records: Records, coord: Callable[..., Result]
+) -> None:
+    best = json.loads(coord("components", "--best", "buffer_cache", "--json").stdout)["best"]
+    assert {name: ids(found) for name, found in best.items()} == {
+        "buffer_cache": ["better", "worse"]
+    }

@@ -17,10 +17,10 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from cli.output import ExitCode
-from cli.session_text import kind_of, outcome_of, progress_of, workers_of
 from coordinator.blocking import Client
 from coordinator.session_reads import read_open_work, read_opened, read_progress, read_session
 from coordinator.status import read_status
+from reports.sessions import kind_of, outcome_of, progress_of, workers_of
 from tests.clients import RealFleet
 from tests.fleet import FleetUnderTest
 from tests.servers import python_environment

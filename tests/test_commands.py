@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from cli.commands import PANELS
 from cli.lazy import LazyCommand
@@ -15,7 +17,7 @@ from cli.main import app
 from tests.servers import REPOSITORY
 
 PLACES = [place for places in PANELS.values() for place in places]
-HEAVY = ("matplotlib", "starlette", "textual", "networkx", "numpy", "workers.problems")
+HEAVY = ("matplotlib", "starlette", "textual", "numpy", "workers.problems")
 
 
 def lazy(name: str) -> LazyCommand:
@@ -30,6 +32,25 @@ def test_the_table_tells_the_first_sentence_of_each_command(place: Any) -> None:
     paragraph = (lazy(place.name).load().help or "").split("\n\n")[0]
     sentence = " ".join(paragraph.split()).partition(". ")[0].rstrip(".")
     assert place.about == sentence
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
+def test_a_help_of_80_columns_breaks_lines_only_where_they_end(
+    place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    command = lazy(place.name).load()
+    for name in getattr(command, "commands", {"": command}):
+        shown = CliRunner().invoke(app, [place.name, *([name] if name else []), "--help"]).stdout
+        usage, *paragraphs = shown.partition("╭")[0].strip().split("\n" + " " * 80 + "\n")
+        assert "{" not in usage
+        assert "[[" not in usage
+        assert paragraphs[-1].split()[:2] == ["Example:", "coord"]
+        for paragraph in paragraphs:
+            lines = [line.strip() for line in paragraph.splitlines()]
+            for line, following in pairwise(lines):
+                assert len(line) + len(f" {following.split()[0]}") > 78, line
 
 
 def test_each_name_is_there_once() -> None:

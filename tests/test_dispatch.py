@@ -259,7 +259,7 @@ def test_a_load_beyond_all_numbers_is_not_noted(fleet: FleetUnderTest, load: int
     fleet.run()
     assert fleet.redis.hget("coord:ai:a", "load") == b"0.5"
     assert fleet.redis.xlen("coord:dead") == 0
-    assert [event["kind"] for event in fleet.events()] == ["joined", "joined"]
+    assert [event["kind"] for event in fleet.events()] == ["joined", "joined", "shared"]
 
 
 def test_a_target_that_never_joined(fleet: FleetUnderTest) -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import sqlite3
 import sys
+import tracemalloc
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +23,8 @@ from cli.main import app
 from coordinator.archive import parquet
 from coordinator.archive.archive import Archive
 from coordinator.archive.export import ExportFailed, export
+from coordinator.archive.failures import BadArchive
+from coordinator.archive.reader import ArchiveReader
 from coordinator.archive.schema import JSON_COLUMNS, TABLES
 from coordinator.history import Line
 
@@ -53,7 +56,7 @@ def archive(tmp_path: Path) -> Path:
 
 
 def exported(path: Path, directory: Path, *arguments: Any, **options: Any) -> dict[str, int]:
-    with Archive.read(path) as archive:
+    with ArchiveReader.read(path) as archive:
         return export(archive, directory, *arguments, **options)
 
 
@@ -202,13 +205,10 @@ def test_rows_are_written_as_they_are_read(
             nonlocal alive
             alive -= 1
 
-    def rows(self: Archive, table: str, rest: str = "", values: Any = ()) -> Any:
-        if table.startswith("pragma"):
-            return read(self, table, rest, values)
+    def rows(self: ArchiveReader, table: str) -> Any:
         return (Counted(row | {"n": n}) for n in range(many))
 
-    read = Archive.rows
-    monkeypatch.setattr(Archive, "rows", rows)
+    monkeypatch.setattr(ArchiveReader, "rows", rows)
     assert exported(archive, tmp_path, file_format, ["events"]) == {"events": many}
     assert most <= parquet.ROWS_AT_ONCE + 2
 
@@ -221,12 +221,17 @@ def test_all_tables_are_of_one_moment(archive: Path, tmp_path: Path) -> None:
             with Archive.open(archive, create=False) as writer:
                 writer.take([sent(2), shared(len(HOSTILE) + 1, "new", "words")])
 
-    counts = exported(archive, tmp_path, "jsonl", told=more)
+    counts = exported(archive, tmp_path, "jsonl", on_progress=more)
     assert (counts["messages"], counts["events"]) == (1, len(HOSTILE))
     assert stored(archive, "events")[-1]["text"] == "words"
 
 
 # -- what goes wrong -------------------------------------------------------------------------------
+
+
+def test_a_file_is_no_place_for_files(archive: Path) -> None:
+    with pytest.raises(ExportFailed, match=r"hub_data\.db is no directory: name one"):
+        exported(archive, archive, "csv")
 
 
 def test_nothing_is_replaced_unless_it_is_said(archive: Path, tmp_path: Path) -> None:
@@ -242,16 +247,49 @@ def test_nothing_is_replaced_unless_it_is_said(archive: Path, tmp_path: Path) ->
 def test_what_could_not_be_written_in_full_is_not_there(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_format: Any
 ) -> None:
-    def rows(self: Archive, table: str, rest: str = "", values: Any = ()) -> Any:
-        yield from read(self, table, rest, values)
+    def rows(self: ArchiveReader, table: str) -> Any:
+        yield from read(self, table)
         if table == "messages":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    read = Archive.rows
-    monkeypatch.setattr(Archive, "rows", rows)
+    read = ArchiveReader.rows
+    monkeypatch.setattr(ArchiveReader, "rows", rows)
     with pytest.raises(ExportFailed, match=r"messages.* cannot be written: No space left"):
         exported(archive, tmp_path / "out", file_format, ["events", "messages"])
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"events.{file_format}"]
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_cannot_be_read_leaves_no_file(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is to be replaced is left as it was."""
+
+    def rows(self: ArchiveReader, table: str) -> Any:
+        yield from read(self, table)
+        if table == "messages":
+            raise BadArchive(self.path, "spoiled")
+
+    read = ArchiveReader.rows
+    monkeypatch.setattr(ArchiveReader, "rows", rows)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "events.csv").write_text("mine")
+    with pytest.raises(BadArchive, match="spoiled"):
+        exported(archive, tmp_path / "out", "csv", ["events", "messages"], overwrite=True)
+    assert [path.read_text() for path in (tmp_path / "out").iterdir()] == ["mine"]
+
+
+def test_rows_are_read_one_by_one(archive: Path) -> None:
+    """However long they are."""
+    spoil(archive, "UPDATE events SET data = hex(zeroblob(1000000))")
+    with ArchiveReader.read(archive) as opened:
+        tracemalloc.start()
+        try:
+            lengths = [len(row["data"]) for row in opened.rows("events")]
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert lengths == [2_000_000] * len(HOSTILE)
+    assert most < 3 * 2_000_000
 
 
 def test_a_directory_that_cannot_be_made_is_named(archive: Path, tmp_path: Path) -> None:

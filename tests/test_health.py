@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 
 from coordinator.lag import STREAMS_AT_ONCE, Lag, read_lag
 from tests.fleet import FleetUnderTest, ManualClock
+from web.fleet_reader import FleetReader
 from web.health import LONGEST_WAIT_S, healthz_endpoint, readyz_endpoint
-from web.source import Source
 
 NOT_ACTIVE = "no coordinator is active: run `coord serve`"
 
@@ -28,8 +28,8 @@ class Probe:
         self.redis = fakeredis.FakeRedis(server=self.server, protocol=2)
         self.fleet = FleetUnderTest(self.redis)
         self.clock = ManualClock()
-        source = Source(self.redis, self.fleet.keys, self.clock)
-        endpoints: Any = {"/healthz": healthz_endpoint(), "/readyz": readyz_endpoint(source)}
+        reader = FleetReader(self.redis, self.fleet.keys, self.clock)
+        endpoints: Any = {"/healthz": healthz_endpoint(reader), "/readyz": readyz_endpoint(reader)}
         self.client = TestClient(Starlette(routes=[Route(*each) for each in endpoints.items()]))
 
     def ready(self) -> tuple[int, Any]:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from redis import Redis
 
-from coordinator.history import AT_ONCE, Cursor, Follower, Line
+from coordinator.history import AT_ONCE, Cursor, Follower, Line, read_end
 from coordinator.keys import Keys
 
 KEYS = Keys()
@@ -121,3 +121,49 @@ def test_an_entry_that_is_none_of_ours_is_a_gap(epochs: Redis) -> None:
         ("gap", 2, 3),
         ("message", 4, 4),
     ]
+
+
+def test_what_strangers_wrote_hinders_no_beginning(epochs: Redis) -> None:
+    """A number, or a moment, is looked for among entries one of which has no time."""
+    for n in range(1, 6):
+        if n == 3:
+            epochs.xadd(KEYS.log, {"foo": "bar"}, id="3-0")
+            epochs.xadd(KEYS.events, {"foo": "bar"}, id="3-0")
+            continue
+        append(epochs, "log", n, n * 10)
+        append(epochs, "events", n, n * 10 + 5)
+    by_number, by_time = Follower(epochs, KEYS), Follower(epochs, KEYS)
+    by_number.begin_at(3)
+    by_time.begin_since(40)
+    rest = [("gap", 3), ("gap", 3), ("log", 4), ("events", 4), ("log", 5), ("events", 5)]
+    assert told(by_time) == told(by_number) == rest
+
+
+@pytest.mark.parametrize(
+    "data", ["{}", '{"message": 7}', '{"message": "{"}', '{"message": "[]"}', '{"message": "{}"}']
+)
+def test_an_event_that_tells_of_no_message_has_none(epochs: Redis, data: str) -> None:
+    event = {"kind": "message", "ai": "a", "text": "t", "data": data, "epoch": "f.1", "ms": 10}
+    epochs.xadd(KEYS.events, cast(Any, event), id="1-0")
+    (line,) = resumed(epochs, Cursor("f.1", 0, 0)).read(0)
+    assert (line.kind, line.envelope) == ("event", None)
+
+
+def test_a_cursor_after_each_line(epochs: Redis) -> None:
+    append(epochs, "log", 1, 10)
+    append(epochs, "events", 1, 5)
+    follower = resumed(epochs, Cursor())
+    cursors = [Cursor()]
+    for line in (line for lines in iter(lambda: follower.read(0), []) for line in lines):
+        cursors.append(cursors[-1].after(line))
+    assert cursors[1:] == [Cursor("f.1"), Cursor("f.1", 0, 1), Cursor("f.1", 1, 1)]
+    assert cursors[-1] == follower.cursor == read_end(epochs, KEYS)
+
+
+def test_a_history_ends_where_the_last_number_was_given(epochs: Redis) -> None:
+    epochs.hset(KEYS.fleet, mapping={"log_n": 9, "events_n": "junk"})
+    append(epochs, "log", 3, 10)
+    append(epochs, "events", 4, 10)
+    assert read_end(epochs, KEYS) == Cursor("f.1", 9, 4)
+    epochs.delete(KEYS.fleet, KEYS.log)
+    assert read_end(epochs, KEYS) == Cursor("", 0, 4)

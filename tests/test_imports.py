@@ -14,7 +14,7 @@ from setuptools import find_packages
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("coordinator", "workers", "reports", "web", "cli")
 SERVING = {"starlette", "uvicorn", "prometheus_client", "jinja2"}
-DRAWING = {"matplotlib", "networkx", "textual"}
+DRAWING = {"matplotlib", "textual"}
 FORBIDDEN = {
     "coordinator": {
         *("workers", "reports", "web", "cli", "tests"),
@@ -122,7 +122,16 @@ LOW = (
         *("validation.__init__", "waiting"),
     },
     {"messages", "private_files", "secret_files", "specializations", "stored"},
-    {"json_logs", "keys", "listening", "payloads", "server_directory", "settings", "work"},
+    {
+        "epochs",
+        "json_logs",
+        "keys",
+        "listening",
+        "payloads",
+        "server_directory",
+        "settings",
+        "work",
+    },
     {"server_probe"},
     {"embedded"},
     {"connection", "credentials", "doors", "enrolment", "orders", "validation.models"},
@@ -143,12 +152,15 @@ LIBRARY = (
 """What AIs use."""
 
 SERVICE = (
-    {"archive.failures", "archive.schema", "effects", "fleet", "lease", "reads", "streams"},
+    {"archive.failures", "archive.schema", "effects", "lease", "reads", "streams"},
+    {"history"},
+    {"events", "fleet", "following"},
     {
-        *("audit", "context", "enrolled", "history", "ingress"),
-        *("lag", "letters", "matching", "numbers", "questions", "session_reads"),
+        *("audit", "context", "enrolled", "ingress"),
+        *("lag", "letters", "matching", "metrics", "questions", "session_reads"),
     },
-    {"archive.rows", "archives"},
+    {"archive.file", "archive.lines", "archive.projections", "archive_marks"},
+    {"archive.reader", "archive.writer"},
     {
         "archive.archive",
         *("access", "duties", "plans", "retention", "server_check", "status", "sync"),
@@ -160,7 +172,7 @@ SERVICE = (
     {"acl", "lineage", "units", "validation.waiting_list", "work_state"},
     {"validation.older_lists"},
     {"state"},
-    {"archive.restoring", "records"},
+    {"archive.restore_writer", "records"},
     {"ancestry", "lineage_reads"},
     {"credit"},
     {"sessions", "validation.verdicts"},

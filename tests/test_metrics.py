@@ -21,12 +21,13 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from coordinator.archive_marks import MAX_ARCHIVES
+from coordinator.history import read_end
 from coordinator.keys import Keys
-from coordinator.numbers import COMMIT_BOUNDS_S, bucket_field
+from coordinator.metrics import COMMIT_BOUNDS_S, bucket_field
 from tests.fleet import FleetUnderTest, ManualClock, python
-from web.fleet_numbers import ARCHIVES_SHOWN
+from web.fleet_reader import FleetReader
 from web.metrics import metrics_endpoint
-from web.source import Source
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 ALERTS = DOCS / "alerts.yml"
@@ -47,14 +48,19 @@ class TickingClock(ManualClock):
 
 
 def scraping(connection: Redis, clock: Any = None, namespace: str = "coord") -> TestClient:
-    source = Source(connection, Keys(namespace), clock or ManualClock())
-    return TestClient(Starlette(routes=[Route("/metrics", metrics_endpoint(source))]))
+    reader = FleetReader(connection, Keys(namespace), clock or ManualClock())
+    return TestClient(Starlette(routes=[Route("/metrics", metrics_endpoint(reader))]))
 
 
 def families_of(client: TestClient) -> dict[str, Metric]:
     answer = client.get("/metrics")
     assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
     return {family.name: family for family in text_format(answer.text)}
+
+
+def mark(epoch: str = "", log: int = 0, heard_ms: int = 0) -> str:
+    """How far an archive has come, as it is kept."""
+    return json.dumps({"epoch": epoch, "log": log, "events": 0, "ms": heard_ms})
 
 
 def values(connection: Redis, clock: Any = None) -> dict[str, Any]:
@@ -185,8 +191,8 @@ def test_a_scrape_shows_the_fleet_in_numbers(redis: Redis) -> None:
     redis.xadd(fleet.keys.dead, {"body": "{}"})
     redis.zadd(fleet.keys.standby, {"another": fleet.clock.now_ms()})
     log, events = len(fleet.log()), len(fleet.events())
-    cursor = {"log": log - 1, "events": 0, "epoch": "e", "ms": fleet.clock.now_ms() - 5000}
-    redis.hset(fleet.keys.archives, "vault", json.dumps(cursor))
+    epoch, heard_ms = read_end(redis, fleet.keys).epoch, fleet.clock.now_ms() - 5000
+    redis.hset(fleet.keys.archives, "vault", mark(epoch, log - 1, heard_ms))
     fleet.say("b", "heartbeat")
     shown = values(redis, fleet.clock)
     server = {name: shown.pop(name) for name in list(shown) if name.startswith("coord_server_")}
@@ -243,6 +249,24 @@ def test_open_metrics_for_who_asks_for_it(memory: Redis) -> None:
     assert {family.name for family in open_metrics(answer.text)} == set(documented())
 
 
+def test_what_is_asked_for_in_no_sense_is_answered_all_the_same(memory: Redis) -> None:
+    accept = {"accept": "application/openmetrics-text;version=abc;escaping=foo;=;;,,"}
+    answer = scraping(memory).get("/metrics", headers=accept)
+    assert {family.name for family in open_metrics(answer.text)} == set(documented())
+
+
+def test_numbers_that_nothing_can_count_count_as_none(memory: Redis) -> None:
+    nines, keys = "9" * 400, Keys()
+    for name, log in (("below", f"-{nines}"), ("above", nines)):
+        memory.hset(keys.archives, name, mark().replace('"log": 0', f'"log": {log}'))
+    memory.hset(keys.metrics, "units", f'{{"running": {nines}, "queued": 1}}')
+    memory.hset(keys.metrics, "sessions", f'{{"feature_request": {{"active": {nines}}}}}')
+    shown = values(memory)
+    assert shown["coord_units"] == {"queued": 1}
+    assert "coord_sessions" not in shown
+    assert "above" not in shown.get("coord_archive_behind", {})
+
+
 def test_a_server_that_is_away_is_a_number_and_not_an_error() -> None:
     server, clock = fakeredis.FakeServer(), ManualClock()
     client = scraping(fakeredis.FakeRedis(server=server, protocol=2), clock)
@@ -270,7 +294,7 @@ def test_labels_are_bounded_whatever_strangers_write(memory: Redis) -> None:
     for n in range(100):
         memory.sadd(keys.specialization(f"{HOSTILE}{n}"), f"{HOSTILE}{n}")
         memory.zadd(keys.leases, {f"{HOSTILE}{n}": n})
-        memory.hset(keys.archives, f"archive{n}", json.dumps({"ms": n}))
+        memory.hset(keys.archives, f"archive{n}", mark(heard_ms=n))
         memory.hset(keys.archives, f"{HOSTILE}{n}", HOSTILE)
         for key in (keys.totals, keys.verdicts):
             memory.hset(key, f"{HOSTILE}{n}", n)
@@ -285,8 +309,8 @@ def test_labels_are_bounded_whatever_strangers_write(memory: Redis) -> None:
     expected["coord_verdicts"] |= {"verdict=other"}
     del expected["coord_archive_behind"], expected["coord_archive_silent_seconds"]
     assert labels == expected
-    assert silent == {f"archive=archive{n}" for n in range(100 - ARCHIVES_SHOWN, 100)}
-    assert len(behind) == 2 * ARCHIVES_SHOWN
+    assert silent == {f"archive=archive{n}" for n in range(100 - MAX_ARCHIVES, 100)}
+    assert len(behind) == 2 * MAX_ARCHIVES
     assert "evil" not in body
 
 
@@ -328,7 +352,7 @@ def test_a_scrape_costs_a_few_round_trips_however_large_the_fleet_is(
     )
     shown = values(memory)
     assert shown["coord_ais"] == {"audio": 1000}
-    assert len(trips) <= 6
+    assert len(trips) <= 8
     assert sum(trips) < 1100, "one for each ingress, none for each record"
 
 
@@ -352,10 +376,9 @@ def test_two_pages_have_nothing_in_common(memory: Redis) -> None:
     assert 'coord_ais{specialization="other"} 0.0' in other
 
 
-def test_every_help_text_says_something(memory: Redis) -> None:
-    texts = [family.documentation for family in families_of(scraping(memory)).values()]
-    assert all(len(text) > 20 and text.endswith(".") for text in texts)
-    assert len(set(texts)) == len(texts)
+def test_every_help_text_is_that_of_the_document(memory: Redis) -> None:
+    families = families_of(scraping(memory)).values()
+    assert {family.name: family.documentation for family in families} == help_texts()
 
 
 # -- what names them -------------------------------------------------------------------------------
@@ -363,14 +386,22 @@ def test_every_help_text_says_something(memory: Redis) -> None:
 
 def documented() -> dict[str, list[str]]:
     """The metrics of docs/monitoring.md, as parsers name them, with their labels."""
-    rows = re.findall(
-        r"^\| `(coord_\w+)` \| (.*?) ?\| ", (DOCS / "monitoring.md").read_text(), re.M
-    )
-    return {name.removesuffix("_total"): re.findall(r"`(\w+)`", labels) for name, labels in rows}
+    return {name: re.findall(r"`(\w+)`", labels) for name, labels, _ in rows()}
+
+
+def help_texts() -> dict[str, str]:
+    return {name: text for name, _, text in rows()}
+
+
+def rows() -> list[tuple[str, str, str]]:
+    """Name, labels and meaning of each."""
+    text = (DOCS / "monitoring.md").read_text()
+    found = re.findall(r"^\| `(coord_\w+)` \| (.*?) ?\| (.*) \|$", text, re.M)
+    return [(name.removesuffix("_total"), labels, meaning) for name, labels, meaning in found]
 
 
 def test_the_document_names_all_metrics_and_their_labels(memory: Redis) -> None:
-    cursor = json.dumps({"log": 0, "events": 0, "ms": 0})
+    cursor = mark()
     memory.hset(Keys().archives, "vault", cursor)
     found = families_of(scraping(memory))
     labels = {
@@ -396,7 +427,7 @@ def expressions() -> list[str]:
 
 
 def test_alerts_and_dashboard_ask_for_what_there_is(memory: Redis) -> None:
-    memory.hset(Keys().archives, "vault", json.dumps({"ms": 0}))
+    memory.hset(Keys().archives, "vault", mark())
     samples = [s for f in families_of(scraping(memory)).values() for s in f.samples]
     names = {sample.name for sample in samples}
     values_of = {(s.name, label, value) for s in samples for label, value in s.labels.items()}
@@ -437,8 +468,8 @@ def test_the_dashboard_has_what_grafana_needs() -> None:
     assert variables["datasource"]["type"] == "datasource"
     assert variables["datasource"]["query"] == "prometheus"
     assert variables["instance"]["query"]["query"] == "label_values(coord_server_up, instance)"
-    rows = [panel["title"] for panel in panels() if panel["type"] == "row"]
-    assert rows == ["Fleet", "Traffic", "Work", "Quality", "Server and archives"]
+    headings = [panel["title"] for panel in panels() if panel["type"] == "row"]
+    assert headings == ["Fleet", "Traffic", "Work", "Quality", "Server and archives"]
     assert len({panel["id"] for panel in panels()}) == len(panels())
     source = {"type": "prometheus", "uid": "${datasource}"}
     for panel in panels():

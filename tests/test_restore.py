@@ -18,8 +18,9 @@ from typer.testing import CliRunner, Result
 from cli.main import app
 from coordinator import CoordError
 from coordinator.archive.archive import Archive
+from coordinator.archive.reader import ArchiveReader
 from coordinator.archive.restore import Restored, RestoreFailed, restore
-from coordinator.archive.restoring import Mark, Restoring
+from coordinator.archive.restore_writer import RestoreMark, RestoreWriter
 from coordinator.clock import RandomIds
 from coordinator.history import Follower
 from coordinator.keys import Keys
@@ -216,7 +217,7 @@ def queued_in(redis: Redis) -> list[str]:
 
 
 def restored(redis: Redis, path: Path, fleet: FleetUnderTest, **own: Any) -> Restored:
-    with Archive.read(path) as archive:
+    with ArchiveReader.read(path) as archive:
         return restore(
             archive,
             redis,
@@ -225,7 +226,7 @@ def restored(redis: Redis, path: Path, fleet: FleetUnderTest, **own: Any) -> Res
             RandomIds(),
             "test",
             "run-9",
-            own.get("told", lambda n, total: None),
+            own.get("on_progress", lambda n, total: None),
         )
 
 
@@ -374,7 +375,7 @@ def test_who_has_read_the_archived_fleet_goes_on_where_it_was(
     fleet = lived_in(redis)
     archive_all(redis, path)
     restored(empty, path, fleet)
-    with Archive.read(path) as archive:
+    with ArchiveReader.read(path) as archive:
         cursor = archive.cursor
     follower = Follower(empty, KEYS)
     follower.resume(cursor)
@@ -501,6 +502,60 @@ def test_a_report_that_is_spoiled_is_left_out(
     assert empty.xlen("coord:benchmarks:c") == 1
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("UPDATE events SET n = 'x' WHERE n = ?", "row {} of the table events, n is 'x', not a"),
+        ("UPDATE events SET n = 5.5 WHERE n = ?", "row {} of the table events, n is 5.5, not a"),
+        ("UPDATE events SET epoch = x'ff' WHERE n = ?", "row {} of the table events, epoch is b'"),
+    ],
+)
+def test_an_event_without_a_place_is_named_and_left_out(
+    memory: Callable[[], Redis], path: Path, command: str, told: str
+) -> None:
+    redis, empty = memory(), memory()
+    fleet = founded(redis)
+    for record_id in ("p", "q", "r"):
+        share(fleet, "a", {"id": record_id}, "pattern")
+    archive_all(redis, path)
+    n = fleet.events()[-2]["n"]
+    spoil(path, command.replace("?", str(n)))
+    done = restored(empty, path, fleet)
+    assert (done.patterns, done.bad, done.forgotten) == (2, 1, 0)
+    assert done.named_bad[0].startswith(told.format(n))
+    assert empty.exists("coord:pattern:q") == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("n", "x"), ("n", 1.5), ("source", b"\xff"), ("epoch", b"\xff"), ("component_id", b"\xff")],
+)
+def test_a_report_without_a_place_is_left_out(
+    memory: Callable[[], Redis], path: Path, column: str, value: Any
+) -> None:
+    redis, empty = memory(), memory()
+    fleet = founded(redis)
+    report(fleet, "a", "c", 2)
+    archive_all(redis, path)
+    spoil(path, f"UPDATE benchmarks SET {column} = ? WHERE rowid = 1", value)
+    done = restored(empty, path, fleet)
+    assert (done.reports, done.bad) == (1, 1)
+    assert done.named_bad[0].startswith(f"row 1 of the table benchmarks, {column} is {value!r}")
+
+
+@pytest.mark.parametrize(
+    "values", ["('A', 'abc', 5)", "('A', 9e999, 5)", "(x'00', 1.5, 5)"]
+)
+def test_a_contribution_that_is_spoiled_is_named(
+    archived: Path, real_url: str, values: str
+) -> None:
+    spoil(archived, f"INSERT OR REPLACE INTO contributions VALUES {values}")
+    done = command(archived, "--redis", real_url)
+    assert done.exit_code == 1
+    assert "1 pattern, 1 component, 0 features" in done.stdout
+    assert "row 2 of the table contributions" in done.stderr
+
+
 def test_a_verdict_that_is_spoiled_leaves_the_record_waiting(
     memory: Callable[[], Redis], path: Path
 ) -> None:
@@ -554,6 +609,61 @@ def test_a_fleet_that_knows_something_is_left_as_it_is(
     assert fleet.state() == before
 
 
+def test_the_history_of_another_fleet_is_left_as_it_is(
+    memory: Callable[[], Redis], path: Path
+) -> None:
+    """Though that fleet has no records: the archive would take its history for its own."""
+    redis, other = memory(), memory()
+    fleet = founded(redis)
+    share(fleet, "a", python("c"))
+    archive_all(redis, path)
+    running = founded(other)
+    running.coordinator.leave()
+    before = running.state()
+    with pytest.raises(RestoreFailed, match=r"has a history of its own \(\d+ messages, \d+ events"):
+        restored(other, path, fleet)
+    assert running.state() == before
+
+
+def test_a_coordinator_that_nobody_joined_is_not_in_the_way(
+    memory: Callable[[], Redis], path: Path
+) -> None:
+    redis, empty = memory(), memory()
+    fleet = founded(redis)
+    share(fleet, "a", python("c"))
+    archive_all(redis, path)
+    running = FleetUnderTest(empty)
+    assert running.coordinator.take_over()
+    running.coordinator.leave()
+    assert restored(empty, path, fleet).components == 1
+
+
+def test_what_was_restored_before_is_said_again(memory: Callable[[], Redis], path: Path) -> None:
+    """As when it was killed after its last commit, before it could say so."""
+    redis, empty = memory(), memory()
+    fleet = lived_in(redis)
+    archive_all(redis, path)
+    first = restored(empty, path, fleet)
+    before = dump(empty)
+    again = restored(empty, path, fleet)
+    assert (first.is_again, again) == (False, first._replace(is_again=True, replayed=0, reports=0))
+    assert dump(empty) == before
+
+
+def test_what_was_archived_since_is_not_restored_too(
+    memory: Callable[[], Redis], path: Path
+) -> None:
+    redis, empty = memory(), memory()
+    fleet = founded(redis)
+    share(fleet, "a", python("c"))
+    archive_all(redis, path)
+    restored(empty, path, fleet)
+    share(fleet, "a", python("d"))
+    archive_all(redis, path)
+    with pytest.raises(RestoreFailed, match="is not empty, it has components"):
+        restored(empty, path, fleet)
+
+
 def test_an_archive_of_nothing_restores_nothing(memory: Callable[[], Redis], path: Path) -> None:
     Archive.open(path, create=True).close()
     empty = memory()
@@ -569,17 +679,17 @@ class Killed(Exception):
 def broken_off(redis: Redis, path: Path, fleet: FleetUnderTest, after: int) -> None:
     """A restore that ends after so many transactions without a word, as one that is killed."""
     commits = 0
-    commit, release = Restoring._send, Lease.release
+    commit, release = RestoreWriter._send, Lease.release
 
-    def counted(restoring: Restoring) -> None:
+    def counted(writer: RestoreWriter) -> None:
         nonlocal commits
         commits += 1
         if commits > after:
             raise Killed
-        commit(restoring)
+        commit(writer)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Restoring, "_send", counted)
+        patched.setattr(RestoreWriter, "_send", counted)
         patched.setattr(Lease, "release", lambda lease: None)
         with pytest.raises(Killed):
             restored(redis, path, fleet)
@@ -660,9 +770,9 @@ def test_who_takes_the_lease_meanwhile_ends_it(memory: Callable[[], Redis], path
         empty.set("coord:leader", "another/1")
 
     with pytest.raises(RestoreFailed, match="give the command again, and it goes on") as raised:
-        restored(empty, path, fleet, told=taken)
+        restored(empty, path, fleet, on_progress=taken)
     assert isinstance(raised.value, CoordError)
-    assert Mark.model_validate_json(empty.hget("coord:fleet", RESTORING) or "").n == 0
+    assert RestoreMark.model_validate_json(empty.hget("coord:fleet", RESTORING) or "").n == 0
     assert empty.get("coord:leader") == b"another/1"
 
 
@@ -694,6 +804,7 @@ def test_the_command_says_what_it_restored(archived: Path, real_url: str) -> Non
         "waiting": 0,
         "reports": 1,
         "replayed": 3,
+        "is_again": False,
         "unknown": 0,
         "forgotten": 0,
         "missing": 0,
@@ -702,10 +813,12 @@ def test_the_command_says_what_it_restored(archived: Path, real_url: str) -> Non
         "differing": {},
     }
     again = command(archived, "--redis", real_url)
-    assert again.exit_code == 1
-    assert "is not empty, it has patterns: restore into another --namespace" in again.stderr
+    assert again.exit_code == 0
+    assert "it was restored from this archive before: nothing was left to do" in again.stdout
     elsewhere = command(archived, "--redis", real_url, "--namespace", "other")
-    assert "1 patterns, 1 components, 0 features" in elsewhere.stdout
+    assert "1 pattern, 1 component, 0 features" in elsewhere.stdout
+    assert "before" not in elsewhere.stdout
+    assert list(archived.parent.iterdir()) == [archived]
 
 
 def test_the_command_names_what_is_bad(archived: Path, real_url: str) -> None:
@@ -720,7 +833,7 @@ def test_without_a_server_the_embedded_one_is_started(archived: Path, state_dir:
     done = command(archived, "--state-dir", state_dir)
     assert done.exit_code == 0, done.stderr
     assert "embedded server at unix://" in done.stderr
-    assert "1 patterns" in done.stdout
+    assert "1 pattern," in done.stdout
 
 
 @pytest.mark.parametrize(("name", "told"), [("missing.db", "no archive at"), ("", "directory")])

@@ -162,7 +162,7 @@ def test_what_it_raises_is_told_in_one_line_and_it_goes_on(counter: Sandbox) -> 
     kind, detail = failure(counter.ask, 0, "refuse")
     assert kind == "raised"
     assert detail.startswith("ValueError: no \\x1b[31mway\\u202eyyy")
-    assert detail.endswith("(line 19)")
+    assert detail.endswith("(line 19) in refuse")
     assert len(detail) < 450
     assert counter.ask(0, "value_now") == 5
 
@@ -173,7 +173,8 @@ def test_what_is_told_fails_at_the_next_question(counter: Sandbox) -> None:
     kind, detail = failure(counter.ask, 0, "value_now")
     assert (kind, detail) == (
         "raised",
-        "AttributeError: 'Policy' object has no attribute 'no_such_method'",
+        "AttributeError: 'Policy' object has no attribute 'no_such_method'"
+        " in no_such_method or value_now",
     )
 
 

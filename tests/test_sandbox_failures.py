@@ -167,6 +167,15 @@ def test_after_these_it_can_be_asked_further(
     assert box.ask(0, "ok") == 1
 
 
+def test_a_failure_names_the_method(run_bad: Callable[..., Sandbox]) -> None:
+    box = run_bad()
+    assert failure(box.ask, 0, "exit")[1] == "SystemExit: 3 (line 7) in exit"
+    box.tell(0, "ok")
+    assert failure(box.ask, 0, "exit")[1] == "SystemExit: 3 (line 7) in ok or exit"
+    box.tell(0, "ok")
+    assert failure(box.ask, 0, "not_a_number")[1].endswith(" in not_a_number")
+
+
 @pytest.mark.parametrize(
     ("method", "kind", "detail"),
     [

@@ -16,7 +16,7 @@ from coordinator.reads import (
     read_homes,
     read_record,
     read_records,
-    read_work_done,
+    with_work,
 )
 from coordinator.stored import finite_number, json_of, number_of, whole_number
 from tests.fleet import FleetUnderTest, python
@@ -88,11 +88,11 @@ def test_all_else_is_read_as_ever(spoiled: FleetUnderTest) -> None:
     read_lineage(connection, keys, "c", 9, 99)
     read_counts(connection, keys)
     ais = {item["ai_id"] for item in read_ais(connection, keys, 10).items}
-    read_work_done(connection, keys, ["a", "b"])
+    (worker,) = with_work(connection, keys, [{"ai_id": "b"}])
     assert (whole["contributor"], whole["quality_score"]) == ("b", 0.5)
     assert nodes["component", "k"]["contributor"] == "b"
     assert ais >= {"b", "v"}
-    assert read_contributions(connection, keys, ["b"]) == [0.5]
+    assert read_contributions(connection, keys, ["b"]) == [worker["contribution_score"]] == [0.5]
 
 
 def test_who_comes_is_let_in_and_who_takes_it_back_may(spoiled: FleetUnderTest) -> None:

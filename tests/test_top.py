@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -18,6 +19,7 @@ import fakeredis
 import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as NoConnection
+from rich.console import Console
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, RichLog, Static
 from typer.testing import CliRunner
@@ -26,9 +28,22 @@ from cli.main import app
 from cli.options import OpenFleet
 from cli.output import ExitCode
 from cli.top.app import Help, Top
+from cli.top.command import render
 from cli.top.follow import Followed
-from cli.top.snapshot import WINDOW_S, FleetSource, Rates, Snapshot
-from cli.top.tables import AIS, ROWS_MAX, SESSIONS, TABLES, UNITS, Wanted, bar, rows_of, widths_of
+from cli.top.head import head_of
+from cli.top.snapshot import WINDOW_S, FleetSnapshots, Rates, Snapshot
+from cli.top.tables import (
+    AIS,
+    ROWS_MAX,
+    SESSIONS,
+    TABLES,
+    UNITS,
+    Wanted,
+    bar,
+    needs_of,
+    rows_of,
+    widths_of,
+)
 from coordinator.clock import SystemClock
 from coordinator.history import Line
 from coordinator.keys import Keys
@@ -107,7 +122,7 @@ def snapshot(ais: list[Any], **fields: Any) -> Snapshot:
 
 
 @dataclass
-class FakeSource:
+class FakeSnapshots:
     """Gives one snapshot until told another; ``reads`` are counted."""
 
     now: Snapshot
@@ -131,14 +146,14 @@ def some_ais() -> list[dict[str, Any]]:
     ]
 
 
-def top_of(source: FakeSource) -> Top:
-    return Top(source, "the server at unix:///s", SystemClock(), every_s=0.2)
+def top_of(snapshots: FakeSnapshots) -> Top:
+    return Top(snapshots, "the server at unix:///s", SystemClock(), every_s=0.2)
 
 
-async def read_again(pilot: Pilot[None], source: FakeSource) -> None:
-    """Until what the source has now is on the screen."""
-    before = source.reads
-    await until(lambda: source.reads >= before + 2)
+async def read_again(pilot: Pilot[None], snapshots: FakeSnapshots) -> None:
+    """Until what there is now is on the screen."""
+    before = snapshots.reads
+    await until(lambda: snapshots.reads >= before + 2)
     await pilot.pause()
 
 
@@ -188,12 +203,56 @@ def test_of_many_rows_the_first_are_shown_and_all_counted() -> None:
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_the_columns_fit_a_terminal_of_80_and_use_one_of_200(table: Any) -> None:
-    for room in (78, 198):
-        widths = widths_of(table, room)
-        assert sum(widths) + len(widths) == room
-    narrow = widths_of(table, 78)
-    assert all(w >= len(c.name) for w, c in zip(narrow, table.columns, strict=True) if not c.grows)
+@pytest.mark.parametrize("room", [1, 18, 58, 78])
+def test_the_columns_fit_a_terminal_as_far_as_it_can_be(table: Any, room: int) -> None:
+    widths = widths_of(table, [30] * len(table.columns), room)
+    assert min(widths) >= 1
+    assert sum(widths) + len(widths) <= max(room, 2 * len(widths))
+
+
+@pytest.mark.parametrize(
+    ("room", "columns"),
+    [
+        (198, [15, 15, 8, 4, 5, 4, 6, 12, 5]),
+        (78, [15, 10, 8, 4, 5, 4, 6, 12, 5]),
+        (60, [15, 7, 8, 4, 3, 3, 3, 5, 3]),
+        (40, [7, 3, 3, 3, 3, 3, 3, 3, 3]),
+    ],
+)
+def test_columns_are_as_wide_as_what_is_in_them_and_the_id_is_cut_last(
+    room: int, columns: list[int]
+) -> None:
+    one = ai("AI_Networking_1", specialization="process_manager", status="training")
+    rows, _ = rows_of(AIS, snapshot([one | {"contribution_score": 0.123}]), Wanted())
+    assert widths_of(AIS, needs_of(AIS, rows), room) == columns
+
+
+def test_a_validator_has_no_units_to_tell_of() -> None:
+    found = snapshot([ai("V_1", specialization="validation", load=0.0, units_completed=0)])
+    assert rows_of(AIS, found, Wanted())[0][0].cells[3:7] == ("", "3s", "", "")
+
+
+@pytest.mark.parametrize("room", [70, 100, 200])
+def test_the_head_leaves_out_what_there_is_no_room_for(room: int) -> None:
+    found = snapshot(
+        some_ais(), place="unix:///a/socket/far/away/in/directories/of/long/names.sock"
+    )
+    fleet, work, _ = head_of(found, room)
+    assert [line.cell_len <= room for line in (fleet, work)] == [True, True]
+    assert "3 AIs  1 session open  units 1 running, 1 wait  lag 3 (20 ms)" in work.plain
+    assert ("names.sock" in work.plain, "Valkey" in work.plain) == (room == 200, room > 70)
+
+
+def test_once_it_tells_what_is_open_and_counts_what_ended() -> None:
+    units = [unit("u1"), *(unit(f"c{n}", state="completed") for n in range(300))]
+    shown = Console(width=80, record=True, file=io.StringIO())
+    render(shown, snapshot(some_ais(), units=[*units, unit("f1", state="failed")]))
+    text = shown.export_text()
+    assert "name of u1" in text
+    assert "name of c1" not in text
+    assert "name of f1" not in text
+    assert "units that ended: 300 completed, 1 failed" in text
+    assert "sessions that ended: 1 failed" in text
 
 
 def test_each_cell_says_what_is_so() -> None:
@@ -240,13 +299,13 @@ def test_a_source_tells_rates_and_lines_of_a_fleet(monkeypatch: pytest.MonkeyPat
     clock = StillClock()
     with FakeFleet() as fleet, fleet.client("AI_1") as one, fleet.client("AI_2"):
         connection = fakeredis.FakeRedis(server=fleet._server)
-        source = FleetSource(OpenFleet(connection, "memory", Keys()), clock)
-        first = source.read()
+        snapshots = FleetSnapshots(OpenFleet(connection, "memory", Keys()), clock)
+        first = snapshots.read()
         for n in range(10):
             one.share_pattern({"id": f"p{n}", "type": "note"})
         wait_for(lambda: len(connection.zrange(Keys().records("pattern"), 0, -1)) == 10)
         clock.now_s += 5
-        second = source.read()
+        second = snapshots.read()
     assert first.messages_per_s is None
     assert [one["ai_id"] for one in first.ais] == ["AI_1", "AI_2"]
     assert second.by_type_per_s["pattern_share"] == 2.0
@@ -260,11 +319,11 @@ def test_a_source_tells_rates_and_lines_of_a_fleet(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)])
 def test_all_is_on_the_screen_and_nothing_beside_it(size: tuple[int, int]) -> None:
-    source = FakeSource(snapshot([*some_ais(), ai(HOSTILE, specialization="[red]x[/]")]))
+    snapshots = FakeSnapshots(snapshot([*some_ais(), ai(HOSTILE, specialization="[red]x[/]")]))
 
     @in_loop
     async def scenario() -> None:
-        shown = top_of(source)
+        shown = top_of(snapshots)
         async with shown.run_test(size=size) as pilot:
             await until(lambda: len(ids_of(shown)) == 4)
             await pilot.pause()
@@ -278,7 +337,7 @@ def test_all_is_on_the_screen_and_nothing_beside_it(size: tuple[int, int]) -> No
                 "4 AIs",
                 "12.5 messages/s  pattern_share 10.0",
             ),
-            *("1 AIs 4", "2 sessions 2", "specialization", "security", "[red]x[/]", "x[bold]\\x1b"),
+            *("1 AIs 4", "2 sessions 2", "speciali", "security", "[red]x", "x[bold]\\x1b"),
         ):
             assert part in text
         assert all(line.isprintable() for line in lines)
@@ -288,11 +347,11 @@ def test_all_is_on_the_screen_and_nothing_beside_it(size: tuple[int, int]) -> No
 
 
 def test_keys_switch_sort_filter_and_pause() -> None:
-    source = FakeSource(snapshot(some_ais()))
+    snapshots = FakeSnapshots(snapshot(some_ais()))
 
     @in_loop
     async def scenario() -> None:
-        shown = top_of(source)
+        shown = top_of(snapshots)
         async with shown.run_test(size=(80, 24)) as pilot:
             await until(lambda: len(ids_of(shown)) == 3)
             await pilot.press(*">" * 4)
@@ -311,8 +370,8 @@ def test_keys_switch_sort_filter_and_pause() -> None:
             await pilot.press("escape")
             assert ids_of(shown) == ["AI_1", "AI_3", "AI_2"]
             await pilot.press("space")
-            source.now = snapshot([ai("AI_9", specialization="new")])
-            await read_again(pilot, source)
+            snapshots.now = snapshot([ai("AI_9", specialization="new")])
+            await read_again(pilot, snapshots)
             assert "PAUSED" in text_in(shown, "#tabs")
             assert ids_of(shown) == ["AI_1", "AI_3", "AI_2"]
             await pilot.press("space")
@@ -343,18 +402,18 @@ def event_line(n: int, kind: str, ai_id: str, data: dict[str, Any]) -> Line:
 
 
 def test_who_is_followed_has_its_own_lines_below_as_they_come() -> None:
-    source = FakeSource(snapshot(some_ais()))
-    source.lines = [shared_line(1, "AI_2", HOSTILE), shared_line(2, "AI_1", "first")]
+    snapshots = FakeSnapshots(snapshot(some_ais()))
+    snapshots.lines = [shared_line(1, "AI_2", HOSTILE), shared_line(2, "AI_1", "first")]
 
     @in_loop
     async def scenario() -> None:
-        shown = top_of(source)
+        shown = top_of(snapshots)
         async with shown.run_test(size=(80, 24)) as pilot:
             await until(lambda: len(ids_of(shown)) == 3)
             await pilot.press("down", "enter")
             pane = shown.query_one("#lines", RichLog)
             await until(lambda: len(pane.lines) == 1)
-            source.lines = [shared_line(3, "AI_3"), event_line(1, "left", "AI_2", {})]
+            snapshots.lines = [shared_line(3, "AI_3"), event_line(1, "left", "AI_2", {})]
             await until(lambda: len(pane.lines) == 2)
             text = "\n".join(screen_of(shown))
             assert "AI AI_2" in text
@@ -383,19 +442,64 @@ def test_what_concerns_whom(table: Any, followed: str, count: int) -> None:
     assert sum(Followed(table, followed).is_in(line) for line in [*lines, gap]) == with_gap
 
 
-def test_an_outage_and_a_stopped_coordinator_are_said_and_pass() -> None:
-    source = FakeSource(snapshot(some_ais()))
+def test_what_was_lost_before_its_first_line_is_none_of_its_affair() -> None:
+    def gap(n: int) -> Line:
+        return Line("gap", "events", n, n, NOW_MS, "f.1")
+
+    first, last = shared_line(2, "AI_2"), shared_line(4, "AI_2")
+    lines = [gap(1), shared_line(1, "AI_1"), first, gap(3), last]
+    assert list(Followed(AIS, "AI_2").history(lines)) == [first, gap(3), last]
+    assert list(Followed(AIS, "AI_3").history(lines)) == []
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20, 1), (20, 4), (40, 10)])
+def test_however_small_the_screen_keys_are_heard(size: tuple[int, int]) -> None:
+    hostile = ai(HOSTILE, specialization=HOSTILE, status=HOSTILE)
+    snapshots = FakeSnapshots(snapshot([hostile, *some_ais()]))
 
     @in_loop
     async def scenario() -> None:
-        shown = top_of(source)
+        shown = top_of(snapshots)
+        async with shown.run_test(size=size) as pilot:
+            await until(lambda: len(ids_of(shown)) == 4)
+            await pilot.press("enter", "2", "greater_than_sign", "question_mark", "escape")
+            await pilot.press("slash", "x", "escape", "q")
+        assert (shown.fault, shown.return_code) == (None, 0)
+
+    scenario()
+
+
+def test_a_longer_name_widens_its_column_and_who_was_chosen_stays_so() -> None:
+    snapshots = FakeSnapshots(snapshot(some_ais()))
+
+    @in_loop
+    async def scenario() -> None:
+        shown = top_of(snapshots)
+        async with shown.run_test(size=(100, 24)) as pilot:
+            await until(lambda: len(ids_of(shown)) == 3)
+            await pilot.press("down", "down")
+            snapshots.now = snapshot([ai("AI_of_a_long_name"), *some_ais()])
+            await until(lambda: len(ids_of(shown)) == 4)
+            await pilot.pause()
+            assert "AI_of_a_long_name" in "\n".join(screen_of(shown))
+            assert ids_of(shown)[shown.query_one("#table", DataTable).cursor_row] == "AI_3"
+
+    scenario()
+
+
+def test_an_outage_and_a_stopped_coordinator_are_said_and_pass() -> None:
+    snapshots = FakeSnapshots(snapshot(some_ais()))
+
+    @in_loop
+    async def scenario() -> None:
+        shown = top_of(snapshots)
         async with shown.run_test(size=(80, 24)):
             await until(lambda: len(ids_of(shown)) == 3)
-            source.error = NoConnection("refused")
+            snapshots.error = NoConnection("refused")
             await until(lambda: "trying again" in text_in(shown, "#head"))
-            source.error = None
-            stopped = source.now.coordinator | {"active": None}
-            source.now = replace(source.now, coordinator=stopped)
+            snapshots.error = None
+            stopped = snapshots.now.coordinator | {"active": None}
+            snapshots.now = replace(snapshots.now, coordinator=stopped)
             await until(lambda: "no coordinator is active" in text_in(shown, "#head"))
             assert "trying again" not in text_in(shown, "#head")
 
@@ -403,15 +507,15 @@ def test_an_outage_and_a_stopped_coordinator_are_said_and_pass() -> None:
 
 
 def test_who_was_chosen_stays_chosen_while_others_come() -> None:
-    source = FakeSource(snapshot([ai(f"AI_{n}") for n in range(5, 9)]))
+    snapshots = FakeSnapshots(snapshot([ai(f"AI_{n}") for n in range(5, 9)]))
 
     @in_loop
     async def scenario() -> None:
-        shown = top_of(source)
+        shown = top_of(snapshots)
         async with shown.run_test(size=(80, 24)) as pilot:
             await until(lambda: len(ids_of(shown)) == 4)
             await pilot.press("down", "down")
-            source.now = snapshot([ai(f"AI_{n}") for n in range(1, 9)])
+            snapshots.now = snapshot([ai(f"AI_{n}") for n in range(1, 9)])
             await until(lambda: len(ids_of(shown)) == 8)
             assert ids_of(shown)[shown.query_one("#table", DataTable).cursor_row] == "AI_7"
 
@@ -419,11 +523,11 @@ def test_who_was_chosen_stays_chosen_while_others_come() -> None:
 
 
 def test_ten_thousand_ais_are_cut_and_found() -> None:
-    source = FakeSource(snapshot([ai(f"AI_{n:05}") for n in range(10_000)]))
+    snapshots = FakeSnapshots(snapshot([ai(f"AI_{n:05}") for n in range(10_000)]))
 
     @in_loop
     async def scenario() -> None:
-        shown = top_of(source)
+        shown = top_of(snapshots)
         async with shown.run_test(size=(80, 24)) as pilot:
             await until(lambda: len(ids_of(shown)) == ROWS_MAX)
             assert "and 9,500 more" in text_in(shown, "#more")
@@ -435,9 +539,9 @@ def test_ten_thousand_ais_are_cut_and_found() -> None:
 
 
 def test_a_fault_of_the_reader_ends_it() -> None:
-    source = FakeSource(snapshot([]), error=ValueError("a fault"))
+    snapshots = FakeSnapshots(snapshot([]), error=ValueError("a fault"))
 
-    shown = top_of(source)
+    shown = top_of(snapshots)
     shown.run(headless=True, size=(80, 24))
     assert (str(shown.fault), shown.return_code) == ("a fault", 1)
 

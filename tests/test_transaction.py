@@ -11,8 +11,9 @@ from redis import Redis
 
 from coordinator.doors import Speaker
 from coordinator.effects import Ask, Broadcast, Deliver, Event, Note, Write
+from coordinator.epochs import Begin
 from coordinator.errors import LeaseLost
-from coordinator.fleet import Ai, Begin, Fleet, Member, Numbered
+from coordinator.fleet import Ai, Fleet, Member, Numbered
 from coordinator.keys import Keys
 from coordinator.lease import Lease
 from coordinator.payloads import Query

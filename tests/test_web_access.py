@@ -23,7 +23,7 @@ from coordinator.gateway.failures import FORGOTTEN_S, MAX_FAILURES
 from tests.fleet import FleetUnderTest
 from web.app import DOCS, OPENAPI, make_app
 from web.endpoints import ROOT
-from web.guards import SECURITY, Bounded, Faultless, Outage
+from web.guards import HEAD_MAX_BYTES, SECURITY, JsonErrors, OutageLog, RequestLimits
 from web.settings import WebSettings
 
 PEPPER = b"p" * 32
@@ -218,7 +218,7 @@ def test_a_request_has_no_body(fleet: FleetUnderTest, headers: dict[str, str]) -
 
 def bounded(serve: Callable[[Request], Any], in_flight_max: int, request_s: float) -> Any:
     inner = Starlette(routes=[Route("/", serve)])
-    return Faultless(Bounded(inner, in_flight_max, request_s), Outage())
+    return JsonErrors(RequestLimits(inner, in_flight_max, request_s), OutageLog())
 
 
 def test_more_requests_than_may_be_are_sent_away(fleet: FleetUnderTest) -> None:
@@ -241,6 +241,23 @@ def test_more_requests_than_may_be_are_sent_away(fleet: FleetUnderTest) -> None:
             return [(await first).status_code, second.status_code, third.status_code]
 
     assert asyncio.run(act()) == [200, 503, 200]
+
+
+def test_a_long_head_is_refused() -> None:
+    client = TestClient(bounded(lambda _: PlainTextResponse("done"), 1, 10))
+    assert client.get("/", headers={"x": "x" * HEAD_MAX_BYTES}).status_code == 413
+    assert client.get("/", headers={"x": "x" * (HEAD_MAX_BYTES // 2)}).status_code == 200
+
+
+def test_a_long_answer_comes_whole(fleet: FleetUnderTest) -> None:
+    text = "0123456789" * 20_000
+    assert TestClient(bounded(lambda _: PlainTextResponse(text), 1, 10)).get("/").text == text
+
+
+def test_what_is_always_answered_counts_in_no_number() -> None:
+    inner = Starlette(routes=[Route("/", lambda _: PlainTextResponse("alive"))])
+    app = JsonErrors(RequestLimits(inner, 0, 10, always={"/"}), OutageLog())
+    assert TestClient(app).get("/").text == "alive"
 
 
 def test_an_answer_that_takes_too_long_is_given_up() -> None:

@@ -8,22 +8,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import redis as redis_py
 from pydantic import ValidationError
 from redis import Redis
 from starlette.testclient import TestClient
 
-from coordinator.keys import Keys
 from coordinator.session_reads import read_session_ids
-from tests.fleet import FleetUnderTest, ManualClock, python
-from web import told
+from tests.fleet import FleetUnderTest, python
+from web import schemas
 from web.app import make_app
 from web.docs_page import example_of
-from web.endpoints import ROOT, Endpoint, endpoints
-from web.enrolled import Enrolled
+from web.endpoints import ENDPOINTS, ROOT, Endpoint
 from web.openapi import plain_path
+from web.parameters import PageQuery
 from web.settings import WebSettings
-from web.source import Source
 from workers.ranking import EVERY_PROBLEM
 
 PROBLEM = EVERY_PROBLEM[0].name
@@ -94,8 +91,8 @@ def session_of(fleet: FleetUnderTest, state: str) -> str:
     return found
 
 
-TABLE = endpoints(Enrolled(Source(redis_py.Redis(), Keys(), ManualClock())))
-LISTS = [one for one in TABLE if one.is_list]
+LISTS = [one for one in ENDPOINTS if one.is_list]
+PAGED = [one for one in LISTS if issubclass(one.query, PageQuery)]
 
 
 def example(endpoint: Endpoint, fleet: FleetUnderTest) -> str:
@@ -107,7 +104,7 @@ def example(endpoint: Endpoint, fleet: FleetUnderTest) -> str:
     return path + ("?component_id=component-1" if endpoint.name == "benchmarks" else "")
 
 
-@pytest.mark.parametrize("endpoint", TABLE, ids=lambda one: one.name)
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: one.name)
 def test_what_is_told_is_what_the_document_says(
     client: TestClient, fleet: FleetUnderTest, endpoint: Endpoint
 ) -> None:
@@ -115,14 +112,14 @@ def test_what_is_told_is_what_the_document_says(
     items = answer["items"] if endpoint.is_list else [answer]
     assert items
     for item in items:
-        endpoint.told.model_validate(item)
+        endpoint.schema.model_validate(item)
     shown = {name for item in items for name in item}
-    assert endpoint.told is told.LineTold or shown >= {
-        name for name, field in endpoint.told.model_fields.items() if field.is_required()
+    assert endpoint.schema is schemas.HistoryLine or shown >= {
+        name for name, field in endpoint.schema.model_fields.items() if field.is_required()
     }
 
 
-@pytest.mark.parametrize("endpoint", [one for one in LISTS if one.is_paged], ids=lambda o: o.name)
+@pytest.mark.parametrize("endpoint", PAGED, ids=lambda one: one.name)
 def test_pages_of_one_make_the_whole(
     client: TestClient, fleet: FleetUnderTest, endpoint: Endpoint
 ) -> None:
@@ -221,9 +218,10 @@ def test_history_begins_where_it_is_told(client: TestClient, fleet: FleetUnderTe
 @pytest.mark.parametrize(
     ("path", "status", "code", "field", "said"),
     [
-        ("/ais?limit=0", 400, "bad_request", "limit", "greater than or equal to 1"),
-        ("/ais?limit=1001", 400, "bad_request", "limit", "less than or equal to 1000"),
-        ("/ais?limit=x", 400, "bad_request", "limit", "integer"),
+        *(
+            (f"/ais?limit={n}", 400, "bad_request", "limit", "a whole number from 1 to 1000")
+            for n in ("0", "1001", "x", "", "1_0", "5.0", "%2B5", "-1", "9" * 5000)
+        ),
         ("/ais?limit=1&limit=2", 400, "bad_request", "limit", "more than once"),
         ("/ais?colour=red", 400, "bad_request", "colour", "known are limit, cursor, special"),
         ("/counts?a=1", 400, "bad_request", "a", "takes none"),
@@ -233,10 +231,13 @@ def test_history_begins_where_it_is_told(client: TestClient, fleet: FleetUnderTe
         ("/sessions?state=asleep", 400, "bad_request", "state", "'pending', 'active'"),
         ("/patterns?cursor=gone", 400, "bad_cursor", "cursor", "begin again without"),
         ("/sessions?cursor=gone", 400, "bad_cursor", "cursor", "begin again without"),
-        ("/audit?cursor=x", 400, "bad_cursor", "cursor", "begin again without"),
+        *(
+            (f"/audit?cursor={cursor}", 400, "bad_cursor", "cursor", "begin again without")
+            for cursor in ("x", "0", "00", "", "%00", "9" * 300)
+        ),
         ("/dead?cursor=x", 400, "bad_cursor", "cursor", "begin again without"),
         ("/history?cursor=x", 400, "bad_cursor", "cursor", "begin again without"),
-        ("/history?from=0", 400, "bad_request", "from", "greater than or equal to 1"),
+        ("/history?from=0", 400, "bad_request", "from", "a whole number from 1 on"),
         ("/ais/AI_9", 404, "not_found", "ai_id", "no AI 'AI_9'"),
         ("/ais/%20", 404, "not_found", "ai_id", "is not an id"),
         ("/components/none", 404, "not_found", "id", "no component 'none'"),
@@ -295,11 +296,11 @@ def test_a_fault_is_one_line_in_the_log_and_no_traceback(
 
 def test_there_is_no_session_that_is_not_told_whole(fleet: FleetUnderTest) -> None:
     with pytest.raises(ValidationError):
-        told.SessionTold.model_validate(fleet.session(session_of(fleet, "active")))
+        schemas.Session.model_validate(fleet.session(session_of(fleet, "active")))
 
 
 def test_every_example_is_a_path_that_is_understood(client: TestClient) -> None:
-    for endpoint in TABLE:
+    for endpoint in ENDPOINTS:
         response = client.get(example_of(endpoint))
         assert response.status_code in (200, 404), response.text
         assert "is not" not in response.text

@@ -10,24 +10,18 @@ import pytest
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from coordinator.keys import Keys
 from coordinator.settings import Settings
 from tests.fleet import ManualClock
 from tests.servers import REPOSITORY
 from tests.test_docs import table
 from web.answers import CODES
 from web.app import DOCS, OPENAPI, make_app
-from web.asked import names_in
-from web.endpoints import ROOT, endpoints, pages
-from web.enrolled import Enrolled
+from web.endpoints import ENDPOINTS, MONITORING_PAGES, ROOT
 from web.openapi import parameters, plain_path
+from web.parameters import names_in
 from web.settings import WebSettings
-from web.source import Source
 
 API = REPOSITORY / "docs" / "api.md"
-SOURCE = Source(fakeredis.FakeRedis(), Keys(), ManualClock())
-TABLE = endpoints(Enrolled(SOURCE))
-PAGES = pages(SOURCE)
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +45,12 @@ def refs_in(value: Any) -> set[str]:
 def test_the_document_has_every_endpoint_with_its_parameters(document: Any) -> None:
     assert document["openapi"] == "3.1.0"
     assert set(document["paths"]) == {
-        *(ROOT + plain_path(one.path) for one in TABLE),
-        *(page.path for page in PAGES),
+        *(ROOT + plain_path(one.path) for one in ENDPOINTS),
+        *(page.path for page in MONITORING_PAGES),
     }
     operations = [path["get"]["operationId"] for path in document["paths"].values()]
     assert len(set(operations)) == len(operations)
-    for one in TABLE:
+    for one in ENDPOINTS:
         operation = document["paths"][ROOT + plain_path(one.path)]["get"]
         in_path = [p["name"] for p in operation["parameters"] if p["in"] == "path"]
         assert in_path == names_in(one.path)
@@ -77,8 +71,8 @@ def test_the_routes_are_those_of_the_table() -> None:
     routes = {route.path for route in app.routes if isinstance(route, Route)}
     assert routes == {
         *("/", DOCS, OPENAPI),
-        *(page.path for page in PAGES),
-        *(ROOT + one.path for one in TABLE),
+        *(page.path for page in MONITORING_PAGES),
+        *(ROOT + one.path for one in ENDPOINTS),
     }
 
 
@@ -88,7 +82,7 @@ def test_the_page_stands_alone_and_shows_all(client: TestClient) -> None:
     text = response.text
     assert not re.search(r"<script|https?://(?!127\.0\.0\.1|HOST)|<link|<img|@import|url\(", text)
     assert "script-src" not in response.headers["content-security-policy"]
-    for one in TABLE:
+    for one in ENDPOINTS:
         assert f"<code>GET {ROOT}{plain_path(one.path)}</code>" in text
         assert all(f"<code>{p['name']}</code>" in text for p in parameters(one))
     assert all(f"<code>{code}</code>" in text for code in CODES)
@@ -96,8 +90,12 @@ def test_the_page_stands_alone_and_shows_all(client: TestClient) -> None:
 
 def test_the_table_of_endpoints_equals_the_code() -> None:
     expected = []
-    for one in TABLE:
-        names = [f"`{p['name']}`" for p in parameters(one) if p["in"] == "query"]
+    for one in ENDPOINTS:
+        names = [
+            f"`{p['name']}`" + (" (needed)" if p["required"] else "")
+            for p in parameters(one)
+            if p["in"] == "query"
+        ]
         about = one.summary + (" (operators only)" if one.is_private else "")
         expected.append([f"`{plain_path(one.path)}`", about, ", ".join(names) or "none"])
     assert table(API, "path below `/api/v1`", "what it answers", "parameters") == expected

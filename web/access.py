@@ -12,10 +12,9 @@ from coordinator.enrolment import Access
 from coordinator.gateway.failures import Failures
 from coordinator.payloads import Role
 from web.answers import ApiError
-from web.enrolled import Enrolled
-from web.source import Source
+from web.fleet_reader import FleetReader
 
-log = logging.getLogger("coord.http")
+log = logging.getLogger("coord.http.tokens")
 
 MAY_LOOK: tuple[Role, ...] = ("observer", "operator")
 """A trainer or a validator has other things to do by its token, and if it leaks that is all."""
@@ -33,11 +32,10 @@ class Tokens:
     """Checks tokens against what is kept of them; after too many wrong ones from an address none
     from there is taken that could be guessed."""
 
-    def __init__(self, source: Source, enrolled: Enrolled, pepper: bytes) -> None:
-        self._source = source
-        self._enrolled = enrolled
+    def __init__(self, reader: FleetReader, pepper: bytes) -> None:
+        self._reader = reader
         self._pepper = pepper
-        self._failures = Failures(source.clock)
+        self._failures = Failures(reader.clock)
 
     async def check(self, authorization: str, address: str) -> Role:
         """The role of whose token it is.
@@ -68,9 +66,9 @@ class Tokens:
     def _find(self, token: str) -> tuple[Role, bool] | None:
         """The role of the AI that the token is of, and whether it is a weak one; None for one that
         is not in force. It takes the same time for a token that nobody has."""
-        connection, keys = self._source.connection, self._source.keys
+        connection, keys = self._reader.connection, self._reader.keys
         presented = credentials.digest(self._pepper, token)
-        ai = self._enrolled.owner_of(presented) or ""
+        ai = self._reader.enrolled.owner_of(presented) or ""
         with connection.pipeline(transaction=False) as pipe:
             pipe.hgetall(keys.credentials(ai))
             pipe.hget(keys.member(ai), "access")
@@ -80,7 +78,7 @@ class Tokens:
             access = Access.from_json(access_json or b"")
         except ValueError:
             return None
-        is_good = found is not None and found.is_live(self._source.clock.now_ms())
+        is_good = found is not None and found.is_live(self._reader.clock.now_ms())
         if not is_good or access.is_revoked or found is None:
             return None
         return access.role, found.is_weak

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 from starlette.responses import Response
 
 from coordinator.errors import CoordError
-from coordinator.reads import Item
+from coordinator.reads import Item, Page
 
 RETRY_S = {429: "60", 503: "2"}
 """By status, after how many seconds who is told to come back later may do so."""
@@ -24,7 +22,7 @@ CODES = {
     "forbidden": (403, "the token is of a role that may not look at this"),
     "not_found": (404, "there is nothing at this path, or no more"),
     "bad_method": (405, "only GET and HEAD are understood: nothing can be changed here"),
-    "too_large": (413, "a request has no body here"),
+    "too_large": (413, "a request has no body here, and a head of 16 KiB at most"),
     "too_many": (429, "too many tokens from this address were wrong"),
     "internal": (500, "a fault of coord's own; its log says more"),
     "busy": (503, "too many requests at a time, or one that took too long"),
@@ -47,26 +45,13 @@ class ApiError(CoordError):
         return {"error": {"code": self.code, "detail": self.detail, "field": self.field}}
 
 
-@dataclass(frozen=True)
-class Paged:
-    """Some items, the cursor of the next page (None at the end), and how many there are in all
-    (None where counting would take too long); ``more`` are further fields."""
-
-    items: list[Item]
-    cursor: str | None
-    total: int | None
-    more: Mapping[str, Any] | None = None
-
-    def to_json(self) -> Item:
-        head: Item = {"items": self.items, "cursor": self.cursor, "total": self.total}
-        return head | dict(self.more or {})
-
-
-def answered(value: Item | Paged) -> Response:
-    return _json(200, value.to_json() if isinstance(value, Paged) else value)
+def answered(value: Item | Page) -> Response:
+    """200 with ``value`` as JSON."""
+    return _json(200, value._asdict() if isinstance(value, Page) else value)
 
 
 def refused(error: ApiError) -> Response:
+    """The answer to a request that is refused, with the headers that its status asks for."""
     response = _json(error.status, error.to_json())
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="coord"'

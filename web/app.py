@@ -20,17 +20,27 @@ from coordinator.keys import Keys
 from coordinator.settings import Settings
 from web.access import Tokens
 from web.answers import ApiError, answered
-from web.asked import parse_asked
 from web.docs_page import docs_page
-from web.endpoints import ROOT, Endpoint, endpoints, pages
-from web.enrolled import Enrolled
-from web.guards import Bounded, Faultless, Guarded, Local, Outage, Sealed
+from web.endpoints import ENDPOINTS, MONITORING_PAGES, ROOT, Endpoint
+from web.fleet_reader import FleetReader
+from web.guards import (
+    JsonErrors,
+    LoopbackHost,
+    OutageLog,
+    RequestLimits,
+    SecurityHeaders,
+    TokenAuth,
+)
 from web.openapi import document
+from web.parameters import parse_query
 from web.settings import WebSettings
-from web.source import Source
 
 DOCS = "/api/docs"
 OPENAPI = f"{ROOT}/openapi.json"
+OPEN_PATHS = frozenset(
+    {"/", DOCS, OPENAPI, *(page.path for page in MONITORING_PAGES if page.is_open)}
+)
+"""No token is needed for these."""
 
 
 def make_app(
@@ -47,43 +57,52 @@ def make_app(
     ``is_local`` says that it is reached by loopback addresses alone. With a ``pepper`` it asks for
     tokens, without one it asks for none.
     """
-    source = Source(connect(), Keys(settings.namespace), clock)
-    enrolled = Enrolled(source)
-    outage = Outage()
-    table, monitoring = endpoints(enrolled), pages(source)
-    about = document(table, monitoring, version("coord"))
-    shown = docs_page(table, monitoring, version("coord"))
-    open_paths = {"/", DOCS, OPENAPI, *(page.path for page in monitoring if page.is_open)}
-    routes = [
-        Route("/", lambda _: RedirectResponse(DOCS)),
-        Route(DOCS, lambda _: shown),
-        Route(OPENAPI, lambda _: answered(about)),
-        *(Route(page.path, _in_thread(page.serve)) for page in monitoring),
-        *(Route(ROOT + one.path, _route(one, source, outage)) for one in table),
-    ]
+    reader = FleetReader(connect(), Keys(settings.namespace), clock)
+    outage = OutageLog()
     guards = [
-        Middleware(Sealed),
-        Middleware(Faultless, outage),
-        Middleware(Bounded, web_settings.in_flight_max, web_settings.request_s),
+        Middleware(SecurityHeaders),
+        Middleware(JsonErrors, outage),
+        Middleware(
+            RequestLimits, web_settings.in_flight_max, web_settings.request_s, always={"/healthz"}
+        ),
     ]
     if is_local:
-        guards.append(Middleware(Local))
+        guards.append(Middleware(LoopbackHost))
     if pepper is not None:
-        guards.append(Middleware(Guarded, Tokens(source, enrolled, pepper), open_paths))
-    app = Starlette(routes=routes, middleware=guards, exception_handlers={HTTPException: _raise})
+        guards.append(Middleware(TokenAuth, Tokens(reader, pepper), OPEN_PATHS))
+    app = Starlette(
+        routes=_routes(reader, outage),
+        middleware=guards,
+        exception_handlers={HTTPException: _raise},
+    )
     app.router.redirect_slashes = False
     return app
 
 
-def _route(endpoint: Endpoint, source: Source, outage: Outage) -> Callable[[Request], Response]:
+def _routes(reader: FleetReader, outage: OutageLog) -> list[Route]:
+    """Those of the tables of endpoints and pages, and of what tells people and programs of them."""
+    about = document(ENDPOINTS, MONITORING_PAGES, version("coord"))
+    shown = docs_page(ENDPOINTS, MONITORING_PAGES, version("coord"))
+    return [
+        Route("/", lambda _: RedirectResponse(DOCS)),
+        Route(DOCS, lambda _: shown),
+        Route(OPENAPI, lambda _: answered(about)),
+        *(Route(page.path, _in_thread(page.make(reader))) for page in MONITORING_PAGES),
+        *(Route(ROOT + one.path, _route(one, reader, outage)) for one in ENDPOINTS),
+    ]
+
+
+def _route(
+    endpoint: Endpoint, reader: FleetReader, outage: OutageLog
+) -> Callable[[Request], Response]:
     """What serves ``endpoint``, in a thread: connections of redis-py wait."""
 
     def serve(request: Request) -> Response:
         if endpoint.is_private and request.scope.get("role", "operator") != "operator":
             raise ApiError("forbidden", "this is for operators: the token is of an observer")
         in_query = request.query_params.multi_items()
-        asked = parse_asked(endpoint.asked, request.path_params, in_query)
-        answer = endpoint.read(source, asked)
+        query = parse_query(endpoint.query, request.path_params, in_query)
+        answer = endpoint.read(reader, query)
         outage.end()
         return answered(answer)
 

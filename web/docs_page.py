@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from web.answers import CODES
-from web.endpoints import ROOT, Endpoint, Page
+from web.endpoints import ROOT, Endpoint, MonitoringPage
 from web.openapi import parameters, plain_path
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -25,7 +25,10 @@ EXAMPLES = {
 """What stands for a parameter of a path where an example is shown."""
 
 
-def docs_page(endpoints: Sequence[Endpoint], pages: Sequence[Page], version: str) -> Response:
+def docs_page(
+    endpoints: Sequence[Endpoint], pages: Sequence[MonitoringPage], version: str
+) -> Response:
+    """The page as it is answered; its one style is named by its hash in the policy."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -42,7 +45,7 @@ def docs_page(endpoints: Sequence[Endpoint], pages: Sequence[Page], version: str
             "is_private": one.is_private,
             "is_list": one.is_list,
             "parameters": parameters(one),
-            "about": one.told.__doc__ or "",
+            "about": one.schema.__doc__ or "",
             "fields": _fields(one),
             "example": example_of(one),
         }
@@ -63,5 +66,5 @@ def example_of(endpoint: Endpoint) -> str:
 
 
 def _fields(endpoint: Endpoint) -> list[tuple[str, str]]:
-    fields = endpoint.told.model_fields
+    fields = endpoint.schema.model_fields
     return [(name, field.description or "") for name, field in fields.items()]

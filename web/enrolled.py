@@ -5,16 +5,19 @@ from __future__ import annotations
 from threading import Lock
 from typing import cast
 
+import redis
+
 from coordinator.enrolled import find_enrolled
-from web.source import Source
+from coordinator.keys import Keys
 
 
 class Enrolled:
     """Finding all takes a walk through all keys, so it is done once a change: the fleet counts
     those. What is found by it says whose a token may be; whether it is good is read each time."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, connection: redis.Redis, keys: Keys) -> None:
+        self._connection = connection
+        self._keys = keys
         self._lock = Lock()
         self._is_known = False
         self._changes: bytes | None = None
@@ -34,7 +37,7 @@ class Enrolled:
             return self._owners.get(digest)
 
     def _refresh(self) -> None:
-        connection, keys = self._source.connection, self._source.keys
+        connection, keys = self._connection, self._keys
         changes = cast("bytes | None", connection.hget(keys.fleet, "credentials_n"))
         if self._is_known and changes == self._changes:
             return

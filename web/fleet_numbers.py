@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, NamedTuple, get_args
 
 import redis
 
+from coordinator.archive_marks import Behind, read_behind
 from coordinator.dispatch import ROUTES
 from coordinator.keys import KINDS, Keys, Kind
 from coordinator.lag import Lag, read_lag
-from coordinator.messages import ID_PATTERN
-from coordinator.numbers import COMMIT_BOUNDS_S, bucket_field
+from coordinator.metrics import COMMIT_BOUNDS_S, bucket_field
 from coordinator.payloads import VerdictWord
 from coordinator.plans import PLANS
 from coordinator.specializations import CAPABILITIES, VALIDATION
 from coordinator.status import STANDBY_SEEN_MS, read_gateways
 from coordinator.stored import json_of, number_of, replies_of, text_of, whole_number
 from coordinator.work import OPEN_STATES, UnitState
-from web.source import Source
+from web.fleet_reader import FleetReader
 
 OTHER = "other"
 """Stands for every word that coord does not know: the labels of a metric are bounded."""
+COUNT_MAX = 10**15
+"""What is more has been written by strangers."""
 SPECIALIZATIONS = (*CAPABILITIES, VALIDATION)
-ARCHIVE_NAME = re.compile(ID_PATTERN)
-ARCHIVES_SHOWN = 16
-"""Those that were heard of last."""
-
-Stream = Literal["log", "events"]
 
 
 class CommitTimes(NamedTuple):
@@ -39,15 +35,6 @@ class CommitTimes(NamedTuple):
     buckets: list[tuple[float, int]]
     commits: int
     sum_s: float
-
-
-class ArchiveCursor(NamedTuple):
-    """How many entries of each stream an archive has not stored yet, and for how long it has been
-    silent."""
-
-    name: str
-    behind: dict[Stream, int]
-    silent_s: float
 
 
 @dataclass(frozen=True)
@@ -72,18 +59,19 @@ class FleetNumbers:
     gateways: int
     gateway_connections: int
     dead_letters: int
-    last_numbers: dict[Stream, int]
-    archives: list[ArchiveCursor]
+    log_number: int
+    events_number: int
+    archives: list[Behind]
     server: Mapping[str, Any]
     """What INFO says."""
 
 
-def read_fleet_numbers(source: Source) -> FleetNumbers:
+def read_fleet_numbers(reader: FleetReader) -> FleetNumbers:
     """Raises redis.RedisError for a server that does not answer."""
-    connection, keys, now_ms = source.connection, source.keys, source.clock.now_ms()
+    connection, keys, now_ms = reader.connection, reader.keys, reader.clock.now_ms()
     read = _read_at_once(connection, keys, now_ms)
     told = read["metrics"] or {}
-    last_numbers = cast("dict[Stream, int]", dict(zip(get_args(Stream), read["last"], strict=True)))
+    log_n, events_n = read["fleet"] or (None, None)
     gateways = read_gateways(connection, keys, now_ms)
     return FleetNumbers(
         lease_s=max(0, read["lease_ms"] or 0) / 1000 if read["leader"] else None,
@@ -100,8 +88,9 @@ def read_fleet_numbers(source: Source) -> FleetNumbers:
         gateways=sum(gateway["address"] is not None for gateway in gateways),
         gateway_connections=sum(gateway["connections"] for gateway in gateways),
         dead_letters=read["dead"] or 0,
-        last_numbers=last_numbers,
-        archives=_archives(read["archives"], last_numbers, now_ms),
+        log_number=whole_number(log_n),
+        events_number=whole_number(events_n),
+        archives=read_behind(connection, keys, now_ms),
         server=read["info"] or {},
     )
 
@@ -115,7 +104,6 @@ def _read_at_once(connection: redis.Redis, keys: Keys, now_ms: int) -> dict[str,
         "totals": ("HGETALL", keys.totals),
         "metrics": ("HGETALL", keys.metrics),
         "verdicts": ("HGETALL", keys.verdicts),
-        "archives": ("HGETALL", keys.archives),
         "fleet": ("HMGET", keys.fleet, "log_n", "events_n"),
         "validations": ("ZCARD", keys.validations),
         "dead": ("XLEN", keys.dead),
@@ -127,9 +115,7 @@ def _read_at_once(connection: redis.Redis, keys: Keys, now_ms: int) -> dict[str,
     with connection.pipeline(transaction=False) as pipe:
         for command in asked.values():
             pipe.execute_command(*command)
-        read = dict(zip(asked, replies_of(pipe), strict=True))
-    read["last"] = [whole_number(n) for n in read["fleet"] or (None, None)]
-    return read
+        return dict(zip(asked, replies_of(pipe), strict=True))
 
 
 def _known(stored: Mapping[bytes, bytes] | None, words: tuple[str, ...]) -> dict[str, int]:
@@ -170,25 +156,12 @@ def _of_sessions(told: Mapping[bytes, bytes]) -> dict[tuple[str, str], int]:
 
 
 def _counts(stored: Any) -> dict[str, int]:
-    return {name: count for name, count in _items(stored) if type(count) is int}
+    return {name: count for name, count in _items(stored) if _is_count(count)}
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= COUNT_MAX
 
 
 def _items(stored: Any) -> list[tuple[str, Any]]:
     return list(stored.items()) if isinstance(stored, dict) else []
-
-
-def _archives(
-    stored: Mapping[bytes, bytes] | None, last_numbers: Mapping[Stream, int], now_ms: int
-) -> list[ArchiveCursor]:
-    """Those that were heard of last, in the order of their names."""
-    told = {text_of(name): _counts(json_of(cursor)) for name, cursor in (stored or {}).items()}
-    ids = [name for name in told if ARCHIVE_NAME.fullmatch(name)]
-    latest = sorted(ids, key=lambda name: told[name].get("ms", 0))[-ARCHIVES_SHOWN:]
-    return [
-        ArchiveCursor(
-            name,
-            {stream: max(0, n - told[name].get(stream, 0)) for stream, n in last_numbers.items()},
-            max(0, now_ms - told[name].get("ms", 0)) / 1000,
-        )
-        for name in sorted(latest)
-    ]

@@ -9,22 +9,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from coordinator.lag import read_lag
-from web.fresh import Fresh
-from web.source import Source
+from web.cached import Cached
+from web.fleet_reader import FleetReader
 
 LONGEST_WAIT_S = 10.0
 """A fleet in which a message has waited for longer is not ready."""
 
 
-def healthz_endpoint() -> Callable[[Request], Response]:
+def healthz_endpoint(_: FleetReader) -> Callable[[Request], Response]:
     """This process answers; it says nothing of the fleet."""
     return lambda request: JSONResponse({"status": "ok"})
 
 
-def readyz_endpoint(source: Source) -> Callable[[Request], Response]:
+def readyz_endpoint(reader: FleetReader) -> Callable[[Request], Response]:
     """200 if the fleet takes messages and deals with them in time, else 503 with ``reasons``, one
     sentence each."""
-    read = Fresh(lambda: _reasons(source), source.clock)
+    read = Cached(lambda: _reasons(reader), reader.clock)
 
     def readyz(request: Request) -> Response:
         reasons = read.get()
@@ -34,9 +34,9 @@ def readyz_endpoint(source: Source) -> Callable[[Request], Response]:
     return readyz
 
 
-def _reasons(source: Source) -> list[str]:
+def _reasons(reader: FleetReader) -> list[str]:
     """Why the fleet is not ready; empty if it is."""
-    connection, keys = source.connection, source.keys
+    connection, keys = reader.connection, reader.keys
     try:
         is_active = connection.exists(keys.leader)
         oldest_age_s = read_lag(connection, keys).oldest_age_ms / 1000

@@ -23,6 +23,10 @@ log = logging.getLogger("coord.http")
 CURE = "end what does, or choose another by --http or COORD_HTTP_LISTEN"
 
 
+class AddressTaken(CannotListen):
+    """The address may be free later."""
+
+
 @dataclass(frozen=True)
 class Listening:
     """Sockets that listen. ``is_local`` says that they do on loopback addresses alone."""
@@ -42,11 +46,15 @@ class Listening:
 
 
 def listen(settings: WebSettings) -> Listening:
-    """Listen on every address that the host of ``settings.listen`` has. Raises CannotListen."""
+    """Listen on every address that the host of ``settings.listen`` has. Raises AddressTaken for
+    one that somebody else has, CannotListen for what can never be."""
     addresses = addresses_of(settings.listen)
     tls = tls_context(settings.tls_cert, settings.tls_key)
     is_local = _check_safety(settings, [address[0] for _, address in addresses])
-    return Listening(open_sockets(settings.listen, addresses, CURE), tls, is_local)
+    try:
+        return Listening(open_sockets(settings.listen, addresses, CURE), tls, is_local)
+    except CannotListen as error:
+        raise AddressTaken(error.detail) from None
 
 
 def listen_on(settings: WebSettings, descriptors: Sequence[int]) -> Listening:
@@ -54,8 +62,8 @@ def listen_on(settings: WebSettings, descriptors: Sequence[int]) -> Listening:
     try:
         sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
         hosts = [opened.getsockname()[0] for opened in sockets]
-    except OSError as error:
-        raise CannotListen(f"--fd names no socket that is open: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise CannotListen(f"--fd names no socket that is open: {error}") from None
     tls = tls_context(settings.tls_cert, settings.tls_key)
     return Listening(sockets, tls, _check_safety(settings, hosts))
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from web.answers import CODES
-from web.asked import names_in
-from web.endpoints import ROOT, Endpoint, Page
+from web.endpoints import ROOT, Endpoint, MonitoringPage
+from web.parameters import names_in
 
 Json = dict[str, Any]
 REF = "#/components/schemas/{model}"
@@ -23,7 +23,7 @@ ABOUT = (
 )
 
 
-def document(endpoints: Sequence[Endpoint], pages: Iterable[Page], version: str) -> Json:
+def document(endpoints: Sequence[Endpoint], pages: Iterable[MonitoringPage], version: str) -> Json:
     """All of it, as JSON can say it."""
     paths = {f"{ROOT}{plain_path(one.path)}": {"get": _operation(one)} for one in endpoints}
     paths |= {page.path: {"get": _operation_of_page(page)} for page in pages}
@@ -34,7 +34,7 @@ def document(endpoints: Sequence[Endpoint], pages: Iterable[Page], version: str)
         "security": [{}, {"token": []}],
         "paths": paths,
         "components": {
-            "schemas": {**_schemas(one.told for one in endpoints), "Error": _error()},
+            "schemas": {**_schemas(one.schema for one in endpoints), "Error": _error()},
             "securitySchemes": {
                 "token": {
                     "type": "http",
@@ -54,7 +54,7 @@ def plain_path(path: str) -> str:
 
 def parameters(endpoint: Endpoint) -> list[Json]:
     """Those of its path, then those behind the question mark."""
-    schemas = endpoint.asked.model_json_schema()
+    schemas = endpoint.query.model_json_schema()
     needed = schemas.get("required", [])
     in_path = names_in(endpoint.path)
     found = []
@@ -73,7 +73,7 @@ def parameters(endpoint: Endpoint) -> list[Json]:
 
 
 def _operation(endpoint: Endpoint) -> Json:
-    item: Json = {"$ref": REF.format(model=endpoint.told.__name__)}
+    item: Json = {"$ref": REF.format(model=endpoint.schema.__name__)}
     summary = endpoint.summary + (" (operators only)" if endpoint.is_private else "")
     return {
         "operationId": endpoint.name,
@@ -86,7 +86,7 @@ def _operation(endpoint: Endpoint) -> Json:
     }
 
 
-def _operation_of_page(page: Page) -> Json:
+def _operation_of_page(page: MonitoringPage) -> Json:
     answer = {"description": page.summary, "content": {page.media_type: {}}}
     return {
         "operationId": page.path.strip("/"),

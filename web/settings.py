@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from coordinator.listening import CannotListen, parse_listen
 
 DEFAULT_LISTEN = "127.0.0.1:8600"
 
@@ -27,7 +29,9 @@ class WebSettings(BaseSettings):
     require_token: bool = Field(
         False, description="Ask for a token on loopback addresses too; on all others it always is."
     )
-    connections_max: int = Field(256, ge=1, le=100_000, description="Most connections.")
+    connections_max: int = Field(
+        256, ge=1, le=100_000, description="Most connections; more are told to come back."
+    )
     in_flight_max: int = Field(
         64, ge=1, le=10_000, description="Most requests at a time; to more it says 503."
     )
@@ -37,6 +41,18 @@ class WebSettings(BaseSettings):
     head_s: float = Field(
         10, ge=0.1, le=600, description="The whole head of a request must be there in time."
     )
+    send_s: float = Field(
+        10, ge=0.1, le=600, description="Each 64 KiB of an answer must be taken in time."
+    )
+
+    @field_validator("listen")
+    @classmethod
+    def _check_listen(cls, text: str) -> str:
+        try:
+            parse_listen(text)
+        except CannotListen as error:
+            raise ValueError(error.detail) from None
+        return text
 
     def to_environment(self) -> dict[str, str]:
         """These settings as the variables that hand them on to a child process."""

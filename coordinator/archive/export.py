@@ -14,7 +14,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from coordinator.archive.archive import Archive
+from coordinator.archive.lines import json_or_text
+from coordinator.archive.reader import ArchiveReader
 from coordinator.archive.schema import JSON_COLUMNS, TABLES
 from coordinator.errors import CoordError
 from coordinator.reads import Item
@@ -39,24 +40,26 @@ class ExportFailed(CoordError):
 
 
 def export(
-    archive: Archive,
+    archive: ArchiveReader,
     directory: Path,
     file_format: Format,
     tables: Sequence[str] = (),
     overwrite: bool = False,
-    told: Callable[[str, int], None] = lambda table, rows: None,
+    on_progress: Callable[[str, int], None] = lambda table, rows: None,
 ) -> dict[str, int]:
     """Write ``tables``, or all, into ``directory``: how many rows each has.
 
-    All are of one moment. ``told`` hears now and then how many rows a table has had so far. Raises
-    ExportFailed, also for files that are there already unless ``overwrite`` says so; BadArchive.
+    All are of one moment. ``on_progress`` hears now and then how many rows a table has had so far.
+    Raises ExportFailed, also for files that are there already unless ``overwrite`` says so;
+    BadArchive.
     """
     open_table = _opener(file_format)
     files = {table: directory / f"{table}.{file_format}" for table in tables or TABLES}
     _check_places(directory, [] if overwrite else list(files.values()))
     with archive.snapshot():
         return {
-            table: _write(archive, table, file, open_table, told) for table, file in files.items()
+            table: _write(archive, table, file, open_table, on_progress)
+            for table, file in files.items()
         }
 
 
@@ -67,6 +70,10 @@ def _opener(file_format: Format) -> OpenTable:
 
 
 def _check_places(directory: Path, files: Sequence[Path]) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise ExportFailed(
+            f"{directory} is no directory: name one, which the files of all tables go into"
+        )
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -77,11 +84,11 @@ def _check_places(directory: Path, files: Sequence[Path]) -> None:
 
 
 def _write(
-    archive: Archive,
+    archive: ArchiveReader,
     table: str,
     file: Path,
     open_table: OpenTable,
-    told: Callable[[str, int], None],
+    on_progress: Callable[[str, int], None],
 ) -> int:
     """One table into one file, which replaces what was there once it is whole."""
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
@@ -92,19 +99,19 @@ def _write(
                 write(row)
                 count += 1
                 if count % 1000 == 0:
-                    told(table, count)
+                    on_progress(table, count)
         part.replace(file)
     except OSError as error:
         raise ExportFailed(f"{file} cannot be written: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-    told(table, count)
+    on_progress(table, count)
     return count
 
 
-def _columns(archive: Archive, table: str) -> Columns:
-    found = archive.rows(f"pragma_table_info('{table}')", "ORDER BY cid")
+def _columns(archive: ArchiveReader, table: str) -> Columns:
+    found = archive.query("SELECT * FROM pragma_table_info(?) ORDER BY cid", (table,))
     return {column["name"]: column["type"] for column in found}
 
 
@@ -119,21 +126,10 @@ def _json_lines(file: Path, table: str, columns: Columns) -> Iterator[Write]:
 
         def write(row: Item) -> None:
             told = {name: _readable(value) for name, value in row.items()}
-            told |= {name: _parsed(told[name]) for name in nested}
+            told |= {name: json_or_text(told[name]) for name in nested}
             opened.write(json.dumps(told, separators=(",", ":")) + "\n")
 
         yield write
-
-
-def _parsed(text: Any) -> Any:
-    try:
-        return json.loads(text, parse_constant=_no_constant) if isinstance(text, str) else text
-    except (ValueError, RecursionError):
-        return text
-
-
-def _no_constant(word: str) -> Any:
-    raise ValueError(f"{word} is not JSON")
 
 
 # -- CSV -------------------------------------------------------------------------------------------

@@ -12,15 +12,13 @@ import redis
 from coordinator.archive.archive import Archive
 from coordinator.clock import Clock, Ids, instance_id
 from coordinator.connection import unusable
+from coordinator.following import follow_lines
 from coordinator.history import Cursor, Follower, Line
 from coordinator.keys import Keys
 from coordinator.operator import post
-from coordinator.server_errors import is_outage
 
 log = logging.getLogger("coord.archive")
 
-BLOCK_MS = 500
-AWAY_S = 0.5
 TOLD_EVERY_S = 1.0
 TOLD_AGAIN_S = 60.0
 """So often it is told that the archive is there, even if nothing is new."""
@@ -46,29 +44,24 @@ def follow(
     """
     follower = Follower(connection, keys)
     follower.resume(archive.cursor)
-    voice = Voice(archive, connection, keys, clock, ids)
-    is_away = False
-    while not stop.is_set():
-        try:
-            lines = follower.read(BLOCK_MS)
-        except redis.RedisError as error:
-            if not is_outage(error):
-                raise
-            if not is_away:
-                log.warning("%s; waiting for it", unusable("the server", error).detail)
-            is_away = True
-            stop.wait(AWAY_S)
-            continue
-        if is_away:
-            log.info("the server is back")
-        is_away = False
+    reporter = ProgressReporter(archive, connection, keys, clock, ids)
+    for lines in follow_lines(follower, stop.wait, _log_outage):
         if lines:
             _take(archive, lines)
-        voice.tell()
+        reporter.report()
         yield lines
+        if stop.is_set():
+            return
 
 
-class Voice:
+def _log_outage(error: redis.RedisError | None) -> None:
+    if error is None:
+        log.info("the server is back")
+    else:
+        log.warning("%s; waiting for it", unusable("the server", error).detail)
+
+
+class ProgressReporter:
     """Tells the fleet's coordinator how far ``archive`` has come, so that it keeps the rest; once a
     second at most, and waiting for no answer."""
 
@@ -85,7 +78,7 @@ class Voice:
         self._told = Cursor()
         self._told_s = clock.elapsed_s() - TOLD_EVERY_S
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Say it if it is time. In an outage, or while the server's memory is full, it is said
         later."""
         cursor, now_s = self._archive.cursor, self._clock.elapsed_s()

@@ -20,14 +20,14 @@ from typing import NamedTuple
 import redis
 from pydantic import FiniteFloat, TypeAdapter
 
-from coordinator.archive.archive import Archive
-from coordinator.archive.forgotten import spans
-from coordinator.archive.replay import SPOILED, Replay, Told
-from coordinator.archive.restoring import Mark, Restoring
+from coordinator.archive.forgotten import epoch_ranges
+from coordinator.archive.reader import ArchiveReader
+from coordinator.archive.replay import SPOILED, OnProgress, Replay
+from coordinator.archive.restore_writer import RestoreMark, RestoreWriter
 from coordinator.clock import Clock, Ids
 from coordinator.credit import read_contributions
+from coordinator.epochs import Begin
 from coordinator.errors import CoordError, LeaseLost
-from coordinator.fleet import Begin
 from coordinator.keys import KINDS, Keys
 from coordinator.lease import Lease
 from coordinator.messages import Id, to_json
@@ -80,14 +80,14 @@ class Restored(NamedTuple):
 
 
 def restore(
-    archive: Archive,
+    archive: ArchiveReader,
     connection: redis.Redis,
     settings: Settings,
     clock: Clock,
     ids: Ids,
     name: str,
     run_id: str,
-    told: Told,
+    on_progress: OnProgress,
 ) -> Restored:
     """Restore the fleet of ``settings``, which must know nothing, from ``archive``.
 
@@ -102,19 +102,19 @@ def restore(
     try:
         mark = _begun(connection, keys, archive)
         fleet = read_fleet(connection, keys, settings, clock, lease.renew_if_due)
-        restoring = Restoring(connection, keys, lease, fleet, mark)
-        restoring.commit()
-        replay = Replay(restoring, settings, ids)
-        replayed = replay.run(archive, told)
-        reports = _restore_reports(archive, restoring, settings.benchmarks_keep)
-        _go_on(archive, restoring, run_id, ids, clock.now_ms())
+        writer = RestoreWriter(connection, keys, lease, fleet, mark)
+        writer.commit()
+        replay = Replay(writer, settings, ids)
+        replayed = replay.run(archive, on_progress)
+        reports = _restore_reports(archive, writer, settings.benchmarks_keep)
+        _go_on(archive, writer, run_id, ids, clock.now_ms())
     except CommitFailed as failure:
         raise _explained(failure) from failure
     except LeaseLost as lost:
         raise RestoreFailed(f"{lost}; give the command again, and it goes on") from lost
     finally:
         lease.release()
-    return _summed_up(archive, restoring, replayed, replay.unknown, reports)
+    return _summed_up(archive, writer, replayed, replay.unknown, reports)
 
 
 def _take(lease: Lease, connection: redis.Redis, keys: Keys, settings: Settings) -> None:
@@ -131,7 +131,7 @@ def _take(lease: Lease, connection: redis.Redis, keys: Keys, settings: Settings)
     )
 
 
-def _begun(connection: redis.Redis, keys: Keys, archive: Archive) -> Mark:
+def _begun(connection: redis.Redis, keys: Keys, archive: ArchiveReader) -> RestoreMark:
     """Where to go on. RestoreFailed for a fleet that knows something, by another way than this."""
     stored = connection.hget(keys.fleet, RESTORING)
     if stored is None:
@@ -141,9 +141,9 @@ def _begun(connection: redis.Redis, keys: Keys, archive: Archive) -> Mark:
                 f"the fleet {keys.namespace} is not empty, it has {known[0]}s: restore into another"
                 " --namespace, or on an empty server"
             )
-        return Mark(archive=archive.archive_id)
+        return RestoreMark(archive=archive.archive_id)
     try:
-        mark = Mark.model_validate_json(stored)
+        mark = RestoreMark.model_validate_json(stored)
     except ValueError:
         raise RestoreFailed(
             f"how far the restore of the fleet {keys.namespace} has come cannot be read: restore"
@@ -164,37 +164,37 @@ def _explained(failure: CommitFailed) -> RestoreFailed:
     return RestoreFailed(f"the restore was broken off, {failure}; {again}")
 
 
-def _restore_reports(archive: Archive, restoring: Restoring, keep: int) -> int:
+def _restore_reports(archive: ArchiveReader, writer: RestoreWriter, keep: int) -> int:
     """The last ``keep`` reports on each component; how many there are. Done again, it changes
     nothing."""
     stood = {
-        (source, span.epoch): span.last_n
+        (source, one.epoch): one.last_n
         for source in ("log", "events")
-        for span in spans(archive, source)
+        for one in epoch_ranges(archive, source)
     }
     count, pending = 0, 0
-    rows = archive.rows("benchmarks", "ORDER BY component_id, rowid")
+    rows = archive.query("SELECT * FROM benchmarks ORDER BY component_id, rowid")
     for component_id, of_one in groupby(rows, key=lambda row: row["component_id"]):
         last: deque[Item] = deque(maxlen=keep)
         for row in of_one:
             if row["n"] <= stood.get((row["source"], row["epoch"]), row["n"]):
                 last.append(row)
-        commands = _report_commands(component_id, last, restoring)
-        restoring.add_commands(commands)
+        commands = _report_commands(component_id, last, writer)
+        writer.add_commands(commands)
         count += max(0, len(commands) - 1)
         pending += len(commands)
         if pending > REPORTS_AT_ONCE:
-            restoring.commit()
+            writer.commit()
             pending = 0
-    restoring.commit()
+    writer.commit()
     return count
 
 
 def _report_commands(
-    component_id: str, rows: Iterable[Item], restoring: Restoring
+    component_id: str, rows: Iterable[Item], writer: RestoreWriter
 ) -> list[Command]:
     """What writes the reports on one component afresh; nothing if there are none."""
-    key = restoring.keys.benchmarks(component_id)
+    key = writer.keys.benchmarks(component_id)
     entries: list[Command] = []
     last_id = (0, 0)
     for row in rows:
@@ -204,7 +204,7 @@ def _report_commands(
             metrics = to_json(_METRICS.validate_python(json.loads(row["metrics"])))
             ms = int(row["ms"])
         except SPOILED as error:
-            restoring.leave_out(f"a report on {component_id}", error)
+            writer.leave_out(f"a report on {component_id}", error)
             continue
         last_id = max((ms, 0), (last_id[0], last_id[1] + 1))
         fields = ("reporter", reporter, "ms", ms, "metrics", metrics)
@@ -212,9 +212,11 @@ def _report_commands(
     return [("DEL", key), *entries] if entries else []
 
 
-def _go_on(archive: Archive, restoring: Restoring, run_id: str, ids: Ids, now_ms: int) -> None:
+def _go_on(
+    archive: ArchiveReader, writer: RestoreWriter, run_id: str, ids: Ids, now_ms: int
+) -> None:
     """The fleet goes on where the archive ends, and what waits for a verdict is queued."""
-    fleet, keys, cursor = restoring.fleet, restoring.keys, archive.cursor
+    fleet, keys, cursor = writer.fleet, writer.keys, archive.cursor
     fleet.log.n = max(fleet.log.n, cursor.log)
     fleet.events.n = max(fleet.events.n, cursor.events)
     fleet.run_id = run_id
@@ -224,21 +226,20 @@ def _go_on(archive: Archive, restoring: Restoring, run_id: str, ids: Ids, now_ms
     for waiting in fleet.waiting.values():
         if waiting.attempt:
             queued = enqueue_validation(waiting, keys, now_ms)
-            restoring.add_commands(write.command for write in queued)
-    restoring.add_commands([fleet_record(fleet, keys)])
-    restoring.end()
+            writer.add_commands(write.command for write in queued)
+    writer.add_commands([fleet_record(fleet, keys)])
+    writer.end()
 
 
 def _summed_up(
-    archive: Archive, restoring: Restoring, replayed: int, unknown: int, reports: int
+    archive: ArchiveReader, writer: RestoreWriter, replayed: int, unknown: int, reports: int
 ) -> Restored:
-    connection, keys = restoring.connection, restoring.keys
+    connection, keys = writer.connection, writer.keys
     contributions = archive.contributions()
     scores = read_contributions(connection, keys, list(contributions))
     pairs = {
         ai: (score, now) for (ai, score), now in zip(contributions.items(), scores, strict=True)
     }
-    missing = "(SELECT coalesce(sum(last_n - first_n + 1), 0) AS count FROM gaps)"
     patterns, components, features = (connection.zcard(keys.records(kind)) for kind in KINDS)
     return Restored(
         patterns,
@@ -248,9 +249,9 @@ def _summed_up(
         reports,
         replayed,
         unknown,
-        forgotten=sum(span.forgotten for span in spans(archive, "events")),
-        missing=int(next(archive.rows(missing, "LIMIT 1"))["count"]),
-        bad=restoring.mark.bad,
-        named_bad=restoring.named_bad,
+        forgotten=sum(one.forgotten for one in epoch_ranges(archive, "events")),
+        missing=archive.missing(),
+        bad=writer.mark.bad,
+        named_bad=writer.named_bad,
         differing={ai: pair for ai, pair in pairs.items() if pair[0] != pair[1]},
     )

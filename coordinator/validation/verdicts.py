@@ -149,5 +149,5 @@ def _told(
     return [
         *(Deliver(ai, encoded) for ai in contributors),
         Broadcast(encoded, exclude=exclude),
-        *settled(record_key, verdict, context),
+        settled(record_key, verdict, context),
     ]

@@ -58,7 +58,7 @@ def submit(
     if had_credit:
         effects += wait(unqueued, context)
     result = own_result(unqueued, verdict, contributor, context, target_ai=contributor)
-    return [*effects, Deliver(contributor, result), *settled(record_key, verdict, context)]
+    return [*effects, Deliver(contributor, result), settled(record_key, verdict, context)]
 
 
 def not_validated(record_key: RecordKey, reason: str, context: Context) -> dict[str, Any]:
@@ -94,9 +94,8 @@ def own_result(
     return context.hub_message("validation_result", payload, target_ai)
 
 
-def settled(record_key: RecordKey, verdict: dict[str, Any], context: Context) -> list[Effect]:
-    """That there is a verdict on the record as it is, with all that the history tells of it; it is
-    counted."""
+def settled(record_key: RecordKey, verdict: dict[str, Any], context: Context) -> Event:
+    """That there is a verdict on the record as it is, with all that the history tells of it."""
     fleet = context.fleet
     contributors = fleet.contributors[record_key]
     named = f"{record_key} of {contributors[0]}"
@@ -105,10 +104,7 @@ def settled(record_key: RecordKey, verdict: dict[str, Any], context: Context) ->
         text += f"; it was {verdict['previous_score']:.1%} before"
     record: dict[str, Any] = {"kind": record_key.kind, "component_id": record_key.id}
     record |= {"hash": fleet.judged[record_key].hash, "contributors": contributors}
-    return [
-        Write(("HINCRBY", context.keys.verdicts, verdict["verdict"], 1)),
-        Event("validated", contributors[0], text, verdict | record),
-    ]
+    return Event("validated", contributors[0], text, verdict | record)
 
 
 def write_verdict(record_key: RecordKey, verdict: dict[str, Any], context: Context) -> Write:

@@ -19,7 +19,7 @@ def bucket_field(bound_s: float) -> str:
     return f"commit_le_{bound_s:g}"
 
 
-class Numbers:
+class CoordinatorMetrics:
     """Counted in memory, and written now and then: what a coordinator that is killed has counted
     since is lost with it. The next one begins at 0."""
 

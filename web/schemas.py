@@ -7,17 +7,16 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from coordinator.keys import Kind
+from coordinator.reads import Item
 
-Item = dict[str, Any]
 
-
-class Told(BaseModel):
+class Schema(BaseModel):
     """Moments are in ms since 1970 where a name ends in ``_ms``, else ISO 8601 in UTC."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class StatusTold(Told):
+class Status(Schema):
     """How the fleet is, as `coord status --json` shows it."""
 
     connected_ais: int = Field(description="How many AIs are there.")
@@ -30,7 +29,9 @@ class StatusTold(Told):
     active_collaborations: int = Field(description="Collaborations that are open.")
     open_feature_requests: int
     units: dict[str, int] = Field(description="Units of open sessions, by state.")
-    performance_reports: int
+    performance_reports: int = Field(
+        description="Those that were sent since the fleet began, or was restored."
+    )
     messages_by_type: dict[str, int]
     coordinator: Item = Field(
         description="Who is active, its lease, who stands by, the gateways, the epoch, what waits"
@@ -43,7 +44,7 @@ class StatusTold(Told):
     workers: list[Item] = Field(description="RQ's workers on them, the first `limit`.")
 
 
-class AiTold(Told):
+class Ai(Schema):
     """An AI that is there."""
 
     ai_id: str
@@ -62,7 +63,7 @@ class AiTold(Told):
     contribution_score: float = Field(description="What its work was worth; see operations.md.")
 
 
-class PatternTold(Told):
+class Pattern(Schema):
     """A shared pattern; its scores are what its contributor claims."""
 
     id: str
@@ -74,7 +75,7 @@ class PatternTold(Told):
     pattern: Item = Field(description="The record as it was shared.")
 
 
-class _Validated(Told):
+class _ValidatedRecord(Schema):
     id: str
     specialization: str
     contributor: str
@@ -86,20 +87,20 @@ class _Validated(Told):
     validation: Item | None = Field(description="All that a validator found; null if none looked.")
 
 
-class ComponentTold(_Validated):
+class Component(_ValidatedRecord):
     """A shared component."""
 
     code: Item = Field(description="The record as it was shared; code in it was run by nobody.")
 
 
-class FeatureTold(_Validated):
+class Feature(_ValidatedRecord):
     """A component that was made for a feature request."""
 
     component: Item = Field(description="The record as it was shared.")
     performance_benchmarks: Item
 
 
-class RankedTold(_Validated):
+class RankedRecord(_ValidatedRecord):
     """A component or feature that passed, the best of its problem first."""
 
     kind: Kind
@@ -108,7 +109,7 @@ class RankedTold(_Validated):
     performance_benchmarks: Item | None = None
 
 
-class BenchmarkTold(Told):
+class Benchmark(Schema):
     """What an AI says to have measured of a component."""
 
     reporter: str
@@ -116,7 +117,7 @@ class BenchmarkTold(Told):
     metrics: Item
 
 
-class SessionTold(Told):
+class Session(Schema):
     """A collaboration or feature request."""
 
     id: str
@@ -142,7 +143,7 @@ class SessionTold(Told):
     result: Item | None = Field(description="What those who did the work tell of it.")
 
 
-class UnitTold(Told):
+class Unit(Schema):
     """A piece of a session's work."""
 
     id: str
@@ -161,7 +162,7 @@ class UnitTold(Told):
     output: Item | None
 
 
-class WorkspaceTold(Told):
+class WorkspaceEntry(Schema):
     """A value that the participants of a session share."""
 
     key: str
@@ -171,7 +172,7 @@ class WorkspaceTold(Told):
     ms: int
 
 
-class LineageTold(Told):
+class Lineage(Schema):
     """Records around one, by `<kind>:<id>`: what they came from and what came of them."""
 
     id: str
@@ -181,7 +182,7 @@ class LineageTold(Told):
     is_cut: bool = Field(description="Whether there are more.")
 
 
-class CountsTold(Told):
+class Counts(Schema):
     """How many there are of everything."""
 
     ais: int
@@ -193,7 +194,7 @@ class CountsTold(Told):
     messages_by_type: dict[str, int]
 
 
-class ProblemTold(Told):
+class Problem(Schema):
     """What is trained for, and the best that passed."""
 
     name: str
@@ -206,7 +207,7 @@ class ProblemTold(Told):
     best: Item | None = Field(description="kind, id, contributor, quality_score, validation.")
 
 
-class MemberTold(Told):
+class Member(Schema):
     """Who is enrolled, for what, and by which tokens; never a token or its digest."""
 
     ai_id: str
@@ -218,7 +219,7 @@ class MemberTold(Told):
     tokens: list[Item] = Field(description="key_id, created_ms, expires_ms, is_weak, is_live.")
 
 
-class LetterTold(Told):
+class DeadLetter(Schema):
     """A message that broke its handler."""
 
     id: str
@@ -230,7 +231,7 @@ class LetterTold(Told):
     body: str = Field(description="The beginning of the message.")
 
 
-class AuditTold(Told):
+class AuditEntry(Schema):
     """Who was let in, what was refused, what operators did."""
 
     n: int = Field(description="Its number among the events.")
@@ -241,7 +242,7 @@ class AuditTold(Told):
     data: Item
 
 
-class LineTold(BaseModel):
+class HistoryLine(BaseModel):
     """A message with its envelope, an event, a gap (what retention had cut), or a new epoch."""
 
     model_config = ConfigDict(extra="allow")
@@ -254,7 +255,7 @@ class LineTold(BaseModel):
     ms: int | None = None
 
 
-class ArchiveTold(Told):
+class Archive(Schema):
     """An archive that follows the fleet, and how far it has come."""
 
     id: str

@@ -13,7 +13,7 @@ T = TypeVar("T")
 FRESH_S = 1.0
 
 
-class Fresh(Generic[T]):
+class Cached(Generic[T]):
     """What ``read`` gave within the last second; one thread at a time reads it, others wait."""
 
     def __init__(self, read: Callable[[], T], clock: Clock) -> None:

@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeVar
 
+from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from coordinator.audit import AuditKind
 from coordinator.messages import ID_PATTERN, RECORD_ID_PATTERN, WORD_PATTERN, describe, one_line
@@ -22,21 +24,25 @@ Word = Annotated[str, Field(pattern=WORD_PATTERN)]
 SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
-class Asked(BaseModel):
+class Query(BaseModel):
     """Nothing can be asked but what an endpoint knows."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Nothing(Asked):
+class NoQuery(Query):
     """No parameters."""
 
 
-class Limited(Asked):
+class LimitedQuery(Query):
+    """The first items alone: there is no next page."""
+
     limit: int = Field(50, ge=1, le=LIMIT_MAX, description="At most so many items.")
 
 
-class PageAsked(Limited):
+class PageQuery(LimitedQuery):
+    """One page of a list."""
+
     cursor: str | None = Field(
         None,
         pattern=CURSOR_PATTERN,
@@ -44,34 +50,48 @@ class PageAsked(Limited):
     )
 
 
-class StatusAsked(Asked):
+class StatusQuery(Query):
+    """How much of the fleet's lists is shown."""
+
     limit: int = Field(
         50, ge=0, le=LIMIT_MAX, description="So many AIs, queues and workers at most."
     )
 
 
-class AisAsked(PageAsked):
+class AisQuery(PageQuery):
+    """Which AIs."""
+
     specialization: Word | None = Field(None, description="Only AIs of this specialization.")
     capability: Word | None = Field(None, description="Only AIs that have this capability.")
 
 
-class AiAsked(Asked):
+class AiQuery(Query):
+    """Which AI."""
+
     ai_id: AiId = Field(description="The AI's id.")
 
 
-class RecordsAsked(PageAsked):
+class RecordsQuery(PageQuery):
+    """Which records."""
+
     specialization: Word | None = Field(None, description="Only records of this specialization.")
 
 
-class RecordAsked(Asked):
+class RecordQuery(Query):
+    """Which record."""
+
     id: RecordId = Field(description="The record's id.")
 
 
-class BenchmarksAsked(Limited):
+class BenchmarksQuery(LimitedQuery):
+    """Of which component."""
+
     component_id: RecordId = Field(description="The component that was measured.")
 
 
-class SessionsAsked(PageAsked):
+class SessionsQuery(PageQuery):
+    """Which sessions."""
+
     state: SessionState | None = Field(None, description="Only sessions in this state.")
     type: Word | None = Field(
         None, description="Only of this type: a collaboration's, or feature_request."
@@ -79,31 +99,43 @@ class SessionsAsked(PageAsked):
     ai: AiId | None = Field(None, description="Only those that this AI takes part in or asked for.")
 
 
-class SessionAsked(Asked):
+class SessionQuery(Query):
+    """Which session."""
+
     session_id: SessionId = Field(description="The session's id.")
 
 
-class OfSessionAsked(PageAsked):
+class OfSessionQuery(PageQuery):
+    """A page of what a session has."""
+
     session_id: SessionId = Field(description="The session's id.")
 
 
-class LineageAsked(Asked):
+class LineageQuery(Query):
+    """Around which record, and how much."""
+
     id: RecordId = Field(description="The record's id.")
     depth: int = Field(8, ge=1, le=64, description="So many records up, and as many down.")
     limit: int = Field(100, ge=1, le=500, description="At most so many records, the nearest ones.")
 
 
-class RankingAsked(Asked):
+class RankingQuery(Query):
+    """Of which problem."""
+
     name: Word = Field(description="The problem's name.")
     limit: int = Field(10, ge=1, le=100, description="At most so many items.")
 
 
-class AuditAsked(PageAsked):
+class AuditQuery(PageQuery):
+    """Which events of the audit."""
+
     ai: AiId | None = Field(None, description="Only what concerns this AI.")
     kind: AuditKind | None = Field(None, description="Only events of this kind.")
 
 
-class HistoryAsked(PageAsked):
+class HistoryQuery(PageQuery):
+    """From where on."""
+
     from_: int | None = Field(
         None,
         alias="from",
@@ -112,7 +144,7 @@ class HistoryAsked(PageAsked):
     )
 
 
-A = TypeVar("A", bound=Asked)
+Q = TypeVar("Q", bound=Query)
 
 
 def names_in(path: str) -> list[str]:
@@ -120,30 +152,54 @@ def names_in(path: str) -> list[str]:
     return re.findall(r"\{(\w+)", path)
 
 
-def parse_asked(
-    model: type[A], in_path: Mapping[str, str], in_query: Sequence[tuple[str, str]]
-) -> A:
-    """Raises ApiError ``bad_request`` with the parameter, the rule and the cure; what is wrong in
-    the path is ``not_found``."""
+def parse_query(
+    model: type[Q], in_path: Mapping[str, str], in_query: Sequence[tuple[str, str]]
+) -> Q:
+    """Raises ApiError ``bad_request`` with the parameter, the rule and the cure, ``bad_cursor``;
+    what is wrong in the path is ``not_found``."""
     given: dict[str, str] = dict(in_path)
     for name, value in in_query:
-        if name in in_path or name not in _names_of(model):
+        if name in in_path or name not in _fields_of(model):
             raise ApiError("bad_request", _unknown(model, in_path, name), one_line(name, 100))
         if name in given:
             raise ApiError("bad_request", f"{name} is given more than once: give it once", name)
         given[name] = value
+    for name, value in given.items():
+        _check_number(name, value, _fields_of(model).get(name))
     try:
         return model.model_validate(given)
     except ValidationError as error:
         field, detail = describe(error)
+        if field == "cursor":
+            raise no_cursor(given[field]) from None
         raise ApiError("not_found" if field in in_path else "bad_request", detail, field) from None
 
 
-def _names_of(model: type[Asked]) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()]
+def no_cursor(cursor: str) -> ApiError:
+    """``cursor`` is none that an answer of this API has had."""
+    shown = one_line(cursor, 100)
+    return ApiError("bad_cursor", f"cursor {shown!r} is none; begin again without one", "cursor")
 
 
-def _unknown(model: type[Asked], in_path: Mapping[str, str], name: str) -> str:
-    known = [one for one in _names_of(model) if one not in in_path]
+def _check_number(name: str, value: str, field: FieldInfo | None) -> None:
+    """A number is written in digits alone, and its bounds are named together."""
+    bounds = [one for one in field.metadata if isinstance(one, Ge | Le)] if field else []
+    if not bounds:
+        return
+    least = next(int(str(one.ge)) for one in bounds if isinstance(one, Ge))
+    most = next((int(str(one.le)) for one in bounds if isinstance(one, Le)), None)
+    is_number = re.fullmatch(r"[0-9]{1,18}", value) is not None
+    if not is_number or not least <= int(value) <= (most or int(value)):
+        to = "on" if most is None else f"to {most}"
+        detail = f"{name} must be a whole number from {least} {to}"
+        raise ApiError("bad_request", detail, name)
+
+
+def _fields_of(model: type[Query]) -> dict[str, FieldInfo]:
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def _unknown(model: type[Query], in_path: Mapping[str, str], name: str) -> str:
+    known = [one for one in _fields_of(model) if one not in in_path]
     rule = f"known are {', '.join(known)}" if known else "this endpoint takes none"
     return f"{one_line(name, 100)!r} is no parameter here; {rule}"
