@@ -85,7 +85,8 @@ def _follow(file: Path, archive: Archive, fleet: OpenFleet) -> None:
     log.info("%s (archive %s) follows the fleet on %s", file, archive.archive_id, fleet.where)
     lines = follow(archive, fleet.connection, fleet.keys, clock, RandomIds(), stop)
     _tell(lines, fleet, archive, clock)
-    log.info("stopped: %s is whole, and goes on from here", file)
+    archive.check_file()
+    log.info("stopped: %s goes on from here", file)
 
 
 def _tell(

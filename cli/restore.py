@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -20,14 +23,17 @@ from cli.options import (
 from cli.output import ExitCode, advise, complain, counted, facts, plain, show
 from coordinator import embedded
 from coordinator.archive.reader import ArchiveReader
+from coordinator.archive.replay import OnProgress
 from coordinator.archive.restore import Restored, restore
-from coordinator.clock import RandomIds, SystemClock, instance_id
+from coordinator.clock import Clock, RandomIds, SystemClock, instance_id
 from coordinator.connection import connect, named_url, redact, server_run_id
 from coordinator.keys import Keys
 from coordinator.server_check import check_server
 from coordinator.settings import Settings
 
 SHOWN_BAD = 20
+TOLD_EVERY_S = 5.0
+"""How often it says how far it is, where there is no terminal."""
 
 
 def restore_command(
@@ -49,10 +55,9 @@ def restore_command(
     settings = load_settings(redis, namespace, state_dir)
     with ArchiveReader.read(file) as archive:
         url = _server(settings)
-        with connect(url) as connection, explained(url), _progress(silent=json) as bar:
+        with connect(url) as connection, explained(url), _progress(file, silent=json) as told:
             for warning in check_server(connection, Keys(settings.namespace)):
                 complain(warning)
-            task = bar.add_task(f"restoring {plain(file)}", total=None)
             done = restore(
                 archive,
                 connection,
@@ -61,7 +66,7 @@ def restore_command(
                 RandomIds(),
                 instance_id(),
                 server_run_id(connection),
-                lambda n, total: bar.update(task, completed=n, total=total),
+                told,
             )
     show(done._asdict(), json, lambda shown: _render(shown, done))
     if done.bad:
@@ -82,21 +87,53 @@ def _server(settings: Settings) -> str:
     return endpoint.url
 
 
-def _progress(*, silent: bool) -> Progress:
+@contextmanager
+def _progress(file: Path, *, silent: bool) -> Iterator[OnProgress]:
     console = Console(stderr=True)
-    return Progress(console=console, transient=True, disable=silent or not console.is_terminal)
+    if silent or not console.is_terminal:
+        yield _nothing if silent else told_in_lines(file, SystemClock())
+        return
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task(f"restoring {plain(file)}", total=None)
+        yield lambda n, total: bar.update(task, completed=n, total=total)
+
+
+def _nothing(n: int, total: int) -> None:
+    """Programs hear of it when it is done."""
+
+
+def told_in_lines(file: Path, clock: Clock) -> OnProgress:
+    """A line on stderr once in a while, where there is no terminal for a bar."""
+    said_s = clock.elapsed_s()
+
+    def told(n: int, total: int) -> None:
+        nonlocal said_s
+        if clock.elapsed_s() - said_s >= TOLD_EVERY_S:
+            advise(f"restoring {plain(file)}: {n:,} of {total:,} events")
+            said_s = clock.elapsed_s()
+
+    return told
 
 
 def _render(shown: Console, done: Restored) -> None:
     rows: list[tuple[str, Any]] = [
         (
             "restored",
-            f"{done.patterns} patterns, {done.components} components, {done.features} features",
+            ", ".join(
+                (
+                    counted(done.patterns, "pattern"),
+                    counted(done.components, "component"),
+                    counted(done.features, "feature"),
+                )
+            ),
         ),
-        ("reports", done.reports),
         ("validations", f"{done.waiting} wait"),
-        ("events", f"{done.replayed} were done again"),
     ]
+    if done.is_again:
+        rows.append(("before", "it was restored from this archive before: nothing was left to do"))
+    else:
+        rows.append(("reports", done.reports))
+        rows.append(("events", f"{done.replayed} were done again"))
     if done.unknown:
         rows.append(("left out", f"{done.unknown} about records that the archive knows nothing of"))
     if done.forgotten:
@@ -112,7 +149,10 @@ def _render(shown: Console, done: Restored) -> None:
 
 
 def _complain_of(done: Restored) -> None:
-    complain(f"{counted(done.bad, 'row')} of the archive cannot be read, and was left out:")
+    complain(
+        f"{counted(done.bad, 'row')} of the archive cannot be read, and was left out; if that"
+        " matters, correct it in the file and restore that into an empty fleet:"
+    )
     for named in done.named_bad[:SHOWN_BAD]:
         complain(named)
     if done.bad > SHOWN_BAD:

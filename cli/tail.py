@@ -77,7 +77,8 @@ def text_of(line: Line) -> str:
     if line.kind == "gap":
         count = line.n - line.first + 1
         cut = f"{line.first} to {line.n}" if count > 1 else f"{line.n}"
-        return f"--------  gap: {line.source} {cut} ({count}) are no longer kept"
+        why = "is no entry of coord's" if line.data.get("unreadable") else "are no longer kept"
+        return f"--------  gap: {line.source} {cut} ({count}) {why}"
     if line.kind == "epoch":
         text = f"--------  epoch {plain(line.epoch)} began after log {line.n}"
         forgot = line.data.get("forgot", 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -52,7 +52,8 @@ class Line:
     ``first`` and ``n`` are the numbers it covers, the same except for a gap. ``data`` is the
     envelope of a message; of an event ``event`` (its kind), ``ai``, ``text`` and ``data``; of an
     epoch, which goes on after ``n`` of the log, ``events_n``, after which it does among the events,
-    and ``forgot``, how many of the log that were read the server has forgotten.
+    and ``forgot``, how many of the log that were read the server has forgotten; of a gap
+    ``unreadable``, if the entry is there, but none of the coordinator's.
     """
 
     kind: Literal["message", "event", "gap", "epoch"]
@@ -96,6 +97,7 @@ class Follower:
         self._at_once = at_once
         self._streams: dict[Source, str] = {"log": keys.log, "events": keys.events}
         self._epoch = self._read_epoch()
+        self._read_begins: list[Cursor] = []
         self._last: dict[Source, int] = {
             source: last_number(connection, keys, source) for source in self._streams
         }
@@ -124,9 +126,14 @@ class Follower:
             self._last[source] = self._last_early(source, lambda fields: _ms_of(fields) < since_ms)
         return complete_ms
 
-    def resume(self, cursor: Cursor) -> None:
+    def resume(self, cursor: Cursor, begins: Sequence[Cursor] = ()) -> None:
         """Go on after what ``cursor`` says was read, perhaps by another process and long ago. What
-        has become of it since is told: the epochs that began, and what was cut."""
+        has become of it since is told: the epochs that began, and what was cut.
+
+        ``begins`` are where the epochs began that were read, the oldest first. By them it goes on
+        where it was also if the server has forgotten the epoch of ``cursor``.
+        """
+        self._read_begins = list(begins)
         self._epoch = cursor.epoch
         self._last = {"log": cursor.log, "events": cursor.events}
         self._unread.clear()
@@ -177,7 +184,7 @@ class Follower:
         try:
             line = _line(source, n, fields)
         except (KeyError, ValueError):
-            return [Line("gap", source, expected, n, 0, self._epoch)]
+            line = Line("gap", source, n, n, 0, self._epoch, {"unreadable": True})
         gap = [Line("gap", source, expected, n - 1, line.ms, line.epoch)] if n > expected else []
         return [*gap, line]
 
@@ -187,29 +194,42 @@ class Follower:
         if epoch in ("", self._epoch):
             return []
         begins = decode_begins(cast("bytes | None", self._redis.hget(self._keys.fleet, "epochs")))
-        log_n, events_n = self._resume_log(begins), self._resume_events(begins)
+        read = self._still_known(begins)
+        log_n, events_n = self._resume_log(read, begins), self._resume_events(read, begins)
         data = {"events_n": events_n}
         if self._epoch:
             data["forgot"] = self._last["log"] - log_n
         self._epoch = epoch
+        self._read_begins.append(Cursor(epoch, log_n, events_n))
         self._last = {"log": log_n, "events": events_n}
         self._unread.clear()
         for source, held in self._held.items():
             self._held[source] = deque(line for line in held if line.n <= self._last[source])
         return [*self._merged(), Line("epoch", "log", log_n, log_n, 0, epoch, data)]
 
-    def _resume_log(self, begins: list[Begin]) -> int:
-        last_n = last_number(self._redis, self._keys, "log")
-        return resume_after(self._epoch, self._last["log"], begins, last_n)
+    def _still_known(self, begins: list[Begin]) -> Cursor:
+        """How far what was read is of epochs that the server knows, too: where those ended that it
+        has forgotten. Nothing is known of that if it knows none of them."""
+        known, read = {begin.epoch for begin in begins}, self.cursor
+        for begin, before in zip(self._read_begins[::-1], self._read_begins[-2::-1], strict=False):
+            if read.epoch in known:
+                break
+            if begin.epoch == read.epoch:
+                read = begin._replace(epoch=before.epoch)
+        return read if read.epoch in known else self.cursor
 
-    def _resume_events(self, begins: list[Begin]) -> int:
+    def _resume_log(self, read: Cursor, begins: list[Begin]) -> int:
+        last_n = last_number(self._redis, self._keys, "log")
+        return resume_after(read.epoch, read.log, begins, last_n)
+
+    def _resume_events(self, read: Cursor, begins: list[Begin]) -> int:
         """By the same rule, in two steps, for ``begins`` tells of the log alone: which epoch was
         the first after what was seen, then which event was the last before it."""
         order = {begin.epoch: i for i, begin in enumerate(begins)}
         places = [Begin(epoch, i) for epoch, i in order.items()]
-        first = resume_after(self._epoch, len(places), places, len(places))
+        first = resume_after(read.epoch, len(places), places, len(places))
         last_n = self._last_early("events", lambda fields: order.get(_epoch_of(fields), -1) < first)
-        return min(self._last["events"], last_n)
+        return min(read.events, last_n)
 
     def _last_early(self, source: Source, is_early: Callable[[Fields], bool]) -> int:
         """The number of the last entry that is early, by bisection: after one that is not, none is.

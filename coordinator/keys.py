@@ -8,7 +8,7 @@ key                                   type    holds
 <ns>:fleet                            HASH    schema, epoch, epochs (history), run_id, log_n,
                                               log_bytes, events_n, events_bytes, credentials_n,
                                               pepper_id, restoring (JSON) until a restore is
-                                              whole
+                                              whole, restored (JSON) once it is
 <ns>:totals                           HASH    messages committed, by type
 <ns>:verdicts                         HASH    verdicts of validations, by their word
 <ns>:metrics                          HASH    what the active coordinator tells of itself, once

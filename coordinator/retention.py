@@ -16,6 +16,8 @@ from coordinator.messages import stream_number
 from coordinator.settings import Settings
 
 FEWEST_KEPT = 100
+LOOKED_AT = 10
+"""So many entries of strangers are passed over where one of ours is looked for."""
 
 
 class Rule(NamedTuple):
@@ -78,10 +80,11 @@ def last_droppable(
     """
 
     def read(n: int) -> tuple[int, bool]:
-        entries = cast("list[Any]", connection.xrange(key, f"{n}-0", "+", count=1))
-        if not entries:
+        entries = cast("list[Any]", connection.xrange(key, f"{n}-0", "+", count=LOOKED_AT))
+        ours = (entry for entry in entries if _is_ours(entry[1]))
+        entry_id, fields = next(ours, (None, {}))
+        if entry_id is None:
             return stream.n, False
-        entry_id, fields = entries[0]
         number = stream_number(entry_id)
         is_old = abs(now_ms - int(fields[b"ms"])) > rule.keep_s * 1000
         kept_bytes = stream.total_bytes - int(fields[b"bytes"])
@@ -102,6 +105,11 @@ def last_droppable(
         else:
             high = middle
     return low
+
+
+def _is_ours(fields: dict[bytes, bytes]) -> bool:
+    """Whether it says how old it is, and how much came before it."""
+    return all(fields.get(name, b"").isdigit() for name in (b"ms", b"bytes"))
 
 
 def relieve(connection: redis.Redis, keys: Keys, settings: Settings) -> None:

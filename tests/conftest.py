@@ -7,6 +7,8 @@
 ``start``        starts trainers of that fleet, which have the skills of tests/skills_for_tests.py
 ``ai``           an id that no other test uses
 ``state_dir``    a state directory with a short path; its embedded server ends with the test
+``taken``        an address where somebody else listens, and that listener
+``logs_restored`` what a command does to the logs of this process ends with the test
 
 The shared servers are emptied before each test. A test that changes a server's configuration or
 users, or harms it, takes one of its own.
@@ -14,8 +16,10 @@ users, or harms it, takes one of its own.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import socket
 import tempfile
 import uuid
 from collections import Counter
@@ -126,6 +130,24 @@ def state_dir() -> Iterator[Path]:
     directory.chmod(0o700)
     embedded.stop(directory)
     shutil.rmtree(directory)
+
+
+@pytest.fixture
+def taken() -> Iterator[tuple[str, socket.socket]]:
+    """An address where somebody else listens."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield f"127.0.0.1:{other.getsockname()[1]}", other
+
+
+@pytest.fixture
+def logs_restored() -> Iterator[None]:
+    """For commands that are called in this process and take its logs for themselves."""
+    logs = [logging.getLogger(name) for name in ("coord", "asyncio", "uvicorn")]
+    before = [(log.handlers, log.propagate, log.level) for log in logs]
+    yield
+    for log, (handlers, propagate, level) in zip(logs, before, strict=True):
+        log.handlers, log.propagate = handlers, propagate
+        log.setLevel(level)
 
 
 @pytest.fixture(scope="module")

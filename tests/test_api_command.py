@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import signal
@@ -43,23 +42,12 @@ def real_kind(request: pytest.FixtureRequest) -> RealKind:
 
 
 @pytest.fixture
-def _logs_of_this_process_restored() -> Iterator[None]:
-    """``api`` takes them for itself."""
-    logs = [logging.getLogger(name) for name in ("coord", "asyncio", "uvicorn")]
-    before = [(log.handlers, log.propagate, log.level) for log in logs]
-    yield
-    for log, (handlers, propagate, level) in zip(logs, before, strict=True):
-        log.handlers, log.propagate = handlers, propagate
-        log.setLevel(level)
-
-
-@pytest.fixture
 def coord(
     real_url: str,
     real_redis: Redis,
     state_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
-    _logs_of_this_process_restored: None,
+    logs_restored: None,
 ) -> Callable[..., Result]:
     """A command on an empty server, with a state directory; processes get both too."""
     monkeypatch.setenv("COORD_REDIS_URL", real_url)
@@ -78,13 +66,6 @@ def coord(
 def fleet(real_url: str, real_redis: Redis) -> Iterator[RealFleet]:
     with RealFleet(real_url) as fleet:
         yield fleet
-
-
-@pytest.fixture
-def taken() -> Iterator[tuple[str, socket.socket]]:
-    """An address where somebody else listens."""
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        yield f"127.0.0.1:{other.getsockname()[1]}", other
 
 
 def place_of(command: ForegroundCommand) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -39,6 +40,10 @@ from tests.archives import (
 from tests.fleet import BEGINNING_MS, CountingIds, FleetUnderTest, ManualClock, python
 
 KEYS = Keys()
+WITH_SURROGATE = (
+    b'{"message_id":"\xed\xa0\x80","sender_id":"a","message_type":"t","timestamp":"","payload":{},'
+    b'"target_ai":null}'
+)
 PASSED = {"verdict": "passed", "problem": "disk", "workload": "w1", "cost_unit": "ms"}
 
 
@@ -314,6 +319,9 @@ def test_what_was_cut_is_a_gap(fleet: FleetUnderTest, archive: Archive) -> None:
         {"log": {"message": "[]"}},
         {"log": {"message": '{"message_id": "m"}'}},
         {"log": {"message": '{"message_id":"\\ud800"}'}},
+        {"log": {"message": WITH_SURROGATE}},
+        {"events": {"kind": "joined", "ai": "a", "text": "t", "data": b'{"x":"\xed\xa0\x80"}'}},
+        {"events": {"kind": "joined", "ai": b"\xed\xa0\x80", "text": "t", "data": "{}"}},
         {"log": {"no": "message"}},
         {"events": {"kind": "joined", "ai": "a", "text": "t", "data": "[1"}},
         {"events": {"kind": b"\xff", "ai": "a", "text": "t", "data": "{}"}},
@@ -335,15 +343,28 @@ def test_what_strangers_wrote_is_a_gap_too(
     assert (gap["source"], gap["first_n"], gap["last_n"]) == (source, n, n)
 
 
-@pytest.mark.parametrize("kind", ["shared", "validated", "session_active", "unit_lost", "joined"])
+INJECTED = "components WHERE 1 OR ?1 --"
+
+
+@pytest.mark.parametrize(
+    "kind", ["shared", "validated", "retracted", "session_active", "unit_lost", "joined", "message"]
+)
 @pytest.mark.parametrize(
     "data",
-    [{}, {"kind": "pattern", "id": 1, "session": [], "unit": {"attempts": 3}}, {"kind": "x"}],
+    [
+        {},
+        {"kind": "pattern", "id": 1, "session": [], "unit": {"attempts": 3}},
+        {"kind": "x"},
+        {"id": "k", "kinds": [INJECTED]},
+        {"kind": INJECTED, "component_id": "k", "contributors": ["a"], "verdict": "failed"},
+        {"message": '{"message_id":"\\ud800","sender_id":"a","payload":{}}'},
+    ],
     ids=str,
 )
 def test_an_event_that_says_nothing_of_use_is_kept_as_it_is(
     fleet: FleetUnderTest, archive: Archive, kind: str, data: dict[str, Any]
 ) -> None:
+    share(fleet, "a", "component", python("k"))
     take_all(fleet.redis, archive)
     before = knowledge_in(archive)
     n, epoch = archive.cursor.events + 1, archive.cursor.epoch
@@ -375,6 +396,60 @@ def test_what_the_server_forgot_is_kept_and_told(fleet: FleetUnderTest, archive:
     ids = {row["pattern_id"] for row in archive.records("pattern")}
     assert ids == {"forgotten", "too", "new"}
     assert archive.counts()["gaps"] == 0
+
+
+def test_a_server_that_goes_back_by_two_epochs_is_followed(
+    fleet: FleetUnderTest, archive: Archive
+) -> None:
+    """Of three epochs that were archived it knows the first, and half of the second."""
+    share(fleet, "a", "pattern", {"id": "p1"})
+    take_all(fleet.redis, archive)
+    begin_epoch(fleet, 2)
+    share(fleet, "a", "pattern", {"id": "p2"})
+    take_all(fleet.redis, archive)
+    saved = {key: fleet.redis.dump(key) for key in fleet.redis.keys("*")}
+    share(fleet, "a", "pattern", {"id": "p3"})
+    take_all(fleet.redis, archive)
+    begin_epoch(fleet, 3)
+    share(fleet, "a", "pattern", {"id": "p4"})
+    take_all(fleet.redis, archive)
+    fleet.redis.flushall()
+    for key, value in saved.items():
+        fleet.redis.restore(key, 0, value)
+    begin_epoch(fleet, 4)
+    share(fleet, "a", "pattern", {"id": "p5"})
+    take_all(fleet.redis, archive)
+    assert {row["pattern_id"] for row in archive.records("pattern")} == {
+        *("p1", "p2", "p3", "p4", "p5")
+    }
+    assert [row["forgot"] for row in archive.rows("epochs")] == [0, 0, 0, 2]
+    assert archive.counts()["gaps"] == 0
+    assert [line.data["data"]["id"] for line in archive.lines() if is_share(line)] == [
+        *("p1", "p2", "p3", "p4", "p5")
+    ]
+
+
+def begin_epoch(fleet: FleetUnderTest, n: int) -> None:
+    fleet.clock.advance(1)
+    fleet.run_id = f"run-{n}"
+    fleet.replace_coordinator(f"coordinator-{n}")
+
+
+def is_share(line: Line) -> bool:
+    return line.kind == "event" and line.data["event"] == "shared"
+
+
+def test_an_entry_of_a_stranger_hinders_no_new_epoch(
+    fleet: FleetUnderTest, archive: Archive
+) -> None:
+    take_all(fleet.redis, archive)
+    n = archive.cursor.events
+    fleet.redis.xadd(KEYS.events, {"foo": "bar"}, id=f"{n}-1")
+    begin_epoch(fleet, 2)
+    share(fleet, "a", "pattern", {"id": "p"})
+    take_all(fleet.redis, archive)
+    assert [row["pattern_id"] for row in archive.records("pattern")] == ["p"]
+    assert archive.counts()["missing"] == 0
 
 
 def test_another_fleet_is_refused(fleet: FleetUnderTest, archive: Archive) -> None:
@@ -469,11 +544,42 @@ def test_a_file_that_is_not_there(path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
-def test_an_empty_file_becomes_an_archive(path: Path) -> None:
+@pytest.mark.parametrize("create", [True, False])
+def test_an_empty_file_is_no_archive(path: Path, create: bool) -> None:
+    """Something has become of it: what was in it is not silently begun anew."""
     path.touch()
+    with pytest.raises(BadArchive, match="is empty: remove it to begin a new archive"):
+        Archive.open(path, create)
+
+
+def test_a_new_one_has_its_name_once_it_is_whole(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_file, "write_values", lambda *values: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        Archive.open(path, create=True)
+    monkeypatch.undo()
+    assert list(path.parent.iterdir()) == []
     with Archive.open(path, create=True) as archive:
         assert archive.cursor == Cursor()
         assert len(archive.archive_id) == 12
+
+
+def test_only_a_regular_file_is_one(path: Path) -> None:
+    os.mkfifo(path)
+    for place in (path, Path("/dev/null")):
+        for opened in (ArchiveReader.read, lambda place: Archive.open(place, create=True)):
+            with pytest.raises(BadArchive, match="is no regular file"):
+                opened(place)
+
+
+def test_one_that_is_cut_while_it_is_written_is_noticed(fleet: FleetUnderTest, path: Path) -> None:
+    archive_all(fleet.redis, path)
+    with Archive.open(path, create=False) as archive:
+        archive.check_file()
+        os.truncate(path, 8192)
+        with pytest.raises(BadArchive, match="was cut short while it was written"):
+            archive.check_file()
 
 
 def test_only_one_writes_it(archive: Archive, path: Path) -> None:
@@ -620,6 +726,7 @@ def test_the_coordinator_is_told_how_far_it_has_come(
 # -- the command -----------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("logs_restored")
 def test_the_command_stores_what_is_there(real_redis: Redis, real_url: str, path: Path) -> None:
     with_validators(FleetUnderTest(real_redis))
     done = CliRunner().invoke(app, ["archive", str(path), "--once", "--json", "--redis", real_url])
@@ -633,6 +740,7 @@ def test_the_command_stores_what_is_there(real_redis: Redis, real_url: str, path
     assert "ais" in shown.stdout
 
 
+@pytest.mark.usefixtures("logs_restored")
 @pytest.mark.parametrize(
     ("options", "code", "word"),
     [

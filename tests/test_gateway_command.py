@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import socket
 import ssl
@@ -34,22 +33,12 @@ ANY_PORT = "127.0.0.1:0"
 
 
 @pytest.fixture
-def _log_of_this_process_restored() -> Iterator[None]:
-    """``gateway`` takes it for itself."""
-    log = logging.getLogger("coord")
-    before = (log.handlers, log.propagate, log.level)
-    yield
-    log.handlers, log.propagate = before[:2]
-    log.setLevel(before[2])
-
-
-@pytest.fixture
 def coord(
     real_url: str,
     real_redis: Redis,
     state_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
-    _log_of_this_process_restored: None,
+    logs_restored: None,
 ) -> Callable[..., Result]:
     """A command on an empty server, with a state directory; processes get both too."""
     monkeypatch.setenv("COORD_REDIS_URL", real_url)
@@ -73,13 +62,6 @@ def real_kind(request: pytest.FixtureRequest) -> RealKind:
 def fleet(real_url: str, real_redis: Redis) -> Iterator[RealFleet]:
     with RealFleet(real_url) as fleet:
         yield fleet
-
-
-@pytest.fixture
-def taken() -> Iterator[tuple[str, socket.socket]]:
-    """An address where somebody else listens."""
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        yield f"127.0.0.1:{other.getsockname()[1]}", other
 
 
 def is_open(address: str) -> bool:

@@ -118,9 +118,11 @@ def test_an_entry_that_is_none_of_ours_is_a_gap(epochs: Redis) -> None:
     lines = follower.read(0)
     assert [(line.kind, line.first, line.n) for line in lines] == [
         ("message", 1, 1),
-        ("gap", 2, 3),
+        ("gap", 2, 2),
+        ("gap", 3, 3),
         ("message", 4, 4),
     ]
+    assert [line.data for line in lines[1:3]] == [{}, {"unreadable": True}]
 
 
 def test_what_strangers_wrote_hinders_no_beginning(epochs: Redis) -> None:

@@ -16,7 +16,9 @@ from redis import Redis
 from typer.testing import CliRunner, Result
 
 from cli.main import app
+from cli.restore import told_in_lines
 from coordinator import CoordError
+from coordinator.archive import replay
 from coordinator.archive.archive import Archive
 from coordinator.archive.reader import ArchiveReader
 from coordinator.archive.restore import Restored, RestoreFailed, restore
@@ -27,7 +29,7 @@ from coordinator.keys import Keys
 from coordinator.lease import Lease
 from coordinator.state import RESTORING
 from tests.archives import archive_all, take_all
-from tests.fleet import FleetUnderTest, Stop, dump, python
+from tests.fleet import FleetUnderTest, ManualClock, Stop, dump, python
 from tests.watched import look, queued, take
 
 KEYS = Keys()
@@ -518,11 +520,13 @@ def test_an_event_without_a_place_is_named_and_left_out(
     for record_id in ("p", "q", "r"):
         share(fleet, "a", {"id": record_id}, "pattern")
     archive_all(redis, path)
-    n = fleet.events()[-2]["n"]
-    spoil(path, command.replace("?", str(n)))
+    with closing(sqlite3.connect(path)) as database:
+        where = "text LIKE '%shared pattern q %'"
+        row, n = database.execute(f"SELECT rowid, n FROM events WHERE {where}").fetchone()
+    spoil(path, command, n)
     done = restored(empty, path, fleet)
     assert (done.patterns, done.bad, done.forgotten) == (2, 1, 0)
-    assert done.named_bad[0].startswith(told.format(n))
+    assert done.named_bad[0].startswith(told.format(row))
     assert empty.exists("coord:pattern:q") == 0
 
 
@@ -543,9 +547,7 @@ def test_a_report_without_a_place_is_left_out(
     assert done.named_bad[0].startswith(f"row 1 of the table benchmarks, {column} is {value!r}")
 
 
-@pytest.mark.parametrize(
-    "values", ["('A', 'abc', 5)", "('A', 9e999, 5)", "(x'00', 1.5, 5)"]
-)
+@pytest.mark.parametrize("values", ["('A', 'abc', 5)", "('A', 9e999, 5)", "(x'00', 1.5, 5)"])
 def test_a_contribution_that_is_spoiled_is_named(
     archived: Path, real_url: str, values: str
 ) -> None:
@@ -619,6 +621,7 @@ def test_the_history_of_another_fleet_is_left_as_it_is(
     archive_all(redis, path)
     running = founded(other)
     running.coordinator.leave()
+    other.hset("coord:fleet", "epoch", "another.e1")
     before = running.state()
     with pytest.raises(RestoreFailed, match=r"has a history of its own \(\d+ messages, \d+ events"):
         restored(other, path, fleet)
@@ -825,8 +828,36 @@ def test_the_command_names_what_is_bad(archived: Path, real_url: str) -> None:
     spoil(archived, "UPDATE events SET data = '{', text = '\x1b[2J' WHERE text LIKE '%pattern p%'")
     done = command(archived, "--redis", real_url)
     assert done.exit_code == 1
-    assert "1 row of the archive cannot be read, and was left out" in done.stderr
+    assert "1 row of the archive cannot be read, and was left out; if" in done.stderr
     assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_where_there_is_no_terminal_it_tells_now_and_then(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = ManualClock()
+    told = told_in_lines(Path("hub_data.db"), clock)
+    for n in range(0, 2400, 200):
+        told(n, 2400)
+        clock.advance(1)
+    assert capsys.readouterr().err.splitlines() == [
+        "restoring hub_data.db: 1,000 of 2,400 events",
+        "restoring hub_data.db: 2,000 of 2,400 events",
+    ]
+
+
+def test_events_that_are_long_are_read_a_few_at_a_time(
+    memory: Callable[[], Redis], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis, empty = memory(), memory()
+    fleet = founded(redis)
+    for n in range(6):
+        share(fleet, "a", {"id": f"p{n}", "words": "w" * 1000}, "pattern")
+    archive_all(redis, path)
+    monkeypatch.setattr(replay, "MOST_BYTES", 2000)
+    heard: list[int] = []
+    assert restored(empty, path, fleet, on_progress=lambda n, _: heard.append(n)).patterns == 6
+    assert heard == [0, 2, 4, 6]
 
 
 def test_without_a_server_the_embedded_one_is_started(archived: Path, state_dir: Path) -> None:

@@ -56,6 +56,19 @@ def test_what_may_go(
     assert found == (dropped + first - 1 if dropped else 0)
 
 
+@pytest.mark.parametrize("place", ["first", "middle", "last"])
+def test_what_strangers_wrote_hinders_nothing(redis: Redis, place: str) -> None:
+    """An entry says neither when it was written nor how much came before it."""
+    before = {"first": 0, "middle": 3, "last": 8}[place]
+    for n in range(8):
+        if n == before:
+            redis.xadd("s", {"foo": "bar"}, id=f"{n or 0}-1")
+        redis.xadd("s", {"ms": NOW_MS - 100_000, "bytes": 10 * (n + 1)}, id=f"{n + 1}-0")
+    if place == "last":
+        redis.xadd("s", {"ms": "soon", "bytes": "10"}, id="8-1")
+    assert last_droppable(redis, "s", Numbered(8, 80), Rule(3, 60, 10**9), NOW_MS) == 5
+
+
 def test_a_stream_with_holes(redis: Redis) -> None:
     stream = write(redis, [100] * 20)
     redis.xdel("s", *(f"{n}-0" for n in (1, 2, 9, 10, 11, 20)))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from coordinator.archive.failures import BadArchive, explained
-from coordinator.archive.file import check_place, connected, locked, make, write_values
+from coordinator.archive.file import begin, check_place, connected, locked, prepare, write_values
 from coordinator.archive.reader import ArchiveReader
 from coordinator.archive.writer import write
 from coordinator.clock import Ids, RandomIds
@@ -31,6 +31,7 @@ class Archive(ArchiveReader):
         """Use ``open``; ``lock`` is the descriptor that keeps other writers out."""
         super().__init__(path, database)
         self._lock: int | None = lock
+        self._size_bytes = 0
 
     @staticmethod
     def open(path: Path, create: bool, ids: Ids = _RANDOM_IDS) -> Archive:
@@ -41,10 +42,12 @@ class Archive(ArchiveReader):
         """
         check_place(path, create)
         with ExitStack() as opened, explained(path):
-            lock = locked(path, create)
+            if not path.exists():
+                begin(path, ids.new()[:ID_LENGTH])
+            lock = locked(path)
             opened.callback(os.close, lock)
             database = opened.enter_context(closing(connected(path, "rw")))
-            make(database, path, ids.new()[:ID_LENGTH], create)
+            prepare(database, path)
             archive = Archive(path, database, lock)
             opened.pop_all()
         return archive
@@ -61,7 +64,7 @@ class Archive(ArchiveReader):
 
         BadArchive for lines of another fleet, and if the file is no longer there.
         """
-        self._check_file()
+        self.check_file()
         cursor, ms = self._moved(lines)
         values = {"epoch": cursor.epoch, "log_n": cursor.log, "events_n": cursor.events, "ms": ms}
         with explained(self.path):
@@ -108,8 +111,9 @@ class Archive(ArchiveReader):
             ms = line.ms or ms
             yield line if line.ms else replace(line, ms=ms)
 
-    def _check_file(self) -> None:
-        """SQLite would go on to write to a file that nobody finds any more."""
+    def check_file(self) -> None:
+        """BadArchive if something has become of the file: SQLite would go on to write to one that
+        nobody finds any more, or of which a part is gone."""
         assert self._lock is not None, "it was opened to be read"
         own = os.fstat(self._lock)
         try:
@@ -120,3 +124,10 @@ class Archive(ArchiveReader):
             raise BadArchive(
                 self.path, f"{self.path} was removed or replaced while it was written: start again"
             )
+        if there.st_size < self._size_bytes:
+            raise BadArchive(
+                self.path,
+                f"{self.path} was cut short while it was written: restore it from a copy, or name"
+                " another file",
+            )
+        self._size_bytes = there.st_size

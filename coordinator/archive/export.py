@@ -1,6 +1,6 @@
 """The tables of an archive as files for other programs: JSON lines, CSV, Parquet.
 
-Rows are read and written a few at a time. A file has its name only once it is whole.
+Rows are read and written a few at a time. The files have their names only once all are whole.
 """
 
 from __future__ import annotations
@@ -56,11 +56,21 @@ def export(
     open_table = _opener(file_format)
     files = {table: directory / f"{table}.{file_format}" for table in tables or TABLES}
     _check_places(directory, [] if overwrite else list(files.values()))
-    with archive.snapshot():
-        return {
-            table: _write(archive, table, file, open_table, on_progress)
-            for table, file in files.items()
-        }
+    parts = {table: _part_of(file) for table, file in files.items()}
+    try:
+        with archive.snapshot():
+            counts = {
+                table: _write(archive, table, part, open_table, on_progress)
+                for table, part in parts.items()
+            }
+        for table, part in parts.items():
+            with _explained(files[table]):
+                part.replace(files[table])
+    finally:
+        for part in parts.values():
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+    return counts
 
 
 def _opener(file_format: Format) -> OpenTable:
@@ -83,6 +93,19 @@ def _check_places(directory: Path, files: Sequence[Path]) -> None:
             raise ExportFailed(f"{file} is there already: --force replaces it")
 
 
+def _part_of(file: Path) -> Path:
+    """Where a file is written until all are whole."""
+    return file.with_name(f".{file.name}.{os.getpid()}.part")
+
+
+@contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ExportFailed(f"{file} cannot be written: {error.strerror or error}") from error
+
+
 def _write(
     archive: ArchiveReader,
     table: str,
@@ -90,22 +113,14 @@ def _write(
     open_table: OpenTable,
     on_progress: Callable[[str, int], None],
 ) -> int:
-    """One table into one file, which replaces what was there once it is whole."""
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    """One table into one file: how many rows it has."""
     count = 0
-    try:
-        with open_table(part, table, _columns(archive, table)) as write:
-            for row in archive.rows(table):
-                write(row)
-                count += 1
-                if count % 1000 == 0:
-                    on_progress(table, count)
-        part.replace(file)
-    except OSError as error:
-        raise ExportFailed(f"{file} cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+    with _explained(file), open_table(file, table, _columns(archive, table)) as write:
+        for row in archive.rows(table):
+            write(row)
+            count += 1
+            if count % 1000 == 0:
+                on_progress(table, count)
     on_progress(table, count)
     return count
 

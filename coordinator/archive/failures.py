@@ -48,8 +48,8 @@ def explanation(path: Path, error: sqlite3.DatabaseError) -> BadArchive | Archiv
     if code in _FULL:
         return ArchiveFull(
             path,
-            f"{path} cannot be written any further ({error}): make room on its disk and start"
-            " again; it goes on where it was",
+            f"{path} cannot be written any further ({error}): make room on its disk, or see what"
+            " is wrong with that, and start again; it goes on where it was",
         )
     if code in _BUSY:
         return BadArchive(

@@ -27,7 +27,7 @@ TOLD_AGAIN_S = 60.0
 def catch_up(archive: Archive, follower: Follower) -> Iterator[Sequence[Line]]:
     """Store what is there already; each batch once it is stored. Raises BadArchive, ArchiveFull,
     and what Redis does."""
-    follower.resume(archive.cursor)
+    follower.resume(archive.cursor, archive.begins())
     while lines := follower.read(0):
         _take(archive, lines)
         yield lines
@@ -43,7 +43,7 @@ def follow(
     Redis says that does not pass.
     """
     follower = Follower(connection, keys)
-    follower.resume(archive.cursor)
+    follower.resume(archive.cursor, archive.begins())
     reporter = ProgressReporter(archive, connection, keys, clock, ids)
     for lines in follow_lines(follower, stop.wait, _log_outage):
         if lines:
@@ -106,7 +106,9 @@ class ProgressReporter:
 def _take(archive: Archive, lines: Sequence[Line]) -> None:
     archive.take(lines)
     for line in lines:
-        if line.kind == "gap":
+        if line.kind == "gap" and line.data.get("unreadable"):
+            log.warning("%s %d is no entry of coord's: a gap", line.source, line.n)
+        elif line.kind == "gap":
             log.warning(
                 "%s %d to %d (%d) were cut before they were read: a gap",
                 *(line.source, line.first, line.n, line.n - line.first + 1),

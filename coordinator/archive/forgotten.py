@@ -7,6 +7,7 @@ import sys
 from typing import NamedTuple
 
 from coordinator.archive.reader import ArchiveReader
+from coordinator.archive.soundness import fitting
 from coordinator.streams import Source
 
 
@@ -18,7 +19,11 @@ class EpochRange(NamedTuple):
     forgotten: int
 
 
-_ROWS: dict[Source, str] = {"log": "messages WHERE source = 'log'", "events": "events"}
+_ROWS: dict[Source, str] = {
+    "log": f"messages WHERE source = 'log' AND {fitting('messages', 'epoch', 'n')}",
+    "events": f"events WHERE {fitting('events', 'epoch', 'n')}",
+}
+"""Those that are anywhere in the history."""
 
 
 def epoch_ranges(archive: ArchiveReader, source: Source) -> list[EpochRange]:

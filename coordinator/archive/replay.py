@@ -4,14 +4,14 @@ that did it first."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, NamedTuple
 
 from coordinator import credit, knowledge
 from coordinator.archive.forgotten import epoch_ranges
 from coordinator.archive.lines import event_line
 from coordinator.archive.reader import ArchiveReader
-from coordinator.archive.restore_writer import RestoreWriter
+from coordinator.archive.restore_writer import MOST_BYTES, RestoreWriter
+from coordinator.archive.soundness import describe, fitting, misfits
 from coordinator.clock import Ids
 from coordinator.context import Context, Incoming
 from coordinator.effects import Effect, Write
@@ -29,6 +29,7 @@ from coordinator.events import (
 from coordinator.history import Line
 from coordinator.lineage import named_parents
 from coordinator.messages import OPERATOR, Envelope
+from coordinator.reads import Item
 from coordinator.records import store
 from coordinator.settings import Settings
 from coordinator.validation.models import ATTEMPTS, VALIDATED_KINDS, OpenValidation
@@ -70,11 +71,13 @@ class Replay:
         """Every event after the last that is done; how many there were. Raises CommitFailed,
         LeaseLost, BadArchive."""
         after_n = self._writer.mark.n
+        if not after_n:
+            for row in archive.query(misfits("events", *_PLACE)):
+                self._writer.leave_out(describe("events", row))
         total, done = _count(archive, after_n), 0
-        lines = _lines(archive, after_n)
-        while some := list(islice(lines, AT_ONCE)):
+        for some in _batches(_rows(archive, after_n)):
             on_progress(done, total)
-            self._take([_read(line) for line in some])
+            self._take([_read(event_line(row)) for row in some])
             done += len(some)
         on_progress(done, total)
         return done
@@ -95,7 +98,8 @@ class Replay:
             return _STEPS[type(step.event)](self, step.event)
         except SPOILED as error:
             self._forget(step.event)
-            self._writer.leave_out(f"event {step.line.n} ({step.line.data['text']})", error)
+            what = f"event {step.line.n} in the table events ({step.line.data['text']})"
+            self._writer.leave_out(what, error)
             return []
 
     def _prefetch(self, steps: Iterable[_Step]) -> None:
@@ -202,21 +206,35 @@ _STEPS: Mapping[type[FleetEvent], Callable[[Replay, Any], list[Effect]]] = {
     ValidationKept: Replay._validation_kept,
 }
 _KINDS = [kind for kind, model in MODELS.items() if model in _STEPS]
-_OF_KNOWLEDGE = f"kind IN ({', '.join(map(repr, _KINDS))})"
+_PLACE = ("epoch", "n")
+"""The columns without which nobody knows when an event happened."""
+_CHOSEN = f"kind IN ({', '.join(map(repr, _KINDS))}) AND {fitting('events', *_PLACE)}"
 
 
-def _lines(archive: ArchiveReader, after_n: int) -> Iterator[Line]:
+def _rows(archive: ArchiveReader, after_n: int) -> Iterator[Item]:
     """The events that are done again, in the order of the history."""
-    sql = (
-        f"SELECT * FROM events WHERE epoch = ? AND n > ? AND n <= ? AND {_OF_KNOWLEDGE} ORDER BY n"
-    )
+    sql = f"SELECT * FROM events WHERE epoch = ? AND n > ? AND n <= ? AND {_CHOSEN} ORDER BY n"
     for one in epoch_ranges(archive, "events"):
-        yield from map(event_line, archive.query(sql, (one.epoch, after_n, one.last_n)))
+        yield from archive.query(sql, (one.epoch, after_n, one.last_n))
+
+
+def _batches(rows: Iterable[Item]) -> Iterator[list[Item]]:
+    """Few enough to be in memory at once, also if they are long."""
+    batch: list[Item] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += len(str(row["data"]))
+        if len(batch) >= AT_ONCE or size > MOST_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _count(archive: ArchiveReader, after_n: int) -> int:
     """How many there are; some more than that, if the server had forgotten some."""
-    sql = f"SELECT count(*) AS count FROM events WHERE n > ? AND {_OF_KNOWLEDGE}"
+    sql = f"SELECT count(*) AS count FROM events WHERE n > ? AND {_CHOSEN}"
     return int(next(archive.query(sql, (after_n,)))["count"])
 
 

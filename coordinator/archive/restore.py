@@ -23,11 +23,14 @@ from pydantic import FiniteFloat, TypeAdapter
 from coordinator.archive.forgotten import epoch_ranges
 from coordinator.archive.reader import ArchiveReader
 from coordinator.archive.replay import SPOILED, OnProgress, Replay
-from coordinator.archive.restore_writer import RestoreMark, RestoreWriter
+from coordinator.archive.restore_writer import RESTORED, RestoreMark, RestoreWriter
+from coordinator.archive.soundness import describe, fitting, misfits
 from coordinator.clock import Clock, Ids
 from coordinator.credit import read_contributions
-from coordinator.epochs import Begin
+from coordinator.epochs import Begin, fleet_of
 from coordinator.errors import CoordError, LeaseLost
+from coordinator.fleet import Fleet
+from coordinator.history import read_end
 from coordinator.keys import KINDS, Keys
 from coordinator.lease import Lease
 from coordinator.messages import Id, to_json
@@ -43,6 +46,9 @@ NAME = "restore-"
 """What the names of restores begin with, where those of coordinators stand."""
 REPORTS_AT_ONCE = 500
 
+_PLACE = ("component_id", "source", "epoch", "n")
+"""The columns without which nobody knows what a report is about, and when it came."""
+_CONTRIBUTION = ("ai", "contribution_score")
 _METRICS = TypeAdapter(dict[str, FiniteFloat])
 _REPORTER = TypeAdapter(Id)
 _COMPONENT = TypeAdapter(RecordId)
@@ -58,7 +64,8 @@ class Restored(NamedTuple):
     """What the fleet knows now, and what of the archive did not come into it.
 
     ``waiting`` are records that wait for a verdict, ``reports`` those of performance, ``replayed``
-    the events that were done again. ``bad`` are rows that cannot be read, some of which are named;
+    the events that were done again. ``is_again`` says that all was done before, by a restore that
+    nobody heard of any more. ``bad`` are rows that cannot be read, some of which are named;
     ``unknown`` events are about what the archive knows nothing of, and those that the server had
     ``forgotten`` are left out. ``missing`` numbers had been cut before they were archived.
     ``differing`` are the AIs whose contribution score is not what the archive says last, which
@@ -71,6 +78,7 @@ class Restored(NamedTuple):
     waiting: int
     reports: int
     replayed: int
+    is_again: bool
     unknown: int
     forgotten: int
     missing: int
@@ -100,6 +108,8 @@ def restore(
     lease = Lease(connection, keys, NAME + name, settings.leader_lease_s, clock, ids)
     _take(lease, connection, keys, settings)
     try:
+        if (mark := _done_before(connection, keys, archive)) is not None:
+            return _summed_up(archive, RestoreWriter(connection, keys, lease, Fleet(), mark))
         mark = _begun(connection, keys, archive)
         fleet = read_fleet(connection, keys, settings, clock, lease.renew_if_due)
         writer = RestoreWriter(connection, keys, lease, fleet, mark)
@@ -108,13 +118,14 @@ def restore(
         replayed = replay.run(archive, on_progress)
         reports = _restore_reports(archive, writer, settings.benchmarks_keep)
         _go_on(archive, writer, run_id, ids, clock.now_ms())
+        done = _summed_up(archive, writer)
     except CommitFailed as failure:
         raise _explained(failure) from failure
     except LeaseLost as lost:
         raise RestoreFailed(f"{lost}; give the command again, and it goes on") from lost
     finally:
         lease.release()
-    return _summed_up(archive, writer, replayed, replay.unknown, reports)
+    return done._replace(is_again=False, replayed=replayed, unknown=replay.unknown, reports=reports)
 
 
 def _take(lease: Lease, connection: redis.Redis, keys: Keys, settings: Settings) -> None:
@@ -131,17 +142,23 @@ def _take(lease: Lease, connection: redis.Redis, keys: Keys, settings: Settings)
     )
 
 
+def _done_before(connection: redis.Redis, keys: Keys, archive: ArchiveReader) -> RestoreMark | None:
+    """What a restore from this very archive left when the fleet was whole; None if none did."""
+    try:
+        stored = connection.hget(keys.fleet, RESTORED)
+        mark = RestoreMark.model_validate_json(stored or b"")
+    except ValueError:
+        return None
+    is_same = (mark.archive, mark.cursor) == (archive.archive_id, archive.cursor)
+    return mark if is_same else None
+
+
 def _begun(connection: redis.Redis, keys: Keys, archive: ArchiveReader) -> RestoreMark:
-    """Where to go on. RestoreFailed for a fleet that knows something, by another way than this."""
+    """Where to go on. RestoreFailed for a fleet that has something, by another way than this."""
     stored = connection.hget(keys.fleet, RESTORING)
     if stored is None:
-        known = [kind for kind in KINDS if connection.zcard(keys.records(kind))]
-        if known:
-            raise RestoreFailed(
-                f"the fleet {keys.namespace} is not empty, it has {known[0]}s: restore into another"
-                " --namespace, or on an empty server"
-            )
-        return RestoreMark(archive=archive.archive_id)
+        _check_empty(connection, keys, archive)
+        return RestoreMark(archive=archive.archive_id, cursor=archive.cursor)
     try:
         mark = RestoreMark.model_validate_json(stored)
     except ValueError:
@@ -154,7 +171,23 @@ def _begun(connection: redis.Redis, keys: Keys, archive: ArchiveReader) -> Resto
             f"the fleet {keys.namespace} is restored in part from the archive {mark.archive}, and"
             f" {archive.path} is {archive.archive_id}: go on with that, or use another --namespace"
         )
-    return mark
+    return mark.model_copy(update={"cursor": archive.cursor})
+
+
+def _check_empty(connection: redis.Redis, keys: Keys, archive: ArchiveReader) -> None:
+    """Of another fleet there may be no history either: the archive would take it for its own."""
+    elsewhere = "restore into another --namespace, or on an empty server"
+    known = [kind for kind in KINDS if connection.zcard(keys.records(kind))]
+    if known:
+        raise RestoreFailed(
+            f"the fleet {keys.namespace} is not empty, it has {known[0]}s: {elsewhere}"
+        )
+    epoch, messages, events = read_end(connection, keys)
+    if (messages or events) and fleet_of(epoch) != archive.fleet:
+        raise RestoreFailed(
+            f"the fleet {keys.namespace} has a history of its own"
+            f" ({messages} messages, {events} events): {elsewhere}"
+        )
 
 
 def _explained(failure: CommitFailed) -> RestoreFailed:
@@ -173,7 +206,10 @@ def _restore_reports(archive: ArchiveReader, writer: RestoreWriter, keep: int) -
         for one in epoch_ranges(archive, source)
     }
     count, pending = 0, 0
-    rows = archive.query("SELECT * FROM benchmarks ORDER BY component_id, rowid")
+    for row in archive.query(misfits("benchmarks", *_PLACE)):
+        writer.leave_out(describe("benchmarks", row))
+    where = f"WHERE {fitting('benchmarks', *_PLACE)} ORDER BY component_id, rowid"
+    rows = archive.query(f"SELECT * FROM benchmarks {where}")
     for component_id, of_one in groupby(rows, key=lambda row: row["component_id"]):
         last: deque[Item] = deque(maxlen=keep)
         for row in of_one:
@@ -204,7 +240,7 @@ def _report_commands(
             metrics = to_json(_METRICS.validate_python(json.loads(row["metrics"])))
             ms = int(row["ms"])
         except SPOILED as error:
-            writer.leave_out(f"a report on {component_id}", error)
+            writer.leave_out(f"a report on {component_id} in the table benchmarks", error)
             continue
         last_id = max((ms, 0), (last_id[0], last_id[1] + 1))
         fields = ("reporter", reporter, "ms", ms, "metrics", metrics)
@@ -231,27 +267,36 @@ def _go_on(
     writer.end()
 
 
-def _summed_up(
-    archive: ArchiveReader, writer: RestoreWriter, replayed: int, unknown: int, reports: int
-) -> Restored:
+def _summed_up(archive: ArchiveReader, writer: RestoreWriter) -> Restored:
+    """What the fleet knows, as if nothing had been left to do."""
     connection, keys = writer.connection, writer.keys
-    contributions = archive.contributions()
-    scores = read_contributions(connection, keys, list(contributions))
-    pairs = {
-        ai: (score, now) for (ai, score), now in zip(contributions.items(), scores, strict=True)
-    }
+    differing = _differing(archive, writer)
     patterns, components, features = (connection.zcard(keys.records(kind)) for kind in KINDS)
     return Restored(
         patterns,
         components,
         features,
         connection.zcard(keys.validations),
-        reports,
-        replayed,
-        unknown,
+        reports=0,
+        replayed=0,
+        is_again=True,
+        unknown=0,
         forgotten=sum(one.forgotten for one in epoch_ranges(archive, "events")),
         missing=archive.missing(),
         bad=writer.mark.bad,
         named_bad=writer.named_bad,
-        differing={ai: pair for ai, pair in pairs.items() if pair[0] != pair[1]},
+        differing=differing,
     )
+
+
+def _differing(archive: ArchiveReader, writer: RestoreWriter) -> dict[str, tuple[float, float]]:
+    """Of each AI whose contribution score is not what the archive says last: that, and what it
+    is."""
+    for row in archive.query(misfits("contributions", *_CONTRIBUTION)):
+        writer.leave_out(describe("contributions", row))
+    where = f"WHERE {fitting('contributions', *_CONTRIBUTION)} ORDER BY ai"
+    rows = archive.query(f"SELECT ai, contribution_score AS score FROM contributions {where}")
+    said = {row["ai"]: row["score"] for row in rows}
+    scores = read_contributions(writer.connection, writer.keys, list(said))
+    pairs = zip(said.items(), scores, strict=True)
+    return {ai: (score, now) for (ai, score), now in pairs if score != now}

@@ -152,8 +152,8 @@ class Sandbox:
     def _exchange(self, calls: Sequence[Call]) -> Any:
         if self._failure is not None:
             raise self._failure
-        request = f"{_encode((self._told, calls))}\n".encode()
-        self._told.clear()
+        told, self._told = self._told, []
+        request = f"{_encode((told, calls))}\n".encode()
         self.round_trips += 1
         began_s = time.perf_counter()
         given_back_s = self._channel.given_back_s
@@ -172,10 +172,11 @@ class Sandbox:
             waited_s = time.perf_counter() - began_s
             self.asked_s += waited_s
             self._budget.left_s -= waited_s - (self._channel.given_back_s - given_back_s)
-        return self._value(line)
+        return self._value(line, told, calls)
 
-    def _value(self, line: bytes) -> Any:
-        """The value in an answer: ``<mark><number>=<JSON>``; ! and ? stand for a failure."""
+    def _value(self, line: bytes, told: Sequence[Call], calls: Sequence[Call]) -> Any:
+        """The value in an answer: ``<mark><number>=<JSON>``; ! stands for a failure of one of all
+        these calls, ? for an answer to one of ``calls`` that is not JSON."""
         prefix = f"{self._mark}{self.round_trips}"
         try:
             text = line.decode("ascii")
@@ -189,7 +190,7 @@ class Sandbox:
         except (BadAnswer, UnicodeDecodeError, ValidationError, TypeError) as fault:
             rule = str(fault) if isinstance(fault, BadAnswer) else "it is malformed"
             self._end(PolicyFailed("bad_answer", f"its answer cannot be used: {rule}"))
-        raise _failed(sign, *error)
+        raise _failed(sign, calls if sign == "?" else [*told, *calls], *error)
 
     def _how_it_ended(self) -> PolicyFailed | Interrupted:
         status = self._process.status()
@@ -217,8 +218,13 @@ class Sandbox:
         raise failure
 
 
-def _failed(sign: str, name: str, message: str, line: int, out_of_memory: bool) -> PolicyFailed:
+def _failed(
+    sign: str, calls: Sequence[Call], name: str, message: str, line: int, out_of_memory: bool
+) -> PolicyFailed:
+    """The failure of one of ``calls``: which one nobody tells, but which methods there are."""
+    methods = dict.fromkeys(method for target, method, _ in calls if target != HARNESS)
     where = f" (line {line})" if line else ""
+    where += f" in {' or '.join(methods)}" if methods else ""
     detail = shown(f"{name}: {message}" if message else name) + where
     if out_of_memory:
         return PolicyFailed("memory", f"it used more memory than it may: {detail}")
