@@ -24,8 +24,9 @@ from cli.options import (
     load_settings,
     open_fleet,
 )
-from cli.output import facts, show
+from cli.output import ExitCode, complain, facts, show
 from coordinator.archive.archive import Archive
+from coordinator.archive.failures import OtherFleet
 from coordinator.archive.follow import catch_up, follow
 from coordinator.archive_marks import unread
 from coordinator.clock import Clock, RandomIds, SystemClock
@@ -54,7 +55,8 @@ def archive(
 
     It goes on where it was, whatever ended it. Until it has stored them, the coordinator keeps
     messages for it, up to a limit. With --once it ends when it has all that there is, and --json
-    prints how many rows there are then.
+    prints how many rows there are then. It ends with 2 if the file is another fleet's, for to
+    start it again would change nothing of that.
 
     Example: coord archive hub_data.db
     """
@@ -64,11 +66,15 @@ def archive(
         )
     settings = load_settings(redis, namespace, state_dir, log_json=log_json)
     log_to_stderr(quiet, settings.log_json)
-    with open_fleet(settings) as fleet, Archive.open(file, create=True) as opened:
-        if once:
-            _store_once(file, opened, fleet, json)
-        else:
-            _follow(file, opened, fleet)
+    try:
+        with open_fleet(settings) as fleet, Archive.open(file, create=True) as opened:
+            if once:
+                _store_once(file, opened, fleet, json)
+            else:
+                _follow(file, opened, fleet)
+    except OtherFleet as error:
+        complain(error.detail)
+        raise typer.Exit(ExitCode.USAGE) from error
 
 
 def _store_once(file: Path, archive: Archive, fleet: OpenFleet, json: bool) -> None:

@@ -17,6 +17,7 @@ from threading import Event as Flag
 from threading import Lock, Thread
 
 from cli.launch import child_environment
+from cli.output import ExitCode
 from coordinator.clock import Clock
 from coordinator.processes import tied_to_parent
 from coordinator.settings import Settings
@@ -28,6 +29,8 @@ log = logging.getLogger("coord")
 AGAIN_S = 1.0
 """The first pause before one that has ended is begun again; each is twice as long as the last."""
 LONGEST_AGAIN_S = 30.0
+HOPELESS_AGAIN_S = 600.0
+"""The pause after one that says that it cannot do what it is asked for."""
 STEADY_S = 60.0
 """One that ran for so long begins with the first pause again."""
 LISTEN_AGAIN_S = 2.0
@@ -78,8 +81,9 @@ class Companion(Thread):
                 return
             if self._clock.elapsed_s() - began_s > STEADY_S:
                 again_s = AGAIN_S
-            log.warning("%s %s: begun again in %g s", program.name, _ended(code), again_s)
-            if self._done.wait(again_s):
+            pause_s = HOPELESS_AGAIN_S if code == ExitCode.USAGE else again_s
+            log.warning("%s %s: begun again in %g s", program.name, _ended(code), pause_s)
+            if self._done.wait(pause_s):
                 return
             again_s = min(LONGEST_AGAIN_S, again_s * 2)
 

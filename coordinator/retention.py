@@ -81,10 +81,10 @@ def last_droppable(
 
     def read(n: int) -> tuple[int, bool]:
         entries = cast("list[Any]", connection.xrange(key, f"{n}-0", "+", count=LOOKED_AT))
-        ours = (entry for entry in entries if _is_ours(entry[1]))
-        entry_id, fields = next(ours, (None, {}))
-        if entry_id is None:
+        ours = [entry for entry in entries if _is_ours(entry[1])]
+        if not ours:
             return stream.n, False
+        entry_id, fields = ours[0]
         number = stream_number(entry_id)
         is_old = abs(now_ms - int(fields[b"ms"])) > rule.keep_s * 1000
         kept_bytes = stream.total_bytes - int(fields[b"bytes"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
@@ -17,9 +17,69 @@ from coordinator.archive.schema import TABLES
 from coordinator.history import AT_ONCE, Follower, Line
 from coordinator.keys import KINDS, RECORD_FIELD, Keys
 from coordinator.reads import read_benchmarks, read_records
-from tests.fleet import FleetUnderTest
+from tests.fleet import FleetUnderTest, python
 
 KEYS = Keys()
+
+
+PASSED = {"verdict": "passed", "problem": "disk", "workload": "w1", "cost_unit": "ms"}
+
+
+def with_validators(fleet: FleetUnderTest) -> FleetUnderTest:
+    fleet.join("a", "b", "c", specialization="audio")
+    fleet.enroll("v", role="validator")
+    fleet.join("v", role="validator", specialization="validation")
+    return fleet
+
+
+def share(fleet: FleetUnderTest, ai: str, kind: str, record: dict[str, Any], **more: Any) -> None:
+    types = {
+        "pattern": ("pattern_share", "pattern"),
+        "component": ("code_share", "code"),
+        "feature": ("os_component_share", "component"),
+    }
+    message_type, field = types[kind]
+    fleet.say(ai, message_type, {field: record}, **more)
+    fleet.run()
+
+
+def story(fleet: FleetUnderTest) -> Iterator[str]:
+    """All that can happen to records, a step at a time."""
+    share(fleet, "a", "pattern", {"id": "p", "confidence": 0.9})
+    yield "a pattern"
+    share(fleet, "b", "pattern", {"id": "q", "derived_from": "p"}, target="a")
+    yield "one begun from it, told to one AI"
+    share(fleet, "a", "pattern", {"id": "own", "derived_from": {"pattern_id": "p"}})
+    yield "one of the same AI, which is no use"
+    share(fleet, "b", "component", python("k", derived_from=["p", "q"]))
+    yield "a component that waits"
+    fleet.judge("v", "k", **PASSED, score=0.5, costs={"baseline": 2.0, "achieved": 1.5})
+    yield "it passed"
+    share(fleet, "c", "feature", python("f", derived_from={"id": "k"}))
+    share(fleet, "c", "component", python("m", derived_from="k"))
+    yield "two that are begun from it"
+    fleet.judge("v", "f", "feature", **PASSED, score=0.75)
+    fleet.judge("v", "m", reason="it raised ValueError")
+    yield "one passed and one failed"
+    share(fleet, "b", "component", python("k", description="new words"))
+    yield "shared again, and what its verdict is of is the same"
+    share(fleet, "b", "component", python("k", "x = 2", derived_from="q"))
+    yield "a revision, which has no verdict, other origins, and for now no uses"
+    fleet.judge("v", "k", **PASSED, score=0.9)
+    yield "that passed too"
+    share(fleet, "a", "component", {"id": "words", "description": "no source"})
+    share(fleet, "a", "component", {"id": "words", "description": "still none"})
+    yield "what cannot be validated"
+    fleet.say("c", "performance_report", {"component_id": "k", "performance": {"x": 1.5}})
+    fleet.say("c", "performance_report", {"component_id": "m", "performance": {"x": 2}}, "b")
+    fleet.run()
+    yield "reports, to all and to one"
+    fleet.order("retract", id="q")
+    yield "one is taken back, with its edges"
+    fleet.order("retract", id="m")
+    yield "one with a report"
+    share(fleet, "c", "pattern", {"id": "q"})
+    yield "somebody else uses that id, and inherits nothing"
 
 
 def archive_all(connection: redis.Redis, path: Path, at_once: int = AT_ONCE) -> None:

@@ -52,7 +52,7 @@ def test_what_each_role_may_say() -> None:
     own = {name for name, route in ROUTES.items() if route.senders == STEERING}
     assert own == {
         *("kick", "drain", "retry", "retract", "dead_drop", "dead_retry"),
-        *("enroll", "rotate", "revoke"),
+        *("enroll", "rotate", "revoke", "archived"),
     }
 
 

@@ -153,7 +153,7 @@ LIBRARY = (
 
 SERVICE = (
     {"archive.failures", "archive.schema", "effects", "lease", "reads", "streams"},
-    {"history"},
+    {"archive.soundness", "history"},
     {"events", "fleet", "following"},
     {
         *("audit", "context", "enrolled", "ingress"),

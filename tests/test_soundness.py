@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from cli.main import app
 from coordinator.archive.archive import Archive
 from coordinator.archive.failures import BadArchive
+from coordinator.archive.file import check
 from coordinator.archive.reader import ArchiveReader
 from coordinator.history import Line
 from tests.test_export import sent, shared
@@ -90,3 +91,20 @@ def test_who_reads_it_leaves_one_file_behind(path: Path) -> None:
 def test_who_reads_it_cannot_write_it(path: Path) -> None:
     with ArchiveReader.read(path) as archive, pytest.raises(BadArchive, match="readonly"):
         list(archive.query("DELETE FROM events RETURNING n"))
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_DIRECTORY])
+def test_it_is_read_where_nothing_can_be_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """On a medium that is read only, or in the directory of another user."""
+
+    def refused(database: sqlite3.Connection, path: Path) -> None:
+        monkeypatch.setattr("coordinator.archive.reader.check", check)
+        error = sqlite3.OperationalError("nothing can be written")
+        error.sqlite_errorcode = code
+        raise error
+
+    monkeypatch.setattr("coordinator.archive.reader.check", refused)
+    with ArchiveReader.read(path) as archive:
+        assert len(list(archive.rows("events"))) == 1

@@ -9,13 +9,7 @@ import pytest
 from redis import Redis
 
 from coordinator import work_state
-from coordinator.fleet import (
-    MAX_EPOCHS,
-    Begin,
-    decode_begins,
-    encode_begins,
-    resume_after,
-)
+from coordinator.epochs import MAX_EPOCHS, Begin, decode_begins, encode_begins, resume_after
 from coordinator.keys import RecordKey
 from tests.fleet import SLOW_LEASE_S, FleetUnderTest, python
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from coordinator.archive.failures import BadArchive, explained
+from coordinator.archive.failures import BadArchive, OtherFleet, explained
 from coordinator.archive.file import begin, check_place, connected, locked, prepare, write_values
 from coordinator.archive.reader import ArchiveReader
 from coordinator.archive.writer import write
@@ -62,7 +62,7 @@ class Archive(ArchiveReader):
     def take(self, lines: Sequence[Line]) -> None:
         """Store ``lines``, which follow on the cursor, and move that: all of it or nothing.
 
-        BadArchive for lines of another fleet, and if the file is no longer there.
+        OtherFleet for lines of another fleet, BadArchive if the file is no longer there.
         """
         self.check_file()
         cursor, ms = self._moved(lines)
@@ -98,7 +98,7 @@ class Archive(ArchiveReader):
 
     def _check_fleet(self, known: str, new: str) -> None:
         if known and fleet_of(known) != fleet_of(new):
-            raise BadArchive(
+            raise OtherFleet(
                 self.path,
                 f"{self.path} is the archive of another fleet ({fleet_of(known)}), and this one is"
                 f" {fleet_of(new)}: name another file",

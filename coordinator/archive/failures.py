@@ -23,6 +23,10 @@ class BadArchive(CoordError):
         self.path = path
 
 
+class OtherFleet(BadArchive):
+    """The archive at ``path`` is of another fleet: to start again changes nothing of that."""
+
+
 class ArchiveFull(CoordError):
     """The disk of the file at ``path`` takes no more; what it has is whole."""
 

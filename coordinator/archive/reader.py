@@ -20,6 +20,9 @@ from coordinator.history import Cursor, Line
 from coordinator.keys import Kind
 from coordinator.reads import Item
 
+NOTHING_BESIDE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+"""Of a medium, and of a directory, on which this process may make no file."""
+
 
 class ArchiveReader:
     """One fleet's archive, open until ``close``.
@@ -45,9 +48,9 @@ class ArchiveReader:
             try:
                 check(database, path)
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
+                if error.sqlite_errorcode & 0xFF not in NOTHING_BESIDE:
                     raise
-                # Nothing can be written beside it, so that nobody writes it either.
+                # Nothing can be written beside it, as he who writes it would have done.
                 check_nothing_beside(path)
                 database.close()
                 database = opened.enter_context(closing(connected(path, "ro&immutable=1")))
