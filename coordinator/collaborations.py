@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from coordinator import sessions, units
-from coordinator.context import Context, Incoming
+from coordinator.context import Context, Incoming, hand_on
 from coordinator.effects import Broadcast, Deliver, Effect, Event, Note, Write
 from coordinator.errors import BadMessage
 from coordinator.messages import OPERATOR, encode_message, to_json
@@ -53,12 +53,12 @@ def collaboration_request(message: Incoming, context: Context) -> list[Effect]:
     if not target and len(session.participants) >= session.wanted:
         return [*opened, *sessions.begin(session, context)]
     request = _passed_on(message, session, context)
-    passed_on: Effect
+    passed_on: list[Effect]
     if target:
-        passed_on = Deliver(target, request)
+        passed_on = hand_on(message, target, request)
     else:
-        passed_on = Broadcast(request, exclude=(message.sender,))
-    return [*opened, passed_on, *sessions.tell(session, context)]
+        passed_on = [Broadcast(request, exclude=(message.sender,))]
+    return [*passed_on, *opened, *sessions.tell(session, context)]
 
 
 def collaboration_response(message: Incoming, context: Context) -> list[Effect]:
@@ -74,9 +74,9 @@ def collaboration_response(message: Incoming, context: Context) -> list[Effect]:
             f"session {session.id} has all it needs, and has begun without {message.sender}",
             "payload.session_id",
         )
-    told = Deliver(session.initiator, message.encode())
+    told = hand_on(message, session.initiator, message.encode())
     if not payload.accept:
-        return [told, *_decline(session, message.sender, payload.reason, context)]
+        return [*told, *_decline(session, message.sender, payload.reason, context)]
     _check_room(message.sender, context)
     _check_needed(message.sender, session, context)
     if session.declined.pop(message.sender, None) is not None:
@@ -85,8 +85,8 @@ def collaboration_response(message: Incoming, context: Context) -> list[Effect]:
     text = f"{message.sender} joins session {session.id}"
     joined = Event("session_joined", message.sender, text, {"session_id": session.id})
     if session.target or len(session.participants) >= session.wanted:
-        return [told, joined, *sessions.begin(session, context)]
-    return [told, joined, sessions.write(session, context)]
+        return [*told, joined, *sessions.begin(session, context)]
+    return [*told, joined, sessions.write(session, context)]
 
 
 def workspace_update(message: Incoming, context: Context) -> list[Effect]:
@@ -107,7 +107,14 @@ def workspace_update(message: Incoming, context: Context) -> list[Effect]:
     write = _put(session, payload.key, payload.value, message.sender, context)
     told = message.encode({**message.envelope.payload, "version": version + 1})
     others = [ai for ai in session.participants if ai != message.sender]
-    return [write, sessions.write(session, context), *(Deliver(ai, told) for ai in others)]
+    text = f"{message.sender} wrote {payload.key} of session {session.id}, version {version + 1}"
+    data = {"session_id": session.id, "key": payload.key, "version": version + 1}
+    return [
+        write,
+        sessions.write(session, context),
+        *(Deliver(ai, told) for ai in others),
+        Event("workspace_updated", message.sender, text, data | {"value": payload.value}),
+    ]
 
 
 def work_result(message: Incoming, context: Context) -> list[Effect]:

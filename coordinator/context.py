@@ -69,6 +69,11 @@ def pass_on(message: Incoming, payload: dict[str, Any] | None = None) -> list[Ef
     encoded = message.encode(payload)
     if not target:
         return [Broadcast(encoded, exclude=(message.sender,))]
+    return hand_on(message, target, encoded)
+
+
+def hand_on(message: Incoming, target: str, encoded: str) -> list[Effect]:
+    """A client's message, ``encoded``, for one AI alone."""
     text = f"{message.sender} sent {message.envelope.message_type} to {target}"
     data = {"message_id": message.envelope.message_id, "message": encoded}
     return [Deliver(target, encoded), Event("message", target, text, data)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -61,11 +62,20 @@ def test_a_target_alone_is_asked(fleet: FleetUnderTest) -> None:
     s = fleet.ask("a", target_ai="b", participants=1)
     assert fleet.log() == before
     assert fleet.told("b", "collaboration_request")[-1]["session_id"] == s
+    sent, opened = fleet.events()[-2:]
+    assert (sent["kind"], sent["ai"], opened["kind"]) == ("message", "b", "session_opened")
+    assert json.loads(sent["data"]["message"]) == fleet.inbox("b")[-1]
     assert refused(fleet, "c", "collaboration_response", {"session_id": s, "accept": True}) == (
         "not_asked"
     )
     fleet.answer("b", s)
     assert fleet.session(s)["state"] == "active"
+    (answer,) = [
+        json.loads(event["data"]["message"])
+        for event in fleet.events()
+        if event["kind"] == "message" and event["ai"] == "a"
+    ]
+    assert (answer["message_type"], answer["sender_id"]) == ("collaboration_response", "b")
 
 
 @pytest.mark.parametrize("target", ["operator", "hub", "a", "nobody", "*", "a b"])
@@ -182,6 +192,12 @@ def test_a_workspace_is_written_and_told_to_the_others(fleet: FleetUnderTest) ->
     fleet.run()
     assert fleet.told("b", "workspace_update") == [{**update, "version": 1}]
     assert fleet.told("a", "workspace_update") == []
+    assert fleet.events()[-1] == {
+        "kind": "workspace_updated",
+        "ai": "a",
+        "text": f"a wrote k of session {s}, version 1",
+        "data": {"session_id": s, "key": "k", "version": 1, "value": {"x": [1]}},
+    }
     stored = fleet.state()[f"coord:workspace:{s}"][0]
     assert stored == {"k": '{"value":{"x":[1]},"version":1,"by":"a","ms":1750000000000}'}
 
