@@ -57,18 +57,17 @@ PANELS: dict[str, tuple[Place, ...]] = {
             "Run a gateway, in the foreground, until Ctrl-C or SIGTERM",
         ),
         Place(
-            "api",
-            "cli.api:api",
-            "Answer over HTTP what the fleet knows, as JSON, in the foreground, until Ctrl-C or"
-            " SIGTERM",
-        ),
-        Place(
             "doctor",
             "cli.doctor:doctor",
             "Say what is wrong with this installation, and what to do",
         ),
     ),
     "Look": (
+        Place(
+            "dashboard",
+            "cli.dashboard:dashboard",
+            "Serve the dashboard and the HTTP API, in the foreground, until Ctrl-C or SIGTERM",
+        ),
         Place(
             "status",
             "cli.status:status",

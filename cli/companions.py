@@ -1,4 +1,4 @@
-"""The processes that `coord serve` runs beside its coordinator: the HTTP API, and an archive.
+"""The processes that `coord serve` runs beside its coordinator: the dashboard, and an archive.
 
 Each is a command of coord in a process of its own, for what it does must not keep the coordinator
 waiting. It is begun again whenever it ends, and ends with whoever started it, however that ends.
@@ -119,10 +119,10 @@ def companions_beside(companions: Sequence[Companion]) -> Iterator[None]:
 
 
 @contextmanager
-def api_beside(
+def dashboard_beside(
     own: WebSettings, settings: Settings, url: str, flags: Sequence[str], clock: Clock
 ) -> Iterator[None]:
-    """Run the API meanwhile. Its sockets are opened here, and stay open while it is begun again.
+    """Run the dashboard meanwhile. Its sockets are opened here, and stay open when it begins again.
 
     Nobody asked for the one at the default address: if that is taken a warning says why, and it is
     tried again. One that was asked for by ``listen`` raises AddressTaken, and what can never be
@@ -139,11 +139,11 @@ def api_beside(
             if "listen" in own.model_fields_set:
                 raise
             if not said.is_set():
-                log.warning("no API: %s", error)
+                log.warning("no dashboard: %s", error)
             said.set()
             return None
-        log.info("the API is at %s/api/docs", opened[0].url)
-        return _api(own, settings, url, flags, opened[0])
+        log.info("the dashboard is at %s", opened[0].url)
+        return _dashboard(own, settings, url, flags, opened[0])
 
     first = open_once()
 
@@ -151,7 +151,7 @@ def api_beside(
         return first or open_once()
 
     try:
-        with companions_beside([Companion("api", prepare, clock)]):
+        with companions_beside([Companion("dashboard", prepare, clock)]):
             yield
     finally:
         for listening in opened:
@@ -170,7 +170,7 @@ def archive_beside(
         yield
 
 
-def _api(
+def _dashboard(
     own: WebSettings, settings: Settings, url: str, flags: Sequence[str], listening: Listening
 ) -> Program:
     environment = child_environment(settings, url) | own.to_environment()
@@ -178,7 +178,7 @@ def _api(
         environment["COORD_PEPPER"] = settings.pepper.get_secret_value()
     descriptors = [opened.fileno() for opened in listening.sockets]
     handed = [word for one in descriptors for word in ("--fd", str(one))]
-    return Program("the API", ["api", *handed, *flags], environment, descriptors)
+    return Program("the dashboard", ["dashboard", *handed, *flags], environment, descriptors)
 
 
 def _ended(code: int) -> str:

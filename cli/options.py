@@ -101,7 +101,7 @@ HttpOption = Annotated[
     typer.Option(
         "--http",
         metavar="HOST:PORT",
-        help="Where the HTTP API listens; a port of 0 takes a free one.",
+        help="Where the dashboard and the HTTP API listen; a port of 0 takes a free one.",
         show_default="COORD_HTTP_LISTEN, else 127.0.0.1:8600",
     ),
 ]
@@ -111,7 +111,7 @@ KeepInOption = Annotated[
         "--archive", metavar="FILE", help="Keep all that happens in this archive (`coord archive`)."
     ),
 ]
-NoHttpOption = Annotated[bool, typer.Option("--no-http", help="No HTTP API.")]
+NoHttpOption = Annotated[bool, typer.Option("--no-http", help="No dashboard, and no HTTP API.")]
 TlsCertOption = Annotated[
     Path | None,
     typer.Option("--tls-cert", metavar="FILE", help="Certificate chain (PEM): TLS 1.2 or newer."),

@@ -14,7 +14,7 @@ from typing import Annotated
 import redis as redis_py
 import typer
 
-from cli.companions import api_beside, archive_beside
+from cli.companions import archive_beside, dashboard_beside
 from cli.foreground import LogJsonOption, QuietOption, log_to_stderr, stop_on_signals
 from cli.gateway_thread import gateway_beside
 from cli.options import (
@@ -84,9 +84,10 @@ def serve(
     and which runs on afterwards (`coord stop` ends it).
     A second `coord serve` stands by and takes over when the first one fails.
 
-    AIs that come by TCP find the gateway at 127.0.0.1:6000, programs the HTTP API at
-    127.0.0.1:8600. Where one is taken there is none until it is free; an address that is named by
-    --listen or --http must be free. COORD_HTTP_TLS_CERT and its like are those of `coord api`.
+    AIs that come by TCP find the gateway at 127.0.0.1:6000, people the dashboard and programs the
+    HTTP API at 127.0.0.1:8600. Where one is taken there is none until it is free; an address that
+    is named by --listen or --http must be free. COORD_HTTP_TLS_CERT and its like are those of
+    `coord dashboard`.
 
     Example: coord serve --redis redis://127.0.0.1:6379/0
     """
@@ -99,14 +100,16 @@ def serve(
         tls_client_ca=tls_client_ca,
         insecure_bind=insecure_bind,
     )
-    of_api = settings_of(WebSettings, listen=http)
+    of_dashboard = settings_of(WebSettings, listen=http)
     log_to_stderr(quiet, settings.log_json)
     stop_flag = Flag()
     stop_on_signals(stop_flag.set)
     parse_listen(of_gateway.listen)
     url, is_embedded = _server(settings)
     companions = Companions(
-        gateway=None if no_gateway else of_gateway, api=None if no_http else of_api, archive=archive
+        gateway=None if no_gateway else of_gateway,
+        dashboard=None if no_http else of_dashboard,
+        archive=archive,
     )
     with _revived(settings.state_dir) if is_embedded else nullcontext():
         run_coordinator(settings, url, stop_flag, _beside(companions, settings, url, quiet))
@@ -120,7 +123,7 @@ class Companions:
     """What runs beside the coordinator; None for what shall not."""
 
     gateway: GatewaySettings | None
-    api: WebSettings | None
+    dashboard: WebSettings | None
     archive: Path | None
 
 
@@ -136,8 +139,8 @@ def _beside(companions: Companions, settings: Settings, url: str, quiet: bool) -
             stack.enter_context(gateway_beside(companions.gateway, settings, url))
         else:
             _make_pepper(settings)
-        if companions.api is not None:
-            stack.enter_context(api_beside(companions.api, settings, url, flags, clock))
+        if companions.dashboard is not None:
+            stack.enter_context(dashboard_beside(companions.dashboard, settings, url, flags, clock))
         if companions.archive is not None:
             stack.enter_context(archive_beside(companions.archive, settings, url, flags, clock))
         yield

@@ -24,10 +24,7 @@ from cli.output import clock_time, complain, plain, say, say_json
 from coordinator.connection import unusable
 from coordinator.following import follow_lines
 from coordinator.history import Follower, Line
-from coordinator.messages import to_json
-from coordinator.reads import Item
-
-TEXT_MAX = 200
+from coordinator.telling import concerns, summary_of
 
 TypeOption = Annotated[
     str | None, typer.Option("--type", metavar="T", help="Only this message type or event.")
@@ -60,50 +57,18 @@ def tail(
                         say_json(line.as_json(), one_line=True) if json else say(text_of(line))
 
 
-def concerns(line: Line, ai: str | None, kind: str | None) -> bool:
-    """Whether a line passes the filters; gaps and epochs always do."""
-    if line.kind in ("gap", "epoch"):
-        return True
-    data = line.data
-    if line.kind == "message":
-        ais, kinds = {data["sender_id"], data["target_ai"]}, {data["message_type"]}
-    else:
-        ais, kinds = {data["ai"]}, {data["event"]}
-    return (ai is None or ai in ais) and (kind is None or kind in kinds)
-
-
 def text_of(line: Line) -> str:
     """The line as people read it; what AIs wrote cannot end it or colour it."""
-    if line.kind == "gap":
-        count = line.n - line.first + 1
-        cut = f"{line.first} to {line.n}" if count > 1 else f"{line.n}"
-        why = "is no entry of coord's" if line.data.get("unreadable") else "are no longer kept"
-        return f"--------  gap: {line.source} {cut} ({count}) {why}"
-    if line.kind == "epoch":
-        text = f"--------  epoch {plain(line.epoch)} began after log {line.n}"
-        forgot = line.data.get("forgot", 0)
-        return text + (f"; the server has forgotten {forgot} that came after it" if forgot else "")
+    summary = summary_of(line)
+    if line.kind in ("gap", "epoch"):
+        return f"--------  {summary}"
     data = line.data
     head = f"{clock_time(line.ms)}  {line.source} {line.n:<6}"
     if line.kind == "event":
-        return f"{head}  {plain(data['event'], 40)}: {plain(data['text'], TEXT_MAX)}"
+        return f"{head}  {plain(data['event'], 40)}: {summary}"
     to = data["target_ai"] or "all"
     route = f"{plain(data['sender_id'])} -> {plain(to)}  {plain(data['message_type'], 40)}"
-    return f"{head}  {route}  {plain(summary(data), TEXT_MAX)}".rstrip()
-
-
-def summary(message: Item) -> str:
-    """What a message carries, in a few words."""
-    payload = message.get("payload")
-    if not isinstance(payload, dict):
-        return ""
-    for name in ("pattern", "code", "component"):
-        record = payload.get(name)
-        if isinstance(record, dict):
-            return f"{name} {record.get('id')}"
-    if "component_id" in payload:
-        return f"on {payload['component_id']}"
-    return to_json(payload) if payload else ""
+    return f"{head}  {route}  {summary}".rstrip()
 
 
 def _say_outage(where: str, error: redis_py.RedisError | None) -> None:

@@ -107,7 +107,7 @@ def up(
 ) -> None:
     """Start a fleet that stays: server (unless one is named), coordinator, trainers, validators.
 
-    The coordinator has an HTTP API beside it, as that of `coord serve` has, and with --archive an
+    The coordinator has a dashboard beside it, as that of `coord serve` has, and with --archive an
     archive. What runs already is left as it is. Validators are enrolled as such if they are not
     yet. Logs are in the state directory; `coord down` ends it all.
 
@@ -129,8 +129,8 @@ def up(
     count = len(record.living)
     running = "1 process runs" if count == 1 else f"{count} processes run"
     say(f"{running}; logs: {plain(settings.state_dir)}/*.log")
-    for place in _api_place(record):
-        say(f"HTTP API: {plain(place)}")
+    for place in _dashboard_place(record):
+        say(f"dashboard: {plain(place)}")
     say("see them by `coord status`, end them by `coord down`")
 
 
@@ -292,14 +292,14 @@ def _wait_until_there(fleet: OpenFleet, record: Record, ais: set[str], signals: 
     wait_for(missing, check, READY_LIMIT_S, where)
 
 
-def _api_place(record: Record) -> list[str]:
-    """Where the coordinator's API is, as its log says; nowhere if its address was taken."""
+def _dashboard_place(record: Record) -> list[str]:
+    """Where the coordinator's dashboard is, as its log says; nowhere if its address was taken."""
     said = [
         found
         for child in record.living
         if child.name == COORDINATOR
         for line in child.last_lines(LINES_READ)
-        if (found := re.search(r"no API:|the API is at (https?://[^\s\"]+)", line))
+        if (found := re.search(r"no dashboard:|the dashboard is at (https?://[^\s\"]+)", line))
     ]
     return [said[-1][1]] if said and said[-1][1] else []
 

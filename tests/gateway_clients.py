@@ -74,6 +74,7 @@ class OldClient:
     ) -> None:
         self.ai = ai
         self._n = 0
+        self._last: Json | None = None
         plain = socket.socket()
         if receive_buffer:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -129,7 +130,8 @@ class OldClient:
 
     def next(self) -> SixKeys:
         told = self.read()
-        assert told is not None, "the connection has ended"
+        assert told is not None, f"the connection has ended; told last: {self._last}"
+        self._last = told
         return SixKeys(**told)
 
     def receive(self, message_type: str) -> SixKeys:

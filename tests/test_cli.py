@@ -20,7 +20,7 @@ from cli.doctor import check_memory
 from cli.main import app
 from cli.output import ExitCode
 from cli.serve import run_coordinator
-from cli.tail import concerns, text_of
+from cli.tail import text_of
 from coordinator.history import Follower, Line
 from coordinator.keys import Keys
 from coordinator.reads import WORK
@@ -519,16 +519,6 @@ def test_tail_lines_are_one_line_each(redis: Redis) -> None:
     follower.begin_at(0)
     for line in lines_of(follower):
         assert text_of(line).isprintable()
-
-
-def test_tail_filters() -> None:
-    message = {"sender_id": "A", "target_ai": "B", "message_type": "T"}
-    line = Line("message", "log", 1, 1, 1, "e", message)
-    assert concerns(line, "A", None)
-    assert concerns(line, "B", "T")
-    assert not concerns(line, "C", None)
-    assert not concerns(line, "A", "U")
-    assert concerns(Line("gap", "log", 1, 2, 1, "e"), "C", "U")
 
 
 def test_tail_prints_json_lines_until_interrupted(

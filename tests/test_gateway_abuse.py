@@ -560,23 +560,22 @@ def many_descriptors() -> Iterator[None]:
 def test_a_thousand_idle_connections(fleet: RealFleet) -> None:
     names = [f"Idle_{n}" for n in range(1000)]
     token = enroll(fleet, "Works_1", "Works_2", *names)
-    with RunningGateway(fleet, connections_per_address=1100) as gateway:
+    unhurried = {"connections_per_address": 1100, "handshake_s": 60}  # some connect long before
+    with RunningGateway(fleet, **unhurried) as gateway, contextlib.ExitStack() as connected:
         before = resident_bytes()
-        idle = [OldClient(gateway.address, name, token) for name in names]
+        *idle, one, two = [
+            connected.enter_context(OldClient(gateway.address, ai, token))
+            for ai in (*names, "Works_1", "Works_2")
+        ]
         for client in idle:
             client.log_in()
         wait_for(lambda: gateway.metrics.logins == 1000, what="all to be logged in")
-        with (
-            OldClient(gateway.address, "Works_1", token) as one,
-            OldClient(gateway.address, "Works_2", token) as two,
-        ):
-            one.hello()
-            two.hello()
-            wait_for(lambda: len(fleet.live()) == 1002, 50, "all to be present")
-            one.send("pattern_share", pattern("p1"))
-            assert two.receive("pattern_share").payload == pattern("p1")
-            assert idle[-1].receive("pattern_share").payload == pattern("p1")
+        one.hello()
+        two.hello()
+        wait_for(lambda: len(fleet.live()) == 1002, 50, "all to be present")
+        one.send("pattern_share", pattern("p1"))
+        assert two.receive("pattern_share").payload == pattern("p1")
+        assert idle[-1].receive("pattern_share").payload == pattern("p1")
         assert resident_bytes() - before < 200 * MIB
-        for client in idle:
-            client.close()
+        connected.close()
         wait_for(lambda: len(fleet.live()) == 0, 50, "all to be gone")

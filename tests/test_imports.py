@@ -154,7 +154,7 @@ LIBRARY = (
 SERVICE = (
     {"archive.failures", "archive.schema", "effects", "lease", "reads", "streams"},
     {"archive.soundness", "history"},
-    {"events", "fleet", "following"},
+    {"events", "fleet", "following", "telling"},
     {
         *("audit", "context", "enrolled", "ingress"),
         *("lag", "letters", "matching", "metrics", "questions", "session_reads"),

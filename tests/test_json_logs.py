@@ -23,7 +23,7 @@ from tests.foreground import running
 from workers import logs as workers_logs
 
 CREATED_S = 1_750_000_000.25
-LONG_RUNNING = ("serve", "gateway", "api", "archive", "trainer", "validator", "up")
+LONG_RUNNING = ("serve", "gateway", "dashboard", "archive", "trainer", "validator", "up")
 SAYERS = ("coord", "coord.gateway", "coord.http", "asyncio", "uvicorn.error")
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-
-from starlette.concurrency import run_in_threadpool
+from typing import NamedTuple
 
 from coordinator import credentials
 from coordinator.credentials import TOKEN_MAX, parse_credentials
@@ -28,6 +27,14 @@ BAD_TOKEN = (
 )
 
 
+class Owner(NamedTuple):
+    """Whose a token is that is in force; ``is_weak`` is one that could be guessed."""
+
+    ai: str
+    role: Role
+    is_weak: bool
+
+
 class Tokens:
     """Checks tokens against what is kept of them; after too many wrong ones from an address none
     from there is taken that could be guessed."""
@@ -37,43 +44,37 @@ class Tokens:
         self._pepper = pepper
         self._failures = Failures(reader.clock)
 
-    async def check(self, authorization: str, address: str) -> Role:
-        """The role of whose token it is.
+    def digest(self, token: str) -> str:
+        """What is kept of it."""
+        return credentials.digest(self._pepper, token)
 
-        Raises ApiError ``no_token``, ``bad_token``, ``too_many`` or ``forbidden``; RedisError.
-        """
-        scheme, _, token = authorization.strip().partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token:
-            raise ApiError("no_token", NO_TOKEN)
+    def check(self, token: str, address: str) -> Owner:
+        """Whose it is. Raises ApiError ``bad_token``, ``too_many`` or ``forbidden``; RedisError."""
         is_blocked = self._failures.is_blocked(address)
-        found = await run_in_threadpool(self._find, token) if len(token) <= TOKEN_MAX else None
-        if found is None or (is_blocked and found[1]):
+        found = self.find(self.digest(token)) if len(token) <= TOKEN_MAX else None
+        if found is None or (is_blocked and found.is_weak):
             self._failures.note(address, "", "wrong token")
             self._failures.take_untold()  # it is told here, and may be forgotten
             if is_blocked:
                 raise ApiError("too_many", "too many wrong tokens came from this address")
             log.warning("a token from %s is none that is in force", address)
             raise ApiError("bad_token", BAD_TOKEN)
-        role = found[0]
-        if role not in MAY_LOOK:
-            detail = (
-                f"the token is of a {role}, and only those of {' and '.join(MAY_LOOK)} may look"
-            )
+        if found.role not in MAY_LOOK:
+            allowed = " and ".join(MAY_LOOK)
+            detail = f"the token is of a {found.role}, and only those of {allowed} may look"
             raise ApiError("forbidden", detail)
-        return role
+        return found
 
-    def _find(self, token: str) -> tuple[Role, bool] | None:
-        """The role of the AI that the token is of, and whether it is a weak one; None for one that
-        is not in force. It takes the same time for a token that nobody has."""
+    def find(self, token_digest: str) -> Owner | None:
+        """Whose token has that digest; None if none that is in force has. It takes the same time
+        for a token that nobody has."""
         connection, keys = self._reader.connection, self._reader.keys
-        presented = credentials.digest(self._pepper, token)
-        ai = self._reader.enrolled.owner_of(presented) or ""
+        ai = self._reader.enrolled.owner_of(token_digest) or ""
         with connection.pipeline(transaction=False) as pipe:
             pipe.hgetall(keys.credentials(ai))
             pipe.hget(keys.member(ai), "access")
             stored, access_json = pipe.execute()
-        found = credentials.matching(parse_credentials(stored), presented)
+        found = credentials.matching(parse_credentials(stored), token_digest)
         try:
             access = Access.from_json(access_json or b"")
         except ValueError:
@@ -81,4 +82,10 @@ class Tokens:
         is_good = found is not None and found.is_live(self._reader.clock.now_ms())
         if not is_good or access.is_revoked or found is None:
             return None
-        return access.role, found.is_weak
+        return Owner(ai, access.role, found.is_weak)
+
+
+def bearer_token(authorization: str) -> str | None:
+    """The token of a header ``Authorization: Bearer …``; None if there is none in it."""
+    scheme, _, token = authorization.strip().partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None

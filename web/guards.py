@@ -5,32 +5,39 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import redis
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coordinator.errors import BadMessage
 from coordinator.listening import place_of
 from coordinator.server_errors import is_of_the_data
-from web.access import Tokens
-from web.answers import ApiError, refused
+from web.access import NO_TOKEN, Tokens, bearer_token
+from web.answers import ApiError
 from web.handlers import explained
+from web.sign_ins import SignIn, SignIns
+from web.visitor import ANYBODY, NOBODY, Visitor
 
 log = logging.getLogger("coord.http")
 
 SECURITY = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
 HEAD_MAX_BYTES = 16 * 1024
 """Of the first line and the headers together."""
+FORM_MAX_BYTES = 16 * 1024
 PART_BYTES = 64 * 1024
 SURPLUS = "is_surplus"
 """In the state of a request: it came by one connection too many."""
@@ -82,12 +89,18 @@ class SecurityHeaders(Guard):
         await self._app(scope, receive, send_sealed)
 
 
-class JsonErrors(Guard):
-    """Every error is answered as JSON; what nobody foresaw is logged, in a line."""
+class Errors(Guard):
+    """Every error is answered, as ``refused`` does it; what nobody foresaw is logged, in a line."""
 
-    def __init__(self, app: ASGIApp, outage: OutageLog) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        outage: OutageLog,
+        refused: Callable[[ApiError, HTTPConnection], Response],
+    ) -> None:
         super().__init__(app)
         self._outage = outage
+        self._refused = refused
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = False
@@ -103,7 +116,7 @@ class JsonErrors(Guard):
         except Exception as error:
             refusal = self._refusal(error, scope["path"])
         if not began:
-            await refused(refusal)(scope, receive, send)
+            await self._refused(refusal, HTTPConnection(scope))(scope, receive, send)
 
     def _refusal(self, error: Exception, path: str) -> ApiError:
         if isinstance(error, ApiError):
@@ -121,32 +134,41 @@ class JsonErrors(Guard):
         place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
         what = f"{type(error).__name__}: {error}"
         log.error("%r could not be answered: %s (%s)", path, what, place)
-        return ApiError("internal", "this could not be answered; the log of `coord api` says why")
+        return ApiError(
+            "internal", "this could not be answered; the log of `coord dashboard` says why"
+        )
 
 
 def _of_http(error: HTTPException, path: str) -> ApiError:
     if error.status_code == 405:
-        return ApiError("bad_method", "only GET and HEAD are understood: nothing is changed here")
+        return ApiError("bad_method", f"{path!r} does not take that method")
     detail = f"there is nothing at {path!r}: /api/v1/openapi.json lists what there is"
     return ApiError("not_found", detail)
 
 
 class RequestLimits(Guard):
-    """So many requests at a time, none with a body or a long head, no answer that takes longer than
-    ``request_s`` to begin. What is ``always`` answered counts in no number."""
+    """So many requests at a time, no long head, a short body where there is one at all, no answer
+    that takes longer than ``request_s`` to begin. Streams go on and count in no number here, and
+    what is ``always`` answered is so beyond the most connections, too."""
 
     def __init__(
-        self, app: ASGIApp, in_flight_max: int, request_s: float, always: Collection[str] = ()
+        self,
+        app: ASGIApp,
+        in_flight_max: int,
+        request_s: float,
+        *,
+        always: Collection[str] = (),
+        streams: Collection[str] = (),
     ) -> None:
         super().__init__(app)
         self._in_flight_max = in_flight_max
         self._request_s = request_s
         self._always = always
+        self._streams = streams
         self._in_flight = 0
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _has_body(Headers(scope=scope)):
-            raise ApiError("too_large", "a request has no body here: leave it out")
+        _check_body(Headers(scope=scope), scope["method"])
         if _head_bytes(scope) > HEAD_MAX_BYTES:
             raise ApiError("too_large", f"the head of a request has {HEAD_MAX_BYTES} bytes at most")
         if scope["path"] in self._always:
@@ -154,6 +176,9 @@ class RequestLimits(Guard):
             return
         if scope.get("state", {}).get(SURPLUS):
             raise ApiError("busy", "there are too many connections; come back later")
+        if scope["path"] in self._streams:
+            await self._answer(scope, receive, send)
+            return
         if self._in_flight >= self._in_flight_max:
             raise ApiError("busy", f"{self._in_flight_max} requests are being answered; come back")
         self._in_flight += 1
@@ -191,8 +216,13 @@ def _head_bytes(scope: Scope) -> int:
     return fields + len(scope.get("raw_path") or b"") + len(scope["query_string"])
 
 
-def _has_body(headers: Headers) -> bool:
-    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+def _check_body(headers: Headers, method: str) -> None:
+    """Forms alone have one, whose length is told before it comes."""
+    length = headers.get("content-length", "0")
+    if "transfer-encoding" in headers or (length != "0" and method != "POST"):
+        raise ApiError("too_large", "a request has no body here: leave it out")
+    if not length.isdigit() or len(length) > 9 or int(length) > FORM_MAX_BYTES:
+        raise ApiError("too_large", f"a form has {FORM_MAX_BYTES} bytes at most")
 
 
 class LoopbackHost(Guard):
@@ -212,18 +242,60 @@ def _has_port(host: str) -> bool:
     return host.rpartition(":")[2].isdigit() and not host.endswith("]")
 
 
-class TokenAuth(Guard):
-    """Only with a token, but for ``open_paths``; whose it is stands in the scope as ``role``."""
+class Admission(Guard):
+    """Finds out who asks, which stands in the scope as ``visitor``: by a token in the header, or by
+    the cookie of who signed in. Without either nobody gets further where tokens are asked for, but
+    to what is open."""
 
-    def __init__(self, app: ASGIApp, tokens: Tokens, open_paths: Collection[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        tokens: Tokens | None,
+        sign_ins: SignIns,
+        is_open: Callable[[str], bool],
+        *,
+        asks_token: bool,
+    ) -> None:
         super().__init__(app)
         self._tokens = tokens
-        self._open_paths = open_paths
+        self._sign_ins = sign_ins
+        self._is_open = is_open
+        self._asks_token = asks_token
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] not in self._open_paths:
-            client = scope.get("client")
-            address = place_of(client[0]) if client else ""
-            authorization = Headers(scope=scope).get("authorization", "")
-            scope["role"] = await self._tokens.check(authorization, address)
+        scope["visitor"] = await run_in_threadpool(self._visitor, HTTPConnection(scope))
         await self._app(scope, receive, send)
+
+    def _visitor(self, request: HTTPConnection) -> Visitor:
+        is_open = self._is_open(request.url.path)
+        anybody = ANYBODY if not self._asks_token else NOBODY
+        if self._tokens is None or (is_open and not request.cookies):
+            return anybody
+        sign_in = self._sign_ins.find(request.cookies.get(cookie_name(request), ""))
+        if sign_in is not None and self._is_in_force(sign_in):
+            return Visitor(
+                sees_all=not self._asks_token or sign_in.role == "operator", sign_in=sign_in
+            )
+        if is_open or not self._asks_token:
+            return anybody
+        token = bearer_token(request.headers.get("authorization", ""))
+        if token is None:
+            raise ApiError("no_token", NO_TOKEN)
+        return Visitor(sees_all=self._tokens.check(token, address_of(request)).role == "operator")
+
+    def _is_in_force(self, sign_in: SignIn) -> bool:
+        """What a token can be revoked for ends what was begun by it, too."""
+        owner = self._tokens.find(sign_in.token_digest) if self._tokens else None
+        return owner is not None and owner.role == sign_in.role
+
+
+def cookie_name(request: HTTPConnection) -> str:
+    """Browsers share cookies among the ports of a host: each server has one of its own. With TLS
+    the prefix keeps others from setting it."""
+    prefix = "__Host-" if request.url.scheme == "https" else ""
+    return f"{prefix}coord-{request.url.port or 0}"
+
+
+def address_of(request: HTTPConnection) -> str:
+    """Where a request comes from; "" if that is unknown."""
+    return place_of(request.client.host) if request.client else ""

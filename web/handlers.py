@@ -52,6 +52,7 @@ from web.parameters import (
     SessionsQuery,
     StatusQuery,
     no_cursor,
+    parse_place,
 )
 from workers.ranking import EVERY_PROBLEM, problem_item, read_bests, read_ranking
 
@@ -62,7 +63,6 @@ LOOK_MAX = 5000
 """So many sessions or events are looked at for one page; the next one goes on behind."""
 _LETTER = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
-_PLACE = re.compile(r"([A-Za-z0-9_.-]{0,64}):([0-9]{1,18}):([0-9]{1,18})")
 
 
 def status(reader: FleetReader, query: StatusQuery) -> Item:
@@ -262,10 +262,8 @@ def _begin(follower: Follower, query: HistoryQuery) -> Cursor:
     """Where ``query`` begins, for which ``follower`` is made ready."""
     if query.cursor is None:
         follower.begin_at(query.from_ or 1)
-    elif match := _PLACE.fullmatch(query.cursor):
-        follower.resume(Cursor(match[1], int(match[2]), int(match[3])))
     else:
-        raise no_cursor(query.cursor)
+        follower.resume(parse_place(query.cursor))
     return follower.cursor
 
 

@@ -1,4 +1,4 @@
-"""Where the API listens, who can reach it there, and its TLS."""
+"""Where the dashboard listens, who can reach it there, and its TLS."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def _check_safety(settings: WebSettings, hosts: list[str]) -> bool:
         return not found
     if not settings.insecure_bind:
         raise CannotListen(
-            f"without TLS the API listens on loopback addresses only, and {found[0]} is none: give"
-            " --tls-cert and --tls-key (`coord dev-cert` makes a pair for trying it out)"
+            f"without TLS the dashboard listens on loopback addresses only, and {found[0]} is none:"
+            " give --tls-cert and --tls-key (`coord dev-cert` makes a pair for trying it out)"
         )
     log.warning("listening on %s without TLS: tokens can be read on the way", found[0])
     return False

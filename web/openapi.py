@@ -40,7 +40,7 @@ def document(endpoints: Sequence[Endpoint], pages: Iterable[MonitoringPage], ver
                     "type": "http",
                     "scheme": "bearer",
                     "description": "Of an observer or operator; on a loopback address none is"
-                    " needed unless coord api was told to ask for one.",
+                    " needed unless coord dashboard was told to ask for one.",
                 }
             },
         },

@@ -11,12 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from coordinator.audit import AuditKind
+from coordinator.history import Cursor
 from coordinator.messages import ID_PATTERN, RECORD_ID_PATTERN, WORD_PATTERN, describe, one_line
 from coordinator.work import SessionState
 from web.answers import ApiError
 
 LIMIT_MAX = 1000
 CURSOR_PATTERN = r"^[^\x00-\x1f\x7f]{1,256}$"
+
+_PLACE = re.compile(r"([A-Za-z0-9_.-]{0,64}):([0-9]{1,18}):([0-9]{1,18})")
 
 AiId = Annotated[str, Field(pattern=ID_PATTERN)]
 RecordId = Annotated[str, Field(pattern=RECORD_ID_PATTERN)]
@@ -144,6 +147,19 @@ class HistoryQuery(PageQuery):
     )
 
 
+class StreamQuery(Query):
+    """What of the stream."""
+
+    lines: bool = Field(False, description="Also the lines of the history themselves.")
+    ai: AiId | None = Field(None, description="Only lines from or to this AI.")
+    type: Word | None = Field(None, description="Only lines of this message type or kind of event.")
+    after: str | None = Field(
+        None,
+        pattern=CURSOR_PATTERN,
+        description="Go on after the event of this id, as by the header Last-Event-ID.",
+    )
+
+
 Q = TypeVar("Q", bound=Query)
 
 
@@ -173,6 +189,15 @@ def parse_query(
         if field == "cursor":
             raise no_cursor(given[field]) from None
         raise ApiError("not_found" if field in in_path else "bad_request", detail, field) from None
+
+
+def parse_place(text: str) -> Cursor:
+    """How far a history was read, as an answer of this API told it. Raises ApiError
+    ``bad_cursor``."""
+    match = _PLACE.fullmatch(text)
+    if match is None:
+        raise no_cursor(text)
+    return Cursor(match[1], int(match[2]), int(match[3]))
 
 
 def no_cursor(cursor: str) -> ApiError:

@@ -1,4 +1,4 @@
-"""The settings of the HTTP API: ``COORD_HTTP_`` + the name in capitals."""
+"""The settings of the dashboard and the HTTP API: ``COORD_HTTP_`` + the name in capitals."""
 
 from __future__ import annotations
 
@@ -34,6 +34,9 @@ class WebSettings(BaseSettings):
     )
     in_flight_max: int = Field(
         64, ge=1, le=10_000, description="Most requests at a time; to more it says 503."
+    )
+    streams_max: int = Field(
+        64, ge=1, le=10_000, description="Most pages that are kept up to date at a time."
     )
     request_s: float = Field(
         15, ge=0.1, le=600, description="A request that takes longer is ended by 503."

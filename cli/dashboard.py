@@ -1,4 +1,4 @@
-"""``coord api``: what a fleet says of itself over HTTP, for programs."""
+"""``coord dashboard``: the fleet in a browser, and over HTTP for programs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from cli.options import (
 from coordinator.clock import SystemClock
 from coordinator.connection import connect, resolve_url
 from coordinator.credentials import check_pepper_is_the_fleets, read_pepper
+from coordinator.errors import CoordError
 from coordinator.keys import Keys
 from coordinator.settings import Settings
-from web.app import DOCS, make_app
+from web.app import make_app
 from web.listening import Listening, listen, listen_on
 from web.seldom import Seldom
 from web.server import make_server
@@ -49,7 +50,7 @@ DescriptorOption = Annotated[
 ]
 
 
-def api(
+def dashboard(
     http: HttpOption = None,
     tls_cert: TlsCertOption = None,
     tls_key: TlsKeyOption = None,
@@ -62,13 +63,14 @@ def api(
     namespace: NamespaceOption = None,
     state_dir: StateDirOption = None,
 ) -> None:
-    """Answer over HTTP what the fleet knows, as JSON, in the foreground, until Ctrl-C or SIGTERM.
+    """Serve the dashboard and the HTTP API, in the foreground, until Ctrl-C or SIGTERM.
 
-    Nothing can be changed by it. On a loopback address no token is needed; elsewhere that of an
-    observer or operator is, and TLS. /api/docs shows what can be asked, /metrics is for Prometheus,
-    /healthz and /readyz are for those who look after it. `coord serve` runs one, too.
+    On a loopback address everybody may look; elsewhere the token of an observer or operator is
+    needed, and TLS. Who wants to act signs in as an operator. /api/docs shows what programs can
+    ask, /metrics is for Prometheus, /healthz and /readyz are for those who look after it.
+    `coord serve` runs one, too.
 
-    Example: coord api --http 0.0.0.0:8600 --tls-cert cert.pem --tls-key key.pem
+    Example: coord dashboard --http 0.0.0.0:8600 --tls-cert cert.pem --tls-key key.pem
     """
     settings = load_settings(redis, namespace, state_dir, log_json=log_json)
     own = settings_of(
@@ -84,24 +86,29 @@ def api(
     with closing(listening):
         url = resolve_url(settings)
         if not descriptors:
-            log.info("the API is at %s%s", listening.url, DOCS)
-        run_api(own, settings, url, listening)
-    log.info("the API has ended")
+            log.info("the dashboard is at %s", listening.url)
+        run_dashboard(own, settings, url, listening)
+    log.info("the dashboard has ended")
 
 
-def run_api(own: WebSettings, settings: Settings, url: str, listening: Listening) -> None:
+def run_dashboard(own: WebSettings, settings: Settings, url: str, listening: Listening) -> None:
     """Answer until a signal comes. Raises NoPepper if tokens are needed and cannot be checked."""
+    asks_token = own.require_token or not listening.is_local
     pepper = None
-    if own.require_token or not listening.is_local:
-        pepper = read_pepper(settings)
-        _check_pepper(settings, url, pepper)
+    try:
+        pepper = _pepper(settings, url)
+    except CoordError as error:
+        if asks_token:
+            raise
+        log.warning("nobody can sign in: %s", error)
     app = make_app(
         settings,
         own,
-        lambda: connect(url, client_name="coord-api", socket_timeout_s=READ_TIMEOUT_S),
+        lambda: connect(url, client_name="coord-dashboard", socket_timeout_s=READ_TIMEOUT_S),
         SystemClock(),
         is_local=listening.is_local,
         pepper=pepper,
+        asks_token=asks_token,
     )
     server = make_server(app, listening, own)
     for name in CAUSED_BY_ANYBODY:
@@ -109,15 +116,20 @@ def run_api(own: WebSettings, settings: Settings, url: str, listening: Listening
 
     def stop() -> None:
         server.should_exit = True
+        app.state.feed.end()
 
     stop_on_signals(stop)
+    app.state.feed.start()
     server.run(listening.sockets)
+    app.state.feed.join()
 
 
-def _check_pepper(settings: Settings, url: str, pepper: bytes) -> None:
-    """As far as the server answers now; without the right one no token ever fits."""
+def _pepper(settings: Settings, url: str) -> bytes:
+    """The fleet's, as far as the server answers now: by another one no token ever fits."""
+    pepper = read_pepper(settings)
     try:
         with connect(url, socket_timeout_s=READ_TIMEOUT_S) as connection:
             check_pepper_is_the_fleets(connection, Keys(settings.namespace), pepper)
     except redis_py.RedisError as error:
         log.warning("whether the pepper is the fleet's could not be checked: %s", error)
+    return pepper

@@ -1,4 +1,4 @@
-"""coord api, and what coord serve runs beside its coordinator, as real processes."""
+"""coord dashboard, and what coord serve runs beside its coordinator, as real processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from redis import Redis
 from typer.testing import CliRunner, Result
 
-from cli.companions import Companion, Program, api_beside, companions_beside
+from cli.companions import Companion, Program, companions_beside, dashboard_beside
 from cli.main import app
 from cli.output import ExitCode
 from coordinator import embedded
@@ -69,8 +69,8 @@ def fleet(real_url: str, real_redis: Redis) -> Iterator[RealFleet]:
 
 
 def place_of(command: ForegroundCommand) -> str:
-    """Where its API is, once it says so."""
-    line = command.wait_for("the API is at ")
+    """Where its dashboard is, once it says so."""
+    line = command.wait_for("the dashboard is at ")
     match = re.search(r"https?://[^/]+", line)
     assert match is not None
     return match[0]
@@ -90,15 +90,15 @@ def asked(url: str, **more: Any) -> httpx.Response:
     return found
 
 
-# -- coord api -------------------------------------------------------------------------------------
+# -- coord dashboard -------------------------------------------------------------------------------
 
 
 def test_it_answers_through_an_outage_and_ends_when_it_is_told(
     coord: Callable[..., Result], start_server: Callable[..., Any]
 ) -> None:
     server = start_server("--appendonly", "yes")
-    with running("api", "--http", ANY_PORT, COORD_REDIS_URL=server.url) as api:
-        place = place_of(api)
+    with running("dashboard", "--http", ANY_PORT, COORD_REDIS_URL=server.url) as dashboard:
+        place = place_of(dashboard)
         assert asked(f"{place}/api/v1/counts").json()["ais"] == 0
         assert asked(f"{place}/healthz").status_code == 200
         assert asked(f"{place}/readyz").status_code == 503
@@ -107,8 +107,8 @@ def test_it_answers_through_an_outage_and_ends_when_it_is_told(
         assert asked(f"{place}/api/v1/counts").json()["error"]["code"] == "no_server"
         server.start()
         wait_for(lambda: asked(f"{place}/api/v1/counts").status_code == 200, what="its recovery")
-        assert api.end() == ExitCode.OK
-    assert [line for line in api.lines if "Traceback" in line] == []
+        assert dashboard.end() == ExitCode.OK
+    assert [line for line in dashboard.lines if "Traceback" in line] == []
 
 
 def test_with_tls_it_asks_for_a_token_where_others_can_come(
@@ -119,8 +119,8 @@ def test_with_tls_it_asks_for_a_token_where_others_can_come(
     coord("dev-cert", str(certs))
     token = coord("enroll", "Dashboard", "--role", "observer").stdout.strip()
     tls = ("--tls-cert", str(certs / "gateway.pem"), "--tls-key", str(certs / "gateway-key.pem"))
-    with running("api", "--http", "0.0.0.0:0", *tls) as api:
-        port = place_of(api).rpartition(":")[2]
+    with running("dashboard", "--http", "0.0.0.0:0", *tls) as dashboard:
+        port = place_of(dashboard).rpartition(":")[2]
         place, trust = (
             f"https://localhost:{port}",
             ssl.create_default_context(cafile=str(certs / "ca.pem")),
@@ -129,13 +129,13 @@ def test_with_tls_it_asks_for_a_token_where_others_can_come(
         headers = {"Authorization": f"Bearer {token}"}
         answer = asked(f"{place}/api/v1/ais", verify=trust, headers=headers)
         assert answer.json() == {"items": [], "cursor": None, "total": 0}
-        assert api.end(signal.SIGINT) == ExitCode.OK
-    assert not [line for line in api.lines if token in line]
+        assert dashboard.end(signal.SIGINT) == ExitCode.OK
+    assert not [line for line in dashboard.lines if token in line]
 
 
 def test_a_head_that_is_too_large_or_too_slow_is_cut_off(coord: Callable[..., Result]) -> None:
-    with running("api", "--http", ANY_PORT, COORD_HTTP_HEAD_S="0.3") as api:
-        host, _, port = place_of(api).removeprefix("http://").rpartition(":")
+    with running("dashboard", "--http", ANY_PORT, COORD_HTTP_HEAD_S="0.3") as dashboard:
+        host, _, port = place_of(dashboard).removeprefix("http://").rpartition(":")
         address = (host, int(port))
         asked(f"http://{host}:{port}/healthz")
         with socket.create_connection(address, 10) as large:
@@ -165,7 +165,7 @@ def end_of(connection: socket.socket) -> bytes:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("--http", "0.0.0.0:0"), ExitCode.FAILED, "without TLS the API listens on loopback"),
+        (("--http", "0.0.0.0:0"), ExitCode.FAILED, "without TLS the dashboard listens on loopback"),
         (("--http", ANY_PORT, "--tls-cert", "x.pem"), ExitCode.FAILED, "TLS needs both"),
         (("--http", ANY_PORT, "--require-token"), ExitCode.FAILED, "there is no pepper"),
         (("--http", ANY_PORT, "--redis", "http://x"), ExitCode.NO_SERVER, "wrong in its scheme"),
@@ -176,7 +176,7 @@ def end_of(connection: socket.socket) -> bytes:
 def test_it_says_what_is_wrong(
     coord: Callable[..., Result], arguments: tuple[str, ...], code: ExitCode, said: str
 ) -> None:
-    lines = coord("api", *arguments, code=code).stderr.splitlines()
+    lines = coord("dashboard", *arguments, code=code).stderr.splitlines()
     assert said in lines[-1]
     assert lines[-1].startswith("coord: ")
     assert [line for line in lines if "Traceback" in line] == []
@@ -187,7 +187,7 @@ def test_a_pepper_that_is_not_the_fleets_is_named(
 ) -> None:
     ensure_pepper(Settings(state_dir=state_dir))
     real_redis.hset(KEYS.fleet, "pepper_id", "another")
-    result = coord("api", "--http", ANY_PORT, "--require-token", code=ExitCode.FAILED)
+    result = coord("dashboard", "--http", ANY_PORT, "--require-token", code=ExitCode.FAILED)
     assert "the pepper here is not the one of fleet" in result.stderr
 
 
@@ -203,13 +203,16 @@ def test_serve_has_one_beside_it_that_comes_back_and_goes_with_it(
         place = place_of(serve)
         wait_for(lambda: asked(f"{place}/readyz").status_code == 200, what="a coordinator")
         before = companions_of(serve)
-        assert set(before) == {"api", "archive"}
-        os.kill(before["api"], signal.SIGKILL)
-        serve.wait_for("the API was ended by signal 9: begun again in 1 s")
+        assert set(before) == {"dashboard", "archive"}
+        os.kill(before["dashboard"], signal.SIGKILL)
+        serve.wait_for("the dashboard was ended by signal 9: begun again in 1 s")
         active = asked(f"{place}/api/v1/status").json()["coordinator"]["active"]
         assert active is not None
         after = companions_of(serve)
-        assert (after["api"] != before["api"], after["archive"]) == (True, before["archive"])
+        assert (after["dashboard"] != before["dashboard"], after["archive"]) == (
+            True,
+            before["archive"],
+        )
         assert serve.end() == ExitCode.OK
     assert not [name for name, pid in after.items() if is_there(pid)]
     assert archive.exists()
@@ -221,7 +224,7 @@ def test_what_is_beside_it_ends_however_it_ends(coord: Callable[..., Result]) ->
         asked(f"{place}/healthz")
         (pid,) = companions_of(serve).values()
         serve.end(signal.SIGKILL)
-        wait_for(lambda: not is_there(pid), what="the end of the API")
+        wait_for(lambda: not is_there(pid), what="the end of the dashboard")
     with pytest.raises(httpx.TransportError):
         httpx.get(f"{place}/healthz")
 
@@ -248,7 +251,7 @@ def test_an_address_that_is_none_is_said_before_anything_is_started(
 def test_tls_that_cannot_be_is_said_at_once(state_dir: Path) -> None:
     missing = state_dir / "none.pem"
     own = WebSettings(tls_cert=missing, tls_key=missing)
-    beside = api_beside(own, Settings(), "redis://localhost", [], SystemClock())
+    beside = dashboard_beside(own, Settings(), "redis://localhost", [], SystemClock())
     with pytest.raises(CannotListen, match="TLS by"), beside:
         pytest.fail("it runs without")
 
@@ -264,14 +267,14 @@ def test_an_archive_that_is_none_is_said_at_once(
     assert "notes.txt" in serve.lines[-1]
 
 
-def test_a_fleet_that_stays_says_where_its_api_is(
+def test_a_fleet_that_stays_says_where_its_dashboard_is(
     coord: Callable[..., Result], real_url: str, tmp_path: Path
 ) -> None:
     archive = tmp_path / "hub_data.db"
     none = ("--trainers", "0", "--validators", "0")
     try:
         said = coord("up", *none, "--http", ANY_PORT, "--archive", str(archive)).stdout
-        match = re.search(r"HTTP API: (http://127\.0\.0\.1:\d+)/api/docs", said)
+        match = re.search(r"dashboard: (http://127\.0\.0\.1:\d+)\n", said)
         assert match is not None, said
         assert asked(f"{match[1]}/healthz").status_code == 200
         assert archive.exists()

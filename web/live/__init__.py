@@ -1,0 +1,1 @@
+"""What happens in a fleet, as it happens, for all who look at once."""

@@ -1,0 +1,220 @@
+"""One thread follows a fleet for all who look, however many, and keeps the last of what it read."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event as Flag
+from threading import Lock, Thread
+from typing import NamedTuple
+
+import redis
+
+from coordinator.clock import Clock
+from coordinator.following import follow_lines
+from coordinator.history import Cursor, Follower, Line, read_end
+from coordinator.keys import Keys
+from web.live.pulse import Pulse, Pulses
+from web.live.told import Told
+
+log = logging.getLogger("coord.http")
+
+KEPT = 20_000
+"""So many lines are kept."""
+LOOKED_BACK = 5_000
+"""So many entries of the log, and as many events, are read to begin with."""
+PULSE_S = 1.0
+PULSES_KEPT = 600
+AGAIN_S = 1.0
+"""The pause before it begins again after a fault."""
+
+Listener = Callable[[Sequence[Line]], None]
+
+
+class Tail(NamedTuple):
+    """The lines after some point, oldest first; ``missed`` says that there were more between it and
+    the first of them."""
+
+    lines: list[Told]
+    missed: bool
+
+
+class Feed:
+    """``listeners`` are given all lines as they are read, in the feed's thread."""
+
+    def __init__(
+        self,
+        connection: redis.Redis,
+        keys: Keys,
+        clock: Clock,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        self._redis = connection
+        self._keys = keys
+        self._clock = clock
+        self._listeners = listeners
+        self._pulses = Pulses(connection, keys, clock)
+        self._recent: deque[Pulse] = deque(maxlen=PULSES_KEPT)
+        self._lock = Lock()
+        self._told: deque[Told] = deque()
+        self._seq = 0
+        self._origin: Cursor | None = None
+        self._cursor = Cursor()
+        self._watchers: set[Callable[[], None]] = set()
+        self._done = Flag()
+        self._thread = Thread(target=self._run, name="coord-feed", daemon=True)
+
+    # -- for who looks -----------------------------------------------------------------------------
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more is told: the process is about to end."""
+        return self._done.is_set()
+
+    @property
+    def pulse(self) -> Pulse:
+        """The newest."""
+        return self._pulses.last
+
+    def pulses(self) -> list[Pulse]:
+        """Those of the last ten minutes, one a second, oldest first."""
+        with self._lock:
+            return list(self._recent)
+
+    def after(self, seq: int) -> Tail:
+        """What was told after that number, as far as it is kept."""
+        with self._lock:
+            first = self._told[0].seq if self._told else self._seq + 1
+            count = min(len(self._told), self._seq - seq)
+            lines = [self._told[n] for n in range(len(self._told) - count, len(self._told))]
+        return Tail(lines, seq + 1 < first)
+
+    def last(self, limit: int, ai: str | None = None, kind: str | None = None) -> list[Told]:
+        """The newest lines that concern them, oldest first."""
+        with self._lock:
+            lines = list(self._told)
+        found = [line for line in lines if line.concerns(ai, kind)]
+        return found[-limit:]
+
+    def since(self, cursor: Cursor) -> Tail:
+        """What was told after ``cursor``, which somebody has read to, perhaps from another one."""
+        with self._lock:
+            lines, origin = list(self._told), self._origin
+        if origin is None:
+            return Tail([], False)
+        places = [n for n, line in enumerate(lines) if line.cursor.epoch == cursor.epoch]
+        if not places and cursor.epoch != origin.epoch:
+            return Tail(lines, True)
+        end = places[-1] if places else -1
+        later = [line for n, line in enumerate(lines) if n > end or _is_after(line, cursor)]
+        is_older = cursor.log < origin.log or cursor.events < origin.events
+        return Tail(later, cursor.epoch == origin.epoch and is_older)
+
+    @contextmanager
+    def watched(self, wake: Callable[[], None]) -> Iterator[None]:
+        """``wake`` is called in the feed's thread whenever there is something new."""
+        with self._lock:
+            self._watchers.add(wake)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._watchers.discard(wake)
+
+    @property
+    def watchers(self) -> int:
+        return len(self._watchers)
+
+    # -- the thread --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        """Soon; whoever watches is woken."""
+        self._done.set()
+        self._wake()
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._done.is_set():
+            try:
+                self._follow()
+            except redis.RedisError as error:
+                self._tell_outage(error)
+            except Exception:
+                log.exception("the feed begins again after a fault of coord's own")
+            self._done.wait(AGAIN_S)
+
+    def _follow(self) -> None:
+        """Until it is over. Raises RedisError where no history can be begun."""
+        self._take_pulse()
+        follower = Follower(self._redis, self._keys)
+        follower.resume(self._begin())
+        pulse_s = self._clock.elapsed_s()
+        for lines in follow_lines(follower, self._done.wait, self._note_outage):
+            if self._done.is_set():
+                return
+            if lines:
+                self.take(lines)
+            if self._clock.elapsed_s() - pulse_s >= PULSE_S:
+                pulse_s = self._clock.elapsed_s()
+                self._take_pulse()
+
+    def _begin(self) -> Cursor:
+        """Where it was, or a little before the end of the history."""
+        if self._origin is None:
+            end = read_end(self._redis, self._keys)
+            before = (max(0, end.log - LOOKED_BACK), max(0, end.events - LOOKED_BACK))
+            self._cursor = self._origin = Cursor(end.epoch, *before)
+        return self._cursor
+
+    def take(self, lines: Sequence[Line]) -> None:
+        """Tell these lines."""
+        with self._lock:
+            self._origin = self._origin or Cursor(lines[0].epoch)
+            for line in lines:
+                self._cursor = self._cursor.after(line)
+                if self._seq or line.kind != "gap":  # what was cut before it began is no news
+                    self._seq += 1
+                    self._told.append(Told.of(line, self._seq, self._cursor))
+            while len(self._told) > KEPT:
+                self._origin = self._told.popleft().cursor
+        for listener in self._listeners:
+            listener(lines)
+        self._wake()
+
+    def _take_pulse(self) -> None:
+        try:
+            self._keep(self._pulses.take())
+        except redis.RedisError as error:
+            self._tell_outage(error)
+
+    def _tell_outage(self, error: redis.RedisError) -> None:
+        self._keep(self._pulses.miss(str(error)))
+
+    def _note_outage(self, error: redis.RedisError | None) -> None:
+        if error is not None:
+            self._tell_outage(error)
+
+    def _keep(self, pulse: Pulse) -> None:
+        with self._lock:
+            self._recent.append(pulse)
+        self._wake()
+
+    def _wake(self) -> None:
+        with self._lock:
+            watchers = list(self._watchers)
+        for wake in watchers:
+            wake()
+
+
+def _is_after(line: Told, cursor: Cursor) -> bool:
+    """Whether a line of the same epoch comes after it."""
+    if line.cursor.epoch != cursor.epoch or line.kind == "epoch":
+        return False
+    return line.n > (cursor.log if line.source == "log" else cursor.events)

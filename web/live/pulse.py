@@ -1,0 +1,85 @@
+"""How a fleet is at a moment: little enough to be read every second, whoever looks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import redis
+
+from coordinator.clock import Clock
+from coordinator.keys import Keys
+from coordinator.lease import holder_name
+from coordinator.messages import one_line
+from coordinator.reads import Item
+from coordinator.stored import replies_of, text_of, whole_number
+
+TYPES_MAX = 64
+"""So many message types are told apart; strangers may have stored any number."""
+
+
+class Pulse(NamedTuple):
+    """``coordinator`` is the active one, "" if none is, which it is since ``since_ms``. ``outage``
+    says why the server does not answer, "" if it does. ``rates`` are messages a second by type."""
+
+    ms: int
+    outage: str
+    coordinator: str
+    since_ms: int
+    ais: int
+    rates: dict[str, float]
+
+    @property
+    def is_fine(self) -> bool:
+        return not self.outage and bool(self.coordinator)
+
+    def as_json(self) -> Item:
+        return self._asdict()
+
+
+class Pulses:
+    """Takes one after the other, each with the rates since the one before."""
+
+    def __init__(self, connection: redis.Redis, keys: Keys, clock: Clock) -> None:
+        self._redis = connection
+        self._keys = keys
+        self._clock = clock
+        self._totals: dict[str, int] | None = None
+        self._totals_s = 0.0
+        self._last = Pulse(clock.now_ms(), "nothing was read yet", "", clock.now_ms(), 0, {})
+
+    @property
+    def last(self) -> Pulse:
+        return self._last
+
+    def take(self) -> Pulse:
+        """Raises redis.RedisError."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.get(self._keys.leader)
+            pipe.zcard(self._keys.leases)
+            pipe.hgetall(self._keys.totals)
+            token, ais, stored = replies_of(pipe)
+        counted = sorted((stored or {}).items())[:TYPES_MAX]
+        totals = {one_line(text_of(name), 64): whole_number(count) for name, count in counted}
+        coordinator = one_line(holder_name(token), 128) if token else ""
+        return self._tell("", coordinator, ais or 0, self._rates_of(totals))
+
+    def miss(self, why: str) -> Pulse:
+        """The server did not answer."""
+        self._totals = None
+        return self._tell(one_line(why, 300), "", 0, {})
+
+    def _rates_of(self, totals: dict[str, int]) -> dict[str, float]:
+        now_s, before = self._clock.elapsed_s(), self._totals
+        seconds = now_s - self._totals_s
+        self._totals, self._totals_s = totals, now_s
+        if before is None or seconds <= 0:
+            return {}
+        gained = {name: count - before.get(name, 0) for name, count in totals.items()}
+        return {name: round(more / seconds, 2) for name, more in gained.items() if more > 0}
+
+    def _tell(self, outage: str, coordinator: str, ais: int, rates: dict[str, float]) -> Pulse:
+        now_ms, last = self._clock.now_ms(), self._last
+        is_as_before = (outage != "") == (last.outage != "") and coordinator == last.coordinator
+        since_ms = last.since_ms if is_as_before else now_ms
+        self._last = Pulse(now_ms, outage, coordinator, since_ms, ais, rates)
+        return self._last

@@ -1,0 +1,1 @@
+"""Pages for people: what is read for each, and the templates that show it."""

@@ -1,0 +1,15 @@
+"""What a page is made of: the fleet, what happens in it, and who looks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from web.fleet_reader import FleetReader
+from web.live.feed import Feed
+from web.visitor import Visitor
+
+
+class Look(NamedTuple):
+    reader: FleetReader
+    feed: Feed
+    visitor: Visitor

@@ -1,0 +1,37 @@
+"""Who asks, and what for: decided once for each request, by web/guards.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from starlette.requests import HTTPConnection
+
+from web.sign_ins import SignIn
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """``sees_all`` is of operators, and of everybody where no token is asked for. Who may act has
+    signed in as an operator: nothing that a browser does by itself is enough."""
+
+    sees_all: bool
+    sign_in: SignIn | None = None
+
+    @property
+    def name(self) -> str:
+        """ "" for who has not signed in."""
+        return self.sign_in.name if self.sign_in else ""
+
+    @property
+    def may_act(self) -> bool:
+        return self.sign_in is not None and self.sign_in.role == "operator"
+
+
+NOBODY = Visitor(sees_all=False)
+ANYBODY = Visitor(sees_all=True)
+"""Where no token is asked for."""
+
+
+def visitor_of(request: HTTPConnection) -> Visitor:
+    return cast(Visitor, request.scope.get("visitor", NOBODY))
