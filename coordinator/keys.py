@@ -50,6 +50,7 @@ key                                   type    holds
                                               contributors
 <ns>:patterns|components|features     ZSET    id -> when it was last shared, ms
 <ns>:patterns:<s> (and so on)         ZSET    the same, of one specialization
+<ns>:patterns:of:<ai> (and so on)     ZSET    the same, of one contributor
 <ns>:benchmarks:<component>           STREAM  performance reports
 <ns>:validations                      ZSET    <kind>:<id> that waits for its verdict -> since when,
                                               ms
@@ -176,6 +177,10 @@ class Keys:
     def records(self, kind: Kind, specialization: str | None = None) -> str:
         suffix = f":{specialization}" if specialization else ""
         return f"{self.namespace}:{kind}s{suffix}"
+
+    def records_of(self, kind: Kind, contributor: str) -> str:
+        """No specialization is called so: there is no colon in one."""
+        return f"{self.namespace}:{kind}s:of:{contributor}"
 
     def best(self, kind: Kind, problem: str) -> str:
         return f"{self.namespace}:best:{kind}s:{problem}"

@@ -136,9 +136,12 @@ def retract(message: Incoming, context: Context) -> list[Effect]:
         if kind in VALIDATED_KINDS:
             writes += withdraw(record_key, context)
         writes.append(Write(("DEL", keys.record(*record_key))))
+        indexes = [
+            *(keys.records(kind, specialization) for specialization in (None, *specializations)),
+            *(keys.records_of(kind, ai) for ai in context.fleet.contributors[record_key]),
+        ]
+        writes += [Write(("ZREM", index, record_id)) for index in indexes]
         context.fleet.contributors[record_key] = context.fleet.origins[record_key] = ()
-        for specialization in (None, *specializations):
-            writes.append(Write(("ZREM", keys.records(kind, specialization), record_id)))
     kinds = ", ".join(found.homes)
     text = f"{message.sender} retracted {kinds} {record_id}"
     return [

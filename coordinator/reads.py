@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import redis
@@ -48,18 +48,35 @@ def read_records(
     specialization: str | None = None,
     cursor: str | None = None,
     max_bytes: int | None = None,
+    contributor: str | None = None,
 ) -> Page:
     """The newest records of ``kind``, newest first; ``cursor`` is the id to go on after.
 
-    No more are read once they have ``max_bytes``. BadMessage for a cursor that is gone.
+    No more are read once they have ``max_bytes``. Of a ``contributor`` all are counted, and a page
+    of them has those of the ``specialization``. BadMessage for a cursor that is gone.
     """
-    index = keys.records(kind, specialization)
+    index = index_of(keys, kind, specialization, contributor)
     start = rank_after(connection, index, cursor)
     with connection.pipeline(transaction=False) as pipe:
         pipe.zcard(index)
         pipe.zrevrange(index, start, start + limit - 1)
         total, ids = replies_of(pipe)
-    total, ids = total or 0, ids or []
+    total, ids = total or 0, [text_of(record_id) for record_id in ids or []]
+    items, read = read_items(connection, keys, kind, ids, specialization, max_bytes)
+    more = start + read < total
+    return Page(items, ids[read - 1] if read and more else None, total)
+
+
+def read_items(
+    connection: redis.Redis,
+    keys: Keys,
+    kind: Kind,
+    ids: Sequence[str],
+    specialization: str | None,
+    max_bytes: int | None,
+) -> tuple[list[Item], int]:
+    """Those records as items, if they are (still) of ``specialization``; and how many of ``ids``
+    were read, no more once they have ``max_bytes``."""
     items: list[Item] = []
     read = size_bytes = 0
     while read < len(ids) and (max_bytes is None or size_bytes < max_bytes):
@@ -70,8 +87,16 @@ def read_records(
             items += _readable(kind, fields, uses)
     if specialization is not None:
         items = [item for item in items if item["specialization"] == specialization]
-    more = start + read < total
-    return Page(items, ids[read - 1].decode() if read and more else None, total)
+    return items, read
+
+
+def index_of(
+    keys: Keys, kind: Kind, specialization: str | None, contributor: str | None
+) -> str:
+    """The smallest one that has all records of that specialization and contributor."""
+    if contributor is not None:
+        return keys.records_of(kind, contributor)
+    return keys.records(kind, specialization)
 
 
 def rank_after(connection: redis.Redis, index: str, cursor: str | None) -> int:
@@ -90,7 +115,7 @@ def rank_after(connection: redis.Redis, index: str, cursor: str | None) -> int:
 
 def read_record(connection: redis.Redis, keys: Keys, kind: Kind, record_id: str) -> Page:
     """The record of that id alone, if there is one."""
-    ((fields, uses),) = _read_stored(connection, keys, kind, [record_id.encode()])
+    ((fields, uses),) = _read_stored(connection, keys, kind, [record_id])
     items = _readable(kind, fields, uses)
     return Page(items, None, len(items))
 
@@ -107,13 +132,13 @@ def _readable(kind: Kind, fields: Mapping[bytes, bytes], uses: int) -> list[Item
 
 
 def _read_stored(
-    connection: redis.Redis, keys: Keys, kind: Kind, ids: list[bytes]
+    connection: redis.Redis, keys: Keys, kind: Kind, ids: Sequence[str]
 ) -> list[tuple[dict[bytes, bytes], int]]:
     """The hash of each record, and how many records of other AIs began from it."""
     with connection.pipeline(transaction=False) as pipe:
         for record_id in ids:
-            pipe.hgetall(keys.record(kind, record_id.decode()))
-            pipe.zcount(keys.derived(kind, record_id.decode()), 1, 1)
+            pipe.hgetall(keys.record(kind, record_id))
+            pipe.zcount(keys.derived(kind, record_id), 1, 1)
         replies = replies_of(pipe)
     return [
         (fields or {}, uses or 0) for fields, uses in zip(replies[::2], replies[1::2], strict=True)

@@ -45,13 +45,17 @@ def store(
     submitted: list[Effect] = []
     if kind in VALIDATED_KINDS:
         submitted = submit(record_key, record, specialization, sharer, context)
+    indexes = [
+        keys.records(kind),
+        keys.records(kind, specialization),
+        *(keys.records_of(kind, ai) for ai in contributors),
+    ]
     return [
         Write(("HSET", key, *latest, f"in:{specialization}", 1)),
         Write(("HSETNX", key, "contributor", contributors[0])),
         Write(("HSETNX", key, "timestamp", iso(context.now_ms))),
         Write(("HINCRBY", key, "revision", 1)),
-        Write(("ZADD", keys.records(kind), context.now_ms, record_key.id)),
-        Write(("ZADD", keys.records(kind, specialization), context.now_ms, record_key.id)),
+        *(Write(("ZADD", index, context.now_ms, record_key.id)) for index in indexes),
         *origins,
         _shared(record_key, record, specialization, sharer, bool(origins), context),
         *submitted,

@@ -137,6 +137,7 @@ def test_the_culprit_alone_is_buried_and_the_others_take_effect_once(
         *(f"coord:pattern:p{n}" for n in range(1, 6)),
         "coord:patterns",
         "coord:patterns:audio",
+        "coord:patterns:of:a",
         "coord:totals",
     }
     assert fleet.state()["coord:instance:a/a.1"][0] == "6"

@@ -153,7 +153,7 @@ LIBRARY = (
 
 SERVICE = (
     {"archive.failures", "archive.schema", "effects", "lease", "reads", "streams"},
-    {"archive.soundness", "history"},
+    {"archive.soundness", "history", "record_search"},
     {"events", "fleet", "following", "telling"},
     {
         *("audit", "context", "enrolled", "ingress"),

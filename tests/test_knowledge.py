@@ -62,6 +62,7 @@ def test_a_share_is_stored_and_told_to_the_others(
         f"coord:{kind}:r 1/ü",
         f"coord:{kind}s",
         f"coord:{kind}s:audio",
+        f"coord:{kind}s:of:a",
         "coord:log",
         "coord:events",
         "coord:totals",
@@ -81,6 +82,7 @@ def test_a_share_is_stored_and_told_to_the_others(
     }
     assert after[f"coord:{kind}s"][0] == {"r 1/ü": BEGINNING_MS}
     assert after[f"coord:{kind}s:audio"][0] == {"r 1/ü": BEGINNING_MS}
+    assert after[f"coord:{kind}s:of:a"][0] == {"r 1/ü": BEGINNING_MS}
     told = fleet.log()[-1]
     assert told == {
         "message_id": "a-2",
@@ -216,6 +218,7 @@ def test_a_share_for_one_is_stored_for_all_and_sent_to_it_alone(fleet: FleetUnde
         "coord:pattern:p",
         "coord:patterns",
         "coord:patterns:audio",
+        "coord:patterns:of:a",
         "coord:inbox:b",
         "coord:member:b",
         "coord:events",
@@ -313,6 +316,22 @@ def test_retract_takes_a_record_back_whatever_it_is(fleet: FleetUnderTest) -> No
         "text": "operator retracted pattern, component, feature r",
         "data": {"id": "r", "kinds": ["pattern", "component", "feature"]},
     }
+
+
+def test_a_record_is_listed_under_each_of_its_contributors_until_it_is_retracted(
+    fleet: FleetUnderTest,
+) -> None:
+    fleet.say("a", "pattern_share", {"pattern": {"id": "p"}})
+    fleet.run()
+    fleet.clock.advance(2)
+    fleet.say("operator", "pattern_share", {"pattern": {"id": "p", "own": 2}})
+    fleet.run()
+    indexes = [KEYS.records_of("pattern", ai) for ai in ("a", "operator")]
+    listed = [fleet.redis.zrange(index, 0, -1, withscores=True) for index in indexes]
+    assert listed == [[(b"p", BEGINNING_MS + 2000)]] * 2
+    fleet.replace_coordinator("coordinator-2")
+    fleet.order("retract", id="p")
+    assert fleet.redis.exists(*indexes) == 0
 
 
 def test_retract_leaves_the_others_alone(fleet: FleetUnderTest) -> None:
