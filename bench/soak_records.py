@@ -20,7 +20,7 @@ OF_ENDED_SESSIONS = ("coord:session", "coord:unit", "coord:workspace")
 KNOWLEDGE = re.compile(r"coord:(patterns?|components?|features?|benchmarks)\b")
 LASTING = re.compile(
     r"coord:(fleet|totals|doors|gateways|log|events|dead|leases|sessions|standby|leader"
-    r"|member|credentials|inbox|ingress|capability|specialization)\b"
+    r"|member|enrolled|credentials|inbox|ingress|capability|specialization)\b"
     r"|rq:(queues|workers|queue|finished|failed|canceled|wip)\b"
 )
 """Keys that need not expire: one a fleet, an AI or a queue."""

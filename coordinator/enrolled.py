@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import cast
 
@@ -12,33 +13,35 @@ from coordinator.credentials import Credential, parse_credentials
 from coordinator.enrolment import Access
 from coordinator.keys import Keys
 from coordinator.reads import Item
+from coordinator.stored import replies_of, text_of
 
-SCAN_COUNT = 1000
+log = logging.getLogger("coord")
+
+READ_AT_ONCE = 1000
 
 
 def read_enrolled(connection: redis.Redis, keys: Keys, now_ms: int) -> list[Item]:
-    """Every AI that was ever enrolled, by id, also those that are revoked.
-
-    Goes through all the server's keys, some thousand at a time.
-    """
-    return read_members(connection, keys, sorted(find_enrolled(connection, keys)), now_ms)
+    """Every AI that was ever enrolled, by id, also those that are revoked."""
+    return [
+        item
+        for ais in _listed(connection, keys)
+        for item in read_members(connection, keys, ais, now_ms)
+    ]
 
 
 def find_enrolled(connection: redis.Redis, keys: Keys) -> dict[str, list[Credential]]:
-    """The credentials of every AI that was ever enrolled, in the same way."""
-    prefix = keys.member("")
-    found = connection.scan_iter(match=f"{prefix}*", count=SCAN_COUNT)
-    ais = sorted({key.decode("utf-8", "replace").removeprefix(prefix) for key in found})
-    with connection.pipeline(transaction=False) as pipe:
-        for ai in ais:
-            pipe.hexists(keys.member(ai), "access")
-            pipe.hgetall(keys.credentials(ai))
-        replies = pipe.execute() if ais else []
-    return {
-        ai: parse_credentials(credentials)
-        for ai, is_enrolled, credentials in zip(ais, replies[::2], replies[1::2], strict=True)
-        if is_enrolled
-    }
+    """The credentials of each of them."""
+    found: dict[str, list[Credential]] = {}
+    for ais in _listed(connection, keys):
+        with connection.pipeline(transaction=False) as pipe:
+            for ai in ais:
+                pipe.hexists(keys.member(ai), "access")
+                pipe.hgetall(keys.credentials(ai))
+            replies = replies_of(pipe)
+        for ai, is_enrolled, fields in zip(ais, replies[::2], replies[1::2], strict=True):
+            if is_enrolled:
+                found[ai] = parse_credentials(fields or {})
+    return found
 
 
 def read_members(
@@ -50,20 +53,40 @@ def read_members(
             pipe.hget(keys.member(ai), "access")
             pipe.hgetall(keys.credentials(ai))
             pipe.exists(keys.ai(ai))
-        replies = pipe.execute() if ais else []
+        replies = replies_of(pipe)
     return [
-        _item(ai, Access.from_json(access), parse_credentials(credentials), bool(is_here), now_ms)
-        for ai, access, credentials, is_here in zip(
+        _item(ai, access, parse_credentials(fields or {}), bool(is_here), now_ms)
+        for ai, stored, fields, is_here in zip(
             ais, replies[::3], replies[1::3], replies[2::3], strict=True
         )
-        if access is not None
+        if (access := parse_access(ai, stored)) is not None
     ]
 
 
 def read_access(connection: redis.Redis, keys: Keys, ai: str) -> Access | None:
     """What ``ai`` was enrolled for; None if it never was."""
-    stored = cast("bytes | None", connection.hget(keys.member(ai), "access"))
-    return None if stored is None else Access.from_json(stored)
+    return parse_access(ai, cast("bytes | None", connection.hget(keys.member(ai), "access")))
+
+
+def parse_access(ai: str, stored: bytes | None) -> Access | None:
+    """What ``ai`` was enrolled for; None if it never was. What cannot be read lets nobody in."""
+    if stored is None:
+        return None
+    try:
+        return Access.from_json(stored)
+    except ValueError:
+        log.warning("the access of %s cannot be read, and counts as revoked", ai)
+        return Access(is_revoked=True)
+
+
+def _listed(connection: redis.Redis, keys: Keys) -> Iterator[list[str]]:
+    """The ids on the list of who was ever enrolled, in order, some at a time."""
+    with connection.pipeline(transaction=False) as pipe:
+        pipe.smembers(keys.enrolled)
+        (members,) = replies_of(pipe)
+    ais = sorted(text_of(member) for member in members or ())
+    for begin in range(0, len(ais), READ_AT_ONCE):
+        yield ais[begin : begin + READ_AT_ONCE]
 
 
 def _item(

@@ -37,6 +37,7 @@ key                                   type    holds
                                               collaborations_completed, features_implemented,
                                               validations_since_ms, validations_queued,
                                               contribution_score
+<ns>:enrolled                         SET     AIs that were ever enrolled
 <ns>:credentials:<ai>                 HASH    key id -> credential (JSON): digest of a token, expiry
 <ns>:capability:<c>                   SET     live AIs that have it
 <ns>:specialization:<s>               SET     live AIs of it
@@ -135,6 +136,7 @@ class Keys:
         self.events = f"{namespace}:events"
         self.dead = f"{namespace}:dead"
         self.leases = f"{namespace}:leases"
+        self.enrolled = f"{namespace}:enrolled"
         self.sessions = f"{namespace}:sessions"
         self.validations = f"{namespace}:validations"
         self.evaluators = f"{namespace}:evaluators"

@@ -96,8 +96,9 @@ def revoke(message: Incoming, context: Context) -> list[Effect]:
     asked = parse_payload(Revoke, message.envelope.payload)
     found: list[Credential] = context.found
     keys, fleet = context.keys, context.fleet
-    reason = asked.reason or f"revoked by {message.sender}"
-    data: dict[str, Any] = {"by": message.sender, "key_id": asked.key_id, "reason": reason}
+    by = asked.author(message.sender)
+    reason = asked.reason or f"revoked by {by}"
+    data: dict[str, Any] = {"by": by, "key_id": asked.key_id, "reason": reason}
     if asked.key_id is not None:
         if asked.key_id not in [one.key_id for one in found]:
             raise BadMessage(
@@ -106,7 +107,7 @@ def revoke(message: Incoming, context: Context) -> list[Effect]:
                 "them",
                 "payload.key_id",
             )
-        text = f"{message.sender} revoked the key {asked.key_id} of {asked.ai}: {reason}"
+        text = f"{by} revoked the key {asked.key_id} of {asked.ai}: {reason}"
         return [
             Write(("HDEL", keys.credentials(asked.ai), asked.key_id)),
             _note_change(context),
@@ -122,7 +123,7 @@ def revoke(message: Incoming, context: Context) -> list[Effect]:
         )
     access = replace(member.access or Access(), is_revoked=True)
     present = fleet.ais.get(asked.ai)
-    text = f"{message.sender} revoked all access of {asked.ai}: {reason}"
+    text = f"{by} revoked all access of {asked.ai}: {reason}"
     return [
         *_write_access(asked.ai, access, context),
         Write(("DEL", keys.credentials(asked.ai))),
@@ -154,7 +155,11 @@ def _check_end(new: NewToken, context: Context) -> None:
 def _write_access(ai: str, access: Access, context: Context) -> list[Effect]:
     key = context.keys.member(ai)
     context.fleet.members[ai].access = access
-    return [Write(("HSET", key, "access", access.to_json())), Write(("PERSIST", key))]
+    return [
+        Write(("HSET", key, "access", access.to_json())),
+        Write(("PERSIST", key)),
+        Write(("SADD", context.keys.enrolled, ai)),
+    ]
 
 
 def _write_credentials(

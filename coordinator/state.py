@@ -12,7 +12,8 @@ import redis
 from coordinator.archive_marks import load_archives
 from coordinator.clock import Clock, Ids
 from coordinator.doors import Speaker
-from coordinator.enrolment import Access
+from coordinator.enrolled import parse_access
+from coordinator.enrolled_list import list_enrolled
 from coordinator.epochs import Begin, decode_begins, encode_begins, fleet_of
 from coordinator.errors import CoordError
 from coordinator.fleet import Ai, Fleet, Loaded, Member, Numbered
@@ -80,6 +81,7 @@ def read_fleet(
     fleet.evaluators = read_evaluators(connection, keys)
     fleet.archives = load_archives(connection, keys)
     list_by_problem(connection, keys, renew)
+    list_enrolled(connection, keys, renew)
     for some in in_chunks(live, renew):
         ais = _read_ais(connection, keys, some)
         fleet.ais |= ais
@@ -188,7 +190,7 @@ def read_members(connection: redis.Redis, keys: Keys, ais: Iterable[str]) -> dic
             units_completed=whole_number(completed),
             units_failed=whole_number(failed),
             is_draining=draining is not None,
-            access=_read_access(ai, access),
+            access=parse_access(ai, access),
             validations_since_ms=whole_number(since),
             validations_queued=whole_number(queued),
         )
@@ -202,17 +204,6 @@ def _begins(stored: bytes | None) -> list[Begin]:
         return decode_begins(stored)
     except (ValueError, TypeError, RecursionError):
         return []
-
-
-def _read_access(ai: str, stored: bytes | None) -> Access | None:
-    """What cannot be read lets nobody in."""
-    if stored is None:
-        return None
-    try:
-        return Access.from_json(stored)
-    except ValueError:
-        log.warning("the access of %s cannot be read, and counts as revoked", ai)
-        return Access(is_revoked=True)
 
 
 def read_contributors(

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import redis as redis_py
@@ -27,7 +27,7 @@ from coordinator.jobs import job_id
 from coordinator.keys import Keys
 from tests.acl_users import denials, url_as
 from tests.clients import RealFleet, numbers_of, pattern
-from tests.servers import REAL_KINDS, RealKind, TestServer, wait_for
+from tests.servers import RealKind, TestServer, wait_for
 from tests.skills_for_tests import install
 from tests.trainers import LEASE_S, Start, instance, patterns_of, started_trainers
 from tests.units import Gates, Run
@@ -36,11 +36,6 @@ KEYS = Keys()
 ME = "AI_1"
 OTHER = "AI_10"
 """Its id begins like ours."""
-
-
-@pytest.fixture(scope="module", params=REAL_KINDS)
-def real_kind(request: pytest.FixtureRequest) -> RealKind:
-    return cast(RealKind, request.param)
 
 
 @pytest.fixture(scope="module")
@@ -118,11 +113,12 @@ def test_a_trainer_trains_and_shares(fleet: RealFleet, start: Start, ai: str) ->
     named = {c["name"] for c in fleet.redis.client_list() if c["user"] == user_of(KEYS, ai)}
     assert named == {connection_name(ai)}
     trainer.process.terminate()
-    assert trainer.process.wait(15) == 0, trainer.said()
+    assert trainer.process.wait(30) == 0, trainer.said()
     assert "Traceback" not in trainer.said()
 
 
 @pytest.mark.usefixtures("unrefused")
+@pytest.mark.one_server
 def test_trainers_run_units_also_when_a_work_horse_is_killed(
     fleet: RealFleet, start: Start, ai: str, gates: Gates
 ) -> None:
@@ -194,6 +190,7 @@ def hostile_commands() -> list[str]:
         "doors": KEYS.doors,
         "dead": KEYS.dead,
         "leases": KEYS.leases,
+        "enrolled": KEYS.enrolled,
         "for_all": KEYS.artifact("", "x"),
         "unit": KEYS.unit("u"),
         "workspace": KEYS.workspace("s"),
@@ -330,6 +327,8 @@ XADD {events} * a b
 XRANGE {dead} - +
 ZADD {leases} 1 AI_1
 ZRANGE {leases} 0 -1
+SMEMBERS {enrolled}
+SADD {enrolled} AI_10
 HSET {ai_record} role operator
 HSET {unit} unit x
 HSET {workspace} k v
@@ -552,6 +551,7 @@ def test_with_the_login_of_another_one_is_told_how_to_have_its_own(
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.one_server
 def test_a_trainer_with_the_login_of_another_says_so_and_ends(
     server: TestServer, fleet: RealFleet, ai: str, tmp_path: Path
 ) -> None:
@@ -592,6 +592,7 @@ def test_a_new_password_cuts_off_who_has_the_old_one(
         assert again.ping()
 
 
+@pytest.mark.one_server
 def test_a_trainer_that_is_cut_off_ends(fleet: RealFleet, start: Start, ai: str) -> None:
     trainer = start(ai)
     wait_for(lambda: instance(fleet, ai), what=trainer.said() or f"{ai} to join")

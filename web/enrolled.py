@@ -12,8 +12,8 @@ from coordinator.keys import Keys
 
 
 class Enrolled:
-    """Finding all takes a walk through all keys, so it is done once a change: the fleet counts
-    those. What is found by it says whose a token may be; whether it is good is read each time."""
+    """All credentials are read once a change, for the fleet counts those. What is found by it
+    says whose a token may be; whether it is good is read each time."""
 
     def __init__(self, connection: redis.Redis, keys: Keys) -> None:
         self._connection = connection
