@@ -21,7 +21,15 @@ from cli.options import (
     open_fleet,
 )
 from cli.output import advise, complain, say, say_json
-from coordinator.acl import cut_off, new_password, read_rules, save_users, set_user, user_of
+from coordinator.acl import (
+    UNSAVED,
+    cut_off,
+    new_password,
+    read_rules,
+    save_users,
+    set_user,
+    user_of,
+)
 from coordinator.connection import url_of
 from coordinator.enrolled import read_access
 from coordinator.errors import CoordError
@@ -82,11 +90,7 @@ def warn_if_unsaved(connection: redis_py.Redis) -> bool:
     """Have the server keep its users; False, and a word on what to do, if it cannot."""
     if save_users(connection):
         return True
-    complain(
-        "warning: the server has no file for its users, and forgets this change when it is"
-        " restarted: start it with `aclfile`, or run `CONFIG REWRITE` if it has a configuration"
-        " file"
-    )
+    complain(f"warning: {UNSAVED}")
     return False
 
 

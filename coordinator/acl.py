@@ -162,6 +162,12 @@ def _rq_keys(work: Work) -> list[str]:
 
 # -- on the server ---------------------------------------------------------------------------------
 
+UNSAVED = (
+    "the server has no file for its users, and forgets this change when it is restarted: start it"
+    " with `aclfile`, or run `CONFIG REWRITE` if it has a configuration file"
+)
+"""What is said where ``save_users`` could not."""
+
 
 def read_rules(connection: redis.Redis, keys: Keys, ai: str) -> list[str]:
     """``rules`` for this server, in the form that it knows, for this database, and for what ``ai``

@@ -47,16 +47,18 @@ from coordinator.validation import verdicts
 
 
 def dead_drop(message: Incoming, context: Context) -> list[Effect]:
-    letter_id = parse_payload(DeadLetter, message.envelope.payload).id
+    payload = parse_payload(DeadLetter, message.envelope.payload)
+    letter_id = payload.id
     _found_letter(letter_id, context)
-    text = f"{message.sender} dropped dead letter {letter_id}"
+    text = f"{payload.author(message.sender)} dropped dead letter {letter_id}"
     drop = Write(("XDEL", context.keys.dead, letter_id))
     return [drop, Event("dead_dropped", OPERATOR, text, {"id": letter_id})]
 
 
 def dead_retry(message: Incoming, context: Context) -> list[Effect]:
     """Handle a dead letter again, in its sender's name; it goes when that succeeds."""
-    letter_id = parse_payload(DeadLetter, message.envelope.payload).id
+    payload = parse_payload(DeadLetter, message.envelope.payload)
+    letter_id = payload.id
     letter = _found_letter(letter_id, context)
     envelope = parse_envelope(letter[b"body"], context.settings.message_max_bytes)
     if envelope.message_type not in ROUTES or ROUTES[envelope.message_type].read:
@@ -74,7 +76,7 @@ def dead_retry(message: Incoming, context: Context) -> list[Effect]:
         present.instance if present else letter[b"instance"].decode(),
     )
     check(again, context)
-    text = f"{message.sender} had dead letter {letter_id} tried again"
+    text = f"{payload.author(message.sender)} had dead letter {letter_id} tried again"
     return [
         *handle(again, context),
         Write(("XDEL", context.keys.dead, letter_id)),

@@ -27,27 +27,37 @@ class Archived(Payload):
     events: int = Field(ge=0)
 
 
-class DeadLetter(Payload):
+class Order(Payload):
+    """What an operator has done; ``person`` is who had it sent, if that is known."""
+
+    person: Id | None = None
+
+    def author(self, sender: str) -> str:
+        """Who it is by, for people."""
+        return f"{sender} ({self.person})" if self.person else sender
+
+
+class DeadLetter(Order):
     """An operator has a dead letter tried again, or dropped. ``id`` is its stream id."""
 
     id: str = Field(pattern=LETTER_ID_PATTERN)
 
 
-class Steer(Payload):
+class Steer(Order):
     """An operator kicks or drains an AI."""
 
     ai: Id
     reason: str = Field("", max_length=500)
 
 
-class Cancel(Payload):
+class Cancel(Order):
     """An operator, or who asked for it, ends a session."""
 
     session_id: SessionId
     reason: str = Field("", max_length=500)
 
 
-class Retry(Payload):
+class Retry(Order):
     """An operator has a failed unit tried again, and its session goes on."""
 
     unit_id: str = Field(min_length=1, max_length=64)
@@ -88,7 +98,7 @@ class Rotate(NewToken):
     grace_s: FiniteFloat = Field(0.0, ge=0, le=365 * 86_400)
 
 
-class Revoke(Membership):
+class Revoke(Membership, Order):
     """An operator takes one token from an AI, or without a ``key_id`` all of its access."""
 
     key_id: KeyId | None = None

@@ -39,29 +39,30 @@ def cancel(message: Incoming, context: Context) -> list[Effect]:
             f"session {session.id} is {session.initiator}'s, who alone may cancel it",
             "payload.session_id",
         )
-    reason = payload.reason or f"{message.sender} cancelled it"
+    reason = payload.reason or f"{payload.author(message.sender)} cancelled it"
     return sessions.end(session, "cancelled", reason, context)
 
 
 def kick(message: Incoming, context: Context) -> list[Effect]:
     """An AI is removed, and is not to come back."""
     payload = parse_payload(Steer, message.envelope.payload)
-    ai = _live(payload.ai, context)
+    ai, by = _live(payload.ai, context), payload.author(message.sender)
     reason = payload.reason or "kicked by the operator"
-    text = f"{message.sender} kicked {ai.id}: {reason}"
-    kicked = Event("kicked", ai.id, text, {"by": message.sender, "reason": reason})
+    text = f"{by} kicked {ai.id}: {reason}"
+    kicked = Event("kicked", ai.id, text, {"by": by, "reason": reason})
     return [kicked, *expel(ai, BadMessage("kicked", reason), context)]
 
 
 def drain(message: Incoming, context: Context) -> list[Effect]:
     """An AI is to finish its units, and takes no new ones as long as it stays."""
-    ai = _live(parse_payload(Steer, message.envelope.payload).ai, context)
+    payload = parse_payload(Steer, message.envelope.payload)
+    ai, by = _live(payload.ai, context), payload.author(message.sender)
     context.fleet.members[ai.id].is_draining = True
     open_units = context.fleet.assigned[ai.id]
-    text = f"{ai.id} is being drained; {open_units} units are left"
+    text = f"{by} drains {ai.id}; {open_units} units are left"
     return [
         Write(("HSET", context.keys.member(ai.id), "draining", 1)),
-        Event("draining", ai.id, text, {"units": open_units}),
+        Event("draining", ai.id, text, {"by": by, "units": open_units}),
     ]
 
 
@@ -70,7 +71,8 @@ def retry(message: Incoming, context: Context) -> list[Effect]:
 
     ``found`` is the session as it ended. What was cancelled with it waits again.
     """
-    unit_id = parse_payload(Retry, message.envelope.payload).unit_id
+    payload = parse_payload(Retry, message.envelope.payload)
+    unit_id = payload.unit_id
     found: Ended | None = context.found
     if found is None:
         raise BadMessage(
@@ -95,7 +97,7 @@ def retry(message: Incoming, context: Context) -> list[Effect]:
             unit.state = "waiting"
             unit.tries = unit.failures + context.settings.unit_tries
             effects.append(units.write(unit, context))
-    text = f"{message.sender} has {unit_id} tried again"
+    text = f"{payload.author(message.sender)} has {unit_id} tried again"
     effects.append(Event("unit_retried", OPERATOR, text, {"unit_id": unit_id}))
     return [*effects, *sessions.advance(session, context), *sessions.tell(session, context)]
 

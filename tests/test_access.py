@@ -141,6 +141,29 @@ def test_an_ai_that_is_an_operator_does_what_either_may(fleet: FleetUnderTest) -
     assert fleet.redis.hexists("coord:credentials:c", "abcd1234")
 
 
+@pytest.mark.parametrize(
+    ("order", "payload", "text"),
+    [
+        ("kick", {"reason": "broke"}, "operator (Alice) kicked b: broke"),
+        ("drain", {}, "operator (Alice) drains b; 0 units are left"),
+        ("revoke", {}, "operator (Alice) revoked all access of b: revoked by operator (Alice)"),
+    ],
+)
+def test_the_events_tell_who_had_the_operator_say_it(
+    fleet: FleetUnderTest, order: str, payload: dict[str, str], text: str
+) -> None:
+    fleet.join("b")
+    fleet.order(order, ai="b", person="Alice", **payload)
+    (event,) = [one for one in fleet.events() if one["text"].startswith("operator")]
+    assert (event["text"], event["data"]["by"]) == (text, "operator (Alice)")
+
+
+def test_who_had_it_said_must_be_somebody(fleet: FleetUnderTest) -> None:
+    fleet.join("b")
+    fleet.order("kick", ai="b", person="nobody at all")
+    assert (fleet.error("operator")["field"], fleet.live()) == ("payload.person", ["b"])
+
+
 def test_an_operator_must_be_there_to_steer(fleet: FleetUnderTest) -> None:
     fleet.enroll("a", role="operator")
     fleet.say("a", "retract", {"id": "p"})

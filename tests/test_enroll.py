@@ -72,6 +72,10 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "cli.orders.send_as_operator", lambda *given: send_as_operator(*given[:-1], timeout_s=0.1)
     )
+    monkeypatch.setattr(
+        "coordinator.revoking.send_as_operator",
+        lambda *given: send_as_operator(*given, timeout_s=0.1),
+    )
 
 
 def token_of(result: Result) -> str:
