@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Literal, cast, get_args
 
 import redis
 
-from coordinator.clock import iso
+from coordinator.clock import LAST_MS, iso
 from coordinator.keys import Keys
 from coordinator.messages import stream_number
 from coordinator.reads import Item, Page
+from coordinator.stored import json_of, text_of, whole_number
 
 AuditKind = Literal[
     "enrolled",
@@ -66,7 +66,7 @@ def read_audit_page(
             looked += 1
             cursor = stream_number(entry_id)
             event = _event(cursor, fields)
-            if event["kind"] in wanted and (ai is None or _concerns(event, ai)):
+            if event and event["kind"] in wanted and (ai is None or _concerns(event, ai)):
                 found.append(event)
                 if len(found) == limit:
                     break
@@ -80,8 +80,10 @@ def _concerns(event: Item, ai: str) -> bool:
     return ai in (event["ai"], event["data"].get("ai"), event["data"].get("ai_id"))
 
 
-def _event(n: int, fields: dict[bytes, bytes]) -> Item:
-    text = {
-        name: fields[name.encode()].decode("utf-8", "replace") for name in ("kind", "ai", "text")
-    }
-    return {"n": n, "at": iso(int(fields[b"ms"])), **text, "data": json.loads(fields[b"data"])}
+def _event(n: int, fields: dict[bytes, bytes]) -> Item | None:
+    """None for an entry of strangers."""
+    data, ms = json_of(fields.get(b"data")), whole_number(fields.get(b"ms"))
+    if not isinstance(data, dict) or ms > LAST_MS:
+        return None
+    text = {name: text_of(fields.get(name.encode())) for name in ("kind", "ai", "text")}
+    return {"n": n, "at": iso(ms), **text, "data": data}

@@ -51,3 +51,13 @@ def instance_id(ids: Ids = _RANDOM_IDS) -> str:
 def iso(ms: int) -> str:
     """``ms`` since 1970 as ISO 8601 in UTC with milliseconds."""
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def ms_of(timestamp: str) -> int | None:
+    """The inverse of ``iso``; None for what is no moment that it could say."""
+    try:
+        moment = datetime.fromisoformat(timestamp)
+    except ValueError:
+        return None
+    ms = round(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
+    return ms if 0 <= ms <= LAST_MS else None

@@ -181,10 +181,7 @@ class Follower:
         if n < expected:
             return []  # no entry of ours: numbers grow
         self._last[source] = n
-        try:
-            line = _line(source, n, fields)
-        except (KeyError, ValueError):
-            line = Line("gap", source, n, n, 0, self._epoch, {"unreadable": True})
+        line = _line_or_gap(source, n, fields, self._epoch)
         gap = [Line("gap", source, expected, n - 1, line.ms, line.epoch)] if n > expected else []
         return [*gap, line]
 
@@ -270,6 +267,14 @@ class Follower:
         return (epoch or b"").decode("utf-8", "replace")
 
 
+def _line_or_gap(source: Source, n: int, fields: Fields, epoch: str) -> Line:
+    """An entry as a line; as a gap of that ``epoch`` if it is none of ours."""
+    try:
+        return _line(source, n, fields)
+    except (KeyError, ValueError):
+        return Line("gap", source, n, n, 0, epoch, {"unreadable": True})
+
+
 def _line(source: Source, n: int, fields: Fields) -> Line:
     """An entry as a line. KeyError or ValueError for what is none of ours."""
     ms, epoch = _ms_of(fields), _epoch_of(fields)
@@ -322,6 +327,16 @@ def read_end(connection: redis.Redis, keys: Keys) -> Cursor:
     epoch, *given = numbers or (None, None, None)
     generated = [stream_number(stream["last-generated-id"]) if stream else 0 for stream in streams]
     return Cursor(text_of(epoch), *map(max, map(whole_number, given), generated))
+
+
+def read_line(connection: redis.Redis, keys: Keys, source: Source, n: int) -> Line | None:
+    """Entry ``n`` as it is now, a gap if it is none of ours; None if it is not kept, or never
+    was."""
+    key = keys.log if source == "log" else keys.events
+    with connection.pipeline(transaction=False) as pipe:
+        pipe.xrange(key, f"{n}-0", f"{n}-0")
+        (entries,) = replies_of(pipe)
+    return _line_or_gap(source, n, entries[0][1], "") if entries else None
 
 
 def recent_lines(connection: redis.Redis, keys: Keys, since_ms: int) -> Recent:

@@ -57,6 +57,11 @@ def job_id(ai: str, unit_id: str, attempt: int) -> str:
     return f"{job_prefix(ai)}{unit_id}-{attempt}"
 
 
+def unit_of(name: str) -> str:
+    """The id of the unit that a job of that id is an attempt at."""
+    return name.partition("-")[2].rpartition("-")[0]
+
+
 def job_prefix(ai: str) -> str:
     """What the ids of ``ai``'s jobs begin with, and no other AI's: an ACL goes by it."""
     return f"{hashlib.sha256(ai.encode()).hexdigest()[:16]}-"

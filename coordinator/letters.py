@@ -7,9 +7,10 @@ from typing import Any, cast
 
 import redis
 
-from coordinator.clock import iso
+from coordinator.clock import LAST_MS, iso
 from coordinator.keys import Keys
-from coordinator.reads import Item
+from coordinator.reads import Item, read_dead_letter
+from coordinator.stored import text_of, whole_number
 
 BODY_SHOWN = 2000
 
@@ -24,18 +25,24 @@ def read_letters(
     return [_letter(entry_id.decode(), fields) for entry_id, fields in entries]
 
 
+def read_letter(connection: redis.Redis, keys: Keys, letter_id: str) -> Item | None:
+    """The dead letter of that id; None if it is not kept (any more)."""
+    fields = read_dead_letter(connection, keys, letter_id)
+    return _letter(letter_id, fields) if fields is not None else None
+
+
 def _letter(letter_id: str, fields: dict[bytes, bytes]) -> Item:
-    body = fields[b"body"].decode("utf-8", "replace")
+    body = text_of(fields.get(b"body"))
     try:
         message = json.loads(body)
     except (ValueError, RecursionError):
         message = None
     return {
         "id": letter_id,
-        "at": iso(int(fields[b"ms"])),
-        "owner": fields[b"owner"].decode("utf-8", "replace"),
-        "door": fields[b"door"].decode("utf-8", "replace"),
+        "at": iso(min(whole_number(fields.get(b"ms")), LAST_MS)),
+        "owner": text_of(fields.get(b"owner")),
+        "door": text_of(fields.get(b"door")),
         "message_type": message.get("message_type") if isinstance(message, dict) else None,
-        "error": fields[b"error"].decode("utf-8", "replace"),
+        "error": text_of(fields.get(b"error")),
         "body": body[:BODY_SHOWN],
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import redis
 
-from coordinator.keys import KINDS, Keys, RecordKey
+from coordinator.keys import KINDS, Keys, Kind, RecordKey
 from coordinator.lineage import Edge, read_parents, records_in
 from coordinator.reads import Item, quality_of, usage_count, verdict_of
 from coordinator.stored import replies_of, text_of
@@ -47,19 +47,25 @@ class Lineage:
 
 
 def read_lineage(
-    connection: redis.Redis, keys: Keys, record_id: str, depth: int, limit: int
+    connection: redis.Redis,
+    keys: Keys,
+    record_id: str,
+    depth: int,
+    limit: int,
+    kinds: Sequence[Kind] = KINDS,
 ) -> Lineage:
-    """The lineage of what is called ``record_id``, ``depth`` records up and down and of ``limit``
-    records at most, the nearest first. Without roots there is no such record."""
-    named = [RecordKey(kind, record_id) for kind in KINDS]
-    roots = [key for key, node in _read_nodes(connection, keys, named) if not node["is_gone"]]
+    """The lineage of what is called ``record_id`` and is of one of ``kinds``, ``depth`` records up
+    and down and of ``limit`` records at most, the nearest first. Without roots there is no such
+    record."""
+    named = [RecordKey(kind, record_id) for kind in kinds]
+    roots = [key for key, node in read_nodes(connection, keys, named) if not node["is_gone"]]
     up = _Walk(lambda level: read_parents(connection, keys, level), lambda edge: edge.parent)
     down = _Walk(
         lambda level: _read_children(connection, keys, level, limit), lambda edge: edge.child
     )
     up.walk(roots, depth, limit)
     down.walk(roots, depth, limit - len(up.seen) + len(roots))
-    nodes = dict(_read_nodes(connection, keys, up.seen | down.seen))
+    nodes = dict(read_nodes(connection, keys, up.seen | down.seen))
     return Lineage(roots, nodes, up.edges, down.edges, up.is_cut or down.is_cut)
 
 
@@ -106,9 +112,10 @@ def _read_children(
     ]
 
 
-def _read_nodes(
+def read_nodes(
     connection: redis.Redis, keys: Keys, records: Iterable[RecordKey]
 ) -> list[tuple[RecordKey, Item]]:
+    """The node of each, as of a Lineage; however large a record is."""
     wanted = list(records)
     with connection.pipeline(transaction=False) as pipe:
         for key in wanted:

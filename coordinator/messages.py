@@ -116,7 +116,7 @@ def describe(error: ValidationError, prefix: str = "") -> tuple[str, str]:
     first = error.errors(include_url=False, include_input=False)[0]
     path = [one_line(str(part), LONGEST_NAME) for part in first["loc"]]
     field = ".".join(name for name in (prefix, *path) if name)
-    rule = _FIXES.get(first["type"], first["msg"].replace("Input should", "should"))
+    rule = _FIXES.get(first["type"], re.sub(r"^\w+ should", "should", first["msg"]))
     if first["type"] == "string_pattern_mismatch":
         rule = _PATTERN_RULES.get(first["ctx"]["pattern"], rule)
     return field, f"{field or 'the message'} {rule}"

@@ -30,6 +30,8 @@ READ_AT_ONCE = 10
 SHOWCASE_MAX_BYTES = 512 * 1024
 WORK = ("units_completed", "units_failed", "collaborations_completed", "features_implemented")
 CONTRIBUTION = "contribution_score"
+CLAIMS = ("confidence", "test_coverage", "performance_score")
+"""What a contributor says of a record's worth, in the record itself."""
 
 
 class Page(NamedTuple):
@@ -90,9 +92,7 @@ def read_items(
     return items, read
 
 
-def index_of(
-    keys: Keys, kind: Kind, specialization: str | None, contributor: str | None
-) -> str:
+def index_of(keys: Keys, kind: Kind, specialization: str | None, contributor: str | None) -> str:
     """The smallest one that has all records of that specialization and contributor."""
     if contributor is not None:
         return keys.records_of(kind, contributor)
@@ -256,8 +256,10 @@ def read_ais(
     specialization: str | None = None,
     capability: str | None = None,
     cursor: str | None = None,
+    search: str = "",
 ) -> Page:
-    """Live AIs in the order of their ids; ``cursor`` is the id to go on after."""
+    """Live AIs in the order of their ids; ``cursor`` is the id to go on after. Their ids have
+    ``search`` in them, in upper or lower case."""
     sets = []
     if specialization is not None:
         sets.append(keys.specialization(specialization))
@@ -267,7 +269,8 @@ def read_ais(
         members = cast("set[bytes]", connection.sinter(sets))
     else:
         members = set(cast("list[bytes]", connection.zrange(keys.leases, 0, -1)))
-    ids = sorted(member.decode(errors="replace") for member in members)
+    names = (member.decode(errors="replace") for member in members)
+    ids = sorted(name for name in names if search.casefold() in name.casefold())
     later = [ai for ai in ids if cursor is None or ai > cursor]
     shown = later[:limit]
     hashes = read_hashes(connection, [keys.ai(ai) for ai in shown])
@@ -295,17 +298,26 @@ def _readable_ai(ai: str, fields: dict[bytes, bytes]) -> list[Item]:
 
 
 def ai_item(ai: str, fields: dict[bytes, bytes]) -> Item:
+    """ValueError, KeyError or TypeError for what the coordinator never writes."""
     return {
         "ai_id": ai,
         "specialization": fields[b"specialization"].decode(),
-        "capabilities": json.loads(fields[b"capabilities"]),
+        "capabilities": [str(word) for word in json.loads(fields[b"capabilities"])],
         "status": fields[b"status"].decode(),
-        "load": float(fields[b"load"]),
+        "load": number_of(fields[b"load"]) or 0.0,
         "instance": fields[b"instance"].decode(),
         "door": fields[b"door"].decode(),
-        "joined_ms": int(fields[b"joined_ms"]),
-        "heartbeat_ms": int(fields[b"heartbeat_ms"]),
+        "joined_ms": _moment(fields[b"joined_ms"]),
+        "heartbeat_ms": _moment(fields[b"heartbeat_ms"]),
     }
+
+
+def _moment(stored: bytes) -> int:
+    """When something was. ValueError for what no calendar has."""
+    ms = int(stored)
+    if not 0 <= ms <= LAST_MS:
+        raise ValueError(f"{ms} is no time in ms since 1970")
+    return ms
 
 
 def with_work(connection: redis.Redis, keys: Keys, ais: Iterable[Item]) -> list[Item]:
@@ -331,9 +343,10 @@ def read_ais_with_work(
     specialization: str | None = None,
     capability: str | None = None,
     cursor: str | None = None,
+    search: str = "",
 ) -> Page:
     """As ``read_ais``, each ``with_work``."""
-    page = read_ais(connection, keys, limit, specialization, capability, cursor)
+    page = read_ais(connection, keys, limit, specialization, capability, cursor, search)
     return page._replace(items=with_work(connection, keys, page.items))
 
 

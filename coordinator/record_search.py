@@ -31,15 +31,16 @@ def read_matching(
     """
     index = index_of(keys, kind, specialization, contributor)
     start = rank_after(connection, index, cursor)
-    ids, last = _matching_ids(connection, index, start, text, limit)
+    ids, last = matching_ids(connection, index, start, text, limit)
     items, read = read_items(connection, keys, kind, ids, specialization, max_bytes)
     return Page(items, ids[read - 1] if read < len(ids) else last, len(items))
 
 
-def _matching_ids(
+def matching_ids(
     connection: redis.Redis, index: str, start: int, text: str, limit: int
 ) -> tuple[list[str], str | None]:
-    """At most ``limit`` that match, the newest first, and the id to go on after; None at the end.
+    """Those of ``index`` from rank ``start`` on, the newest first: at most ``limit`` that contain
+    ``text``, and the id to go on after; None at the end.
 
     Most chunks have no match at all, which one look at the whole of it tells.
     """

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import redis
-from rq import Queue
-from rq.registry import FailedJobRegistry, StartedJobRegistry
-from rq.utils import utcparse
-from rq.worker_registration import REDIS_WORKER_KEYS
 
 from coordinator.archive_marks import read_behind
+from coordinator.clock import LAST_MS
 from coordinator.history import read_end
 from coordinator.keys import Keys
 from coordinator.lag import read_lag
 from coordinator.lease import holder_name
+from coordinator.queues import read_rq
 from coordinator.reads import Item, read_ais, read_counts
 from coordinator.session_reads import read_open_work
+from coordinator.stored import replies_of, text_of, whole_number
 
 STANDBY_SEEN_MS = 5_000
 """A coordinator that stood by within this time still does."""
@@ -59,79 +58,8 @@ def read_status(
         "archives": [one.as_json() for one in read_behind(connection, keys, now_ms)],
         "server": read_server(connection),
         "ais": [item | {"heartbeat_age_ms": now_ms - item["heartbeat_ms"]} for item in page.items],
-        **_read_rq(connection, keys, now_ms, rq_limit),
+        **read_rq(connection, keys, now_ms, rq_limit),
     }
-
-
-def _read_rq(connection: redis.Redis, keys: Keys, now_ms: int, limit: int | None) -> Item:
-    """RQ's ``queues`` of this fleet, with how many jobs are where, and the ``workers`` on them.
-    With a ``limit`` workers are known by their names, which coord's begin as its queues do."""
-    with connection.pipeline(transaction=False) as pipe:
-        pipe.smembers(Queue.redis_queues_keys)
-        pipe.smembers(REDIS_WORKER_KEYS)
-        queue_keys, worker_keys = pipe.execute()
-    shown = sorted(worker_keys)
-    if limit is not None:
-        shown = [key for key in shown if _has_our_name(_last_part(key), keys)][:limit]
-    workers = _read_open_workers(connection, keys, shown, now_ms)
-    named = {_last_part(key) for key in queue_keys}
-    named |= {queue for worker in workers for queue in worker["queues"]}
-    ours = sorted(name for name in named if _is_ours(name, keys))[:limit]
-    return {"queues": _read_queues(connection, ours), "workers": workers}
-
-
-def _read_queues(connection: redis.Redis, names: list[str]) -> list[Item]:
-    with connection.pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.llen(Queue.redis_queue_namespace_prefix + name)
-            pipe.zcard(StartedJobRegistry.key_template.format(name))
-            pipe.zcard(FailedJobRegistry.key_template.format(name))
-        counts = iter(pipe.execute() if names else [])
-    return [
-        {"name": name, "waiting": next(counts), "started": next(counts), "failed": next(counts)}
-        for name in names
-    ]
-
-
-def _read_open_workers(
-    connection: redis.Redis, keys: Keys, worker_keys: list[bytes], now_ms: int
-) -> list[Item]:
-    """This fleet's among RQ's workers; one whose record has expired is there no more."""
-    with connection.pipeline(transaction=False) as pipe:
-        for key in worker_keys:
-            pipe.hmget(key, "queues", "state", "current_job", "last_heartbeat")
-        replies = pipe.execute() if worker_keys else []
-    workers = []
-    for key, reply in zip(worker_keys, replies, strict=True):
-        queues, state, job, heartbeat = (
-            (value or b"").decode("utf-8", "replace") for value in reply
-        )
-        if _is_ours(queues, keys) and heartbeat:
-            heartbeat_ms = int(utcparse(heartbeat).timestamp() * 1000)
-            workers.append(
-                {
-                    "name": _last_part(key),
-                    "queues": queues.split(","),
-                    "state": state,
-                    "current_job": job or None,
-                    "heartbeat_ms": heartbeat_ms,
-                    "heartbeat_age_ms": now_ms - heartbeat_ms,
-                }
-            )
-    return workers
-
-
-def _is_ours(queue: str, keys: Keys) -> bool:
-    return queue == keys.validation_queue or queue.startswith(keys.queue(""))
-
-
-def _has_our_name(worker: str, keys: Keys) -> bool:
-    return worker.startswith((keys.queue(""), keys.validator("")))
-
-
-def _last_part(key: bytes) -> str:
-    """The name of a queue or worker, from RQ's key of it."""
-    return key.decode("utf-8", "replace").split(":", 2)[-1]
 
 
 def read_coordinator(connection: redis.Redis, keys: Keys, now_ms: int) -> Item:
@@ -142,35 +70,36 @@ def read_coordinator(connection: redis.Redis, keys: Keys, now_ms: int) -> Item:
         pipe.pttl(keys.leader)
         pipe.zrangebyscore(keys.standby, now_ms - STANDBY_SEEN_MS, "+inf")
         pipe.xlen(keys.dead)
-        token, lease_ms, standby, dead = pipe.execute()
+        token, lease_ms, standby, dead = replies_of(pipe)
     return {
         "active": holder_name(token) if token else None,
         "lease_ms": lease_ms if token else 0,
-        "standby": sorted(name.decode("utf-8", "replace") for name in standby),
+        "standby": sorted(map(text_of, standby or ())),
         "gateways": read_gateways(connection, keys, now_ms),
         "epoch": end.epoch or None,
         "ingress": read_lag(connection, keys)._asdict(),
         "log": end.log,
         "events": end.events,
-        "dead_letters": dead,
+        "dead_letters": dead or 0,
     }
 
 
 def read_gateways(connection: redis.Redis, keys: Keys, now_ms: int) -> list[Item]:
     """Those heard of lately, and when that was; ``address`` is None once one is silent."""
     least_ms = now_ms - GATEWAY_SEEN_MS
-    seen = connection.zrangebyscore(keys.gateways, least_ms, "+inf", withscores=True)
-    pairs = [(name.decode("utf-8", "replace"), int(ms)) for name, ms in cast("list[Any]", seen)]
     with connection.pipeline(transaction=False) as pipe:
+        pipe.zrangebyscore(keys.gateways, least_ms, LAST_MS, withscores=True)
+        (seen,) = replies_of(pipe)
+        pairs = [(text_of(name), int(ms)) for name, ms in seen or ()]
         for gateway_id, _ in pairs:
             pipe.hmget(keys.gateway(gateway_id), "address", "tls", "connections")
-        replies = pipe.execute() if pairs else []
+        replies = [reply or (None, None, None) for reply in replies_of(pipe)]
     return [
         {
             "id": gateway_id,
-            "address": address.decode("utf-8", "replace") if address else None,
+            "address": text_of(address) or None,
             "tls": tls == b"1",
-            "connections": int(connections or 0),
+            "connections": whole_number(connections),
             "seen_age_ms": max(0, now_ms - seen_ms),
         }
         for (gateway_id, seen_ms), (address, tls, connections) in zip(pairs, replies, strict=True)
@@ -191,6 +120,7 @@ def read_server(connection: redis.Redis) -> Item:
         "append_only_file": bool(info.get("aof_enabled")),
         "last_append_ok": info.get("aof_last_write_status", "ok") == "ok",
         "last_snapshot_ms": int(info.get("rdb_last_save_time", 0)) * 1000,
+        "last_snapshot_ok": info.get("rdb_last_bgsave_status", "ok") == "ok",
         "used_memory_bytes": info.get("used_memory", 0),
         "max_memory_bytes": info.get("maxmemory", 0),
     }

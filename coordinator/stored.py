@@ -82,3 +82,10 @@ def json_of(stored: bytes | str | None) -> Any:
     except (ValueError, RecursionError):
         return None
     return value
+
+
+def dig(value: Any, *path: str) -> Any:
+    """What lies at ``path`` in somebody's JSON, or None; nothing about its shape is believed."""
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value

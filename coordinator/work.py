@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
+
+from coordinator.clock import LAST_MS
 
 SessionState = Literal[
     "pending", "active", "completed", "failed", "cancelled", "declined", "expired"
@@ -21,6 +23,10 @@ END_STATES = ("completed", "failed", "cancelled", "declined", "expired")
 """Of a session; the first three of a unit, too."""
 ASSIGNED_STATES = ("queued", "running")
 
+Ms = Annotated[int, Field(ge=0, le=LAST_MS)]
+"""A moment, since 1970."""
+Share = Annotated[float, Field(ge=0, le=1)]
+
 
 @dataclass(slots=True)
 class Attempt:
@@ -30,8 +36,8 @@ class Attempt:
     """
 
     ai: str
-    began_ms: int
-    ended_ms: int | None = None
+    began_ms: Ms
+    ended_ms: Ms | None = None
     outcome: str = ""
     reason: str = ""
 
@@ -57,7 +63,7 @@ class Unit:
     limit_s: float
     tries: int
     state: UnitState = "waiting"
-    progress: float = 0.0
+    progress: Share = 0.0
     attempts: list[Attempt] = field(default_factory=list)
     running_since_s: float | None = None
     unowned_since_s: float | None = None
@@ -110,7 +116,7 @@ class Session:
     target: str | None
     wanted: int
     requirements: dict[str, Any]
-    created_ms: int
+    created_ms: Ms
     in_reply_to: str
     plan: list[dict[str, Any]] | None = None
     state: SessionState = "pending"
@@ -119,9 +125,9 @@ class Session:
     participants: list[str] = field(default_factory=list)
     units: list[str] = field(default_factory=list)
     units_planned: int = 0
-    progress: float = 0.0
-    began_ms: int | None = None
-    ended_ms: int | None = None
+    progress: Share = 0.0
+    began_ms: Ms | None = None
+    ended_ms: Ms | None = None
     reason: str = ""
     component_id: str | None = None
     result: dict[str, Any] | None = None

@@ -214,7 +214,10 @@ class FleetUnderTest:
 
     def _waiting(self) -> bool:
         doors = cast("set[bytes]", self.redis.smembers(self.keys.doors))
-        return any(self.redis.xlen(self.keys.ingress(door.decode())) for door in doors)
+        with self.redis.pipeline(transaction=False) as pipe:
+            for door in doors:
+                pipe.xlen(self.keys.ingress(door.decode()))
+            return any(pipe.execute())
 
     def replace_coordinator(self, name: str) -> None:
         """The active one is gone without a word, as after a crash whose lease has ended."""

@@ -138,6 +138,7 @@ def test_the_culprit_alone_is_buried_and_the_others_take_effect_once(
         "coord:patterns",
         "coord:patterns:audio",
         "coord:patterns:of:a",
+        "coord:patterns:of:b",
         "coord:totals",
     }
     assert fleet.state()["coord:instance:a/a.1"][0] == "6"

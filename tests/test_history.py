@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from redis import Redis
 
-from coordinator.history import AT_ONCE, Cursor, Follower, Line, read_end
+from coordinator.history import AT_ONCE, Cursor, Follower, Line, read_end, read_line
 from coordinator.keys import Keys
 
 KEYS = Keys()
@@ -169,3 +169,22 @@ def test_a_history_ends_where_the_last_number_was_given(epochs: Redis) -> None:
     assert read_end(epochs, KEYS) == Cursor("f.1", 9, 4)
     epochs.delete(KEYS.fleet, KEYS.log)
     assert read_end(epochs, KEYS) == Cursor("", 0, 4)
+
+
+def test_one_entry_is_read_by_its_number(epochs: Redis) -> None:
+    append(epochs, "log", 3, 30)
+    append(epochs, "events", 3, 35)
+    epochs.xadd(KEYS.log, {"x": "y"}, id="4-0")
+    message, event = (read_line(epochs, KEYS, source, 3) for source in ("log", "events"))
+    assert message == Line("message", "log", 3, 3, 30, "f.1", MESSAGE)
+    assert event is not None
+    assert (event.kind, event.n, event.ms, event.data["event"]) == ("event", 3, 35, "joined")
+    spoiled = Line("gap", "log", 4, 4, 0, "", {"unreadable": True})
+    assert read_line(epochs, KEYS, "log", 4) == spoiled
+    assert read_line(epochs, KEYS, "events", 4) is None
+
+
+def test_where_there_is_no_history_there_is_no_entry(redis: Redis) -> None:
+    redis.set(KEYS.log, "spoiled")
+    assert read_line(redis, KEYS, "log", 1) is None
+    assert read_line(redis, KEYS, "events", 1) is None

@@ -9,7 +9,7 @@ from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from coordinator.jobs import ENTRY_FUNCTION, enqueue, job_id
+from coordinator.jobs import ENTRY_FUNCTION, enqueue, job_id, unit_of
 from coordinator.keys import Keys
 from coordinator.work import Attempt, Unit
 from tests.fleet import FleetUnderTest
@@ -73,6 +73,7 @@ def test_a_jobs_id_is_what_rq_allows_and_each_ai_has_its_own(ai: str) -> None:
     name = job_id(ai, "0123456789ab-256", 12)
     assert re.fullmatch(r"[0-9a-f]{16}-0123456789ab-256-12", name)
     assert name[:16] != job_id(f"{ai[:-1]}y", "", 1)[:16]
+    assert unit_of(name) == "0123456789ab-256"
 
 
 def test_the_same_unit_is_the_same_commands() -> None:

@@ -326,7 +326,7 @@ def test_a_record_is_listed_under_each_of_its_contributors_until_it_is_retracted
     fleet.clock.advance(2)
     fleet.say("operator", "pattern_share", {"pattern": {"id": "p", "own": 2}})
     fleet.run()
-    indexes = [KEYS.records_of("pattern", ai) for ai in ("a", "operator")]
+    indexes = [fleet.keys.records_of("pattern", ai) for ai in ("a", "operator")]
     listed = [fleet.redis.zrange(index, 0, -1, withscores=True) for index in indexes]
     assert listed == [[(b"p", BEGINNING_MS + 2000)]] * 2
     fleet.replace_coordinator("coordinator-2")

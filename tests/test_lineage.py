@@ -244,6 +244,11 @@ def test_an_id_of_several_kinds_has_as_many_roots(records: Records) -> None:
     assert lineage(records, "c").roots == [COMPONENT, FEATURE]
 
 
+def test_a_lineage_is_of_the_kinds_asked_for(records: Records) -> None:
+    one = read_lineage(records.redis, records.keys, "c", 8, 100, kinds=["feature"])
+    assert one.roots == [FEATURE]
+
+
 def test_of_an_unknown_id_there_are_no_roots(records: Records) -> None:
     assert lineage(records, "unknown") == Lineage([], {}, [], [], is_cut=False)
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 from redis import Redis
 
 from coordinator.errors import BadMessage
-from coordinator.session_reads import read_session, read_sessions, read_units_page
+from coordinator.session_reads import (
+    read_open_work,
+    read_progress,
+    read_session,
+    read_sessions,
+    read_units_page,
+    read_workspace,
+)
 from tests.fleet import FleetUnderTest, Pushes
 
 PLAN = [{"name": f"u{n}", "kind": "k"} for n in range(3)]
@@ -63,6 +73,76 @@ def test_pages_follow_each_other(fleet: FleetUnderTest) -> None:
 def test_what_is_asked_for(fleet: FleetUnderTest, wanted: dict[str, str], which: list[int]) -> None:
     page = read_sessions(fleet.redis, fleet.keys, 10, wanted)
     assert [item["id"] for item in page.items] == [ids(fleet)[n] for n in which]
+
+
+@pytest.mark.parametrize(("is_open", "which"), [(True, [3, 2]), (False, [0, 1])])
+def test_only_the_open_ones_or_only_the_others(
+    fleet: FleetUnderTest, is_open: bool, which: list[int]
+) -> None:
+    seen, cursor = [], None
+    for _ in range(2):
+        page = read_sessions(fleet.redis, fleet.keys, 1, cursor=cursor, is_open=is_open)
+        seen += [item["id"] for item in page.items]
+        cursor = page.cursor
+    assert (seen, cursor) == ([ids(fleet)[n] for n in which], None)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff",
+        b"9" * 5000,
+        b'{"id": 7}',
+        b"[" * 5000,
+        {"id": "another"},
+        {"created_ms": 10**30},
+        {"progress": 7},
+        {"units": "all"},
+        {"state": "odd"},
+    ],
+)
+def test_a_session_that_strangers_spoiled_counts_as_none(
+    fleet: FleetUnderTest, stored: bytes | dict[str, Any]
+) -> None:
+    one, two, three, feature = ids(fleet)
+    if isinstance(stored, dict):
+        stored = json.dumps(fleet.session(three) | stored).encode()
+    fleet.redis.hset(fleet.keys.session(three), "session", stored)
+    page = read_sessions(fleet.redis, fleet.keys, 10)
+    assert [item["id"] for item in page.items] == [feature, one, two]
+    assert read_session(fleet.redis, fleet.keys, three) is None
+    assert read_progress(fleet.redis, fleet.keys, three) is None
+    assert read_units_page(fleet.redis, fleet.keys, three, 10).items == []
+    assert read_open_work(fleet.redis, fleet.keys)["sessions"]["features"] == 1
+
+
+def test_keys_that_are_no_hashes(fleet: FleetUnderTest) -> None:
+    one, _, three, _ = ids(fleet)
+    for key in (fleet.keys.session(one), fleet.keys.unit(f"{three}-2")):
+        fleet.redis.delete(key)
+        fleet.redis.set(key, "x")
+    fleet.redis.set(fleet.keys.workspace(three), "x")
+    found = read_session(fleet.redis, fleet.keys, three)
+    assert found is not None
+    assert [unit["id"] for unit in found["units"]] == [f"{three}-1", f"{three}-3"]
+    assert found["workspace"] == {}
+    assert read_workspace(fleet.redis, fleet.keys, three, None, 10).items == []
+    assert one not in [item["id"] for item in read_sessions(fleet.redis, fleet.keys, 10).items]
+
+
+def test_entries_of_a_workspace_that_strangers_spoiled_are_left_out(fleet: FleetUnderTest) -> None:
+    three = ids(fleet)[2]
+    fleet.report(f"{three}-1", workspace={"good": {"x": [1]}})
+    for n, value in enumerate((b"", b"[]", b'{"value": 1}', b"\xff", b"[" * 5000)):
+        fleet.redis.hset(fleet.keys.workspace(three), f"bad-{n}", value)
+    odd_ms = {"value": 1, "version": 1, "by": "a", "ms": 10**30}
+    fleet.redis.hset(fleet.keys.workspace(three), b"\xff", json.dumps(odd_ms))
+    page = read_workspace(fleet.redis, fleet.keys, three, None, 10)
+    assert [(entry["key"], entry["value"]) for entry in page.items] == [("good", {"x": [1]})]
+    assert (page.cursor, page.total) == (None, 7)
 
 
 def test_a_cursor_that_is_gone(fleet: FleetUnderTest) -> None:

@@ -70,6 +70,8 @@ def test_what_it_made_is_stored_in_the_name_of_all_and_told_to_all(fleet: FleetU
     fleet.report(measurement, output={"component": {"name": "cache"}})
     record = fleet.record("feature", f"collab_{s}")
     assert (record["contributor"], record["contributors"]) == ("a", '["a","b"]')
+    indexes = [fleet.keys.records_of("feature", ai) for ai in ("a", "b")]
+    assert [fleet.redis.zrange(index, 0, -1) for index in indexes] == [[f"collab_{s}".encode()]] * 2
     shared = fleet.log()[-1]
     assert (shared["sender_id"], shared["message_type"]) == ("hub", "os_component_share")
     assert shared["payload"]["contributors"] == ["a", "b"]

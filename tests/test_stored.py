@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from coordinator.clock import iso, ms_of
 from coordinator.credit import read_contributions
 from coordinator.lineage_reads import read_lineage
 from coordinator.reads import (
@@ -119,6 +120,25 @@ def test_a_number_is_finite_or_none(value: object, number: float | None) -> None
 )
 def test_a_number_as_text(stored: bytes | None, whole: int, number: float | None) -> None:
     assert (whole_number(stored), number_of(stored)) == (whole, number)
+
+
+@pytest.mark.parametrize(
+    ("stored", "ms"),
+    [
+        (iso(1_750_000_000_123), 1_750_000_000_123),
+        (iso(0), 0),
+        ("1970-01-01T00:00:01.5Z", 1500),
+        ("1970-01-01 01:00:01+01:00", 1000),
+        ("1970-01-02", 86_400_000),
+        ("1969-12-31T23:59:59Z", None),
+        ("9999-12-31T23:59:59-01:00", None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+def test_a_moment_is_one_that_can_be_told_or_none(stored: str, ms: int | None) -> None:
+    assert ms_of(stored) == ms
 
 
 @pytest.mark.parametrize("junk", [b"", b"{", b"\xff", b'"\\ud800"', b"[" * 100_000, None])

@@ -75,10 +75,12 @@ def begin(path: Path, archive_id: str) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with closing(sqlite3.connect(part, isolation_level=None)) as database:
+            database.execute("BEGIN")
             for definition in DEFINITIONS:
                 database.execute(definition)
             nothing = {"archive_id": archive_id, "epoch": "", "log_n": 0, "events_n": 0, "ms": 0}
             write_values(database, nothing)
+            database.execute("COMMIT")
         part.replace(path)
     except OSError as error:
         raise _unwritable(path, error) from error
