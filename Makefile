@@ -21,7 +21,8 @@ demo: $(VENV)/ready ## see eight trainers find each other, learn and share, and 
 	@$(BIN)/coord demo
 
 test: $(VENV)/ready ## the whole suite: fakeredis, the embedded Valkey, Redis where installed
-	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 \
+	  --dist worksteal
 
 check: format lint types test ## all that must hold before a commit
 

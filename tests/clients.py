@@ -60,7 +60,7 @@ async def no_tasks_left() -> None:
     """The tasks of the running loop are this one alone, now or in a moment."""
 
     me = asyncio.current_task()
-    await until(lambda: not our_tasks() - {me}, 5, "the tasks that were started to end")
+    await until(lambda: not our_tasks() - {me}, what="the tasks that were started to end")
 
 
 def our_tasks() -> set[asyncio.Task[Any] | None]:

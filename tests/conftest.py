@@ -6,12 +6,14 @@
 ``fleet``        a fleet on a real server that keeps its data, for processes; one for a module
 ``start``        starts trainers of that fleet, which have the skills of tests/skills_for_tests.py
 ``ai``           an id that no other test uses
+``idle_trainers`` trainers of processes that are started learn nothing
 ``state_dir``    a state directory with a short path; its embedded server ends with the test
 ``taken``        an address where somebody else listens, and that listener
 ``logs_restored`` what a command does to the logs of this process ends with the test
 
 The shared servers are emptied before each test. A test that changes a server's configuration or
-users, or harms it, takes one of its own.
+users, or harms it, takes one of its own. One that shows what is the same whatever real server is
+behind it is marked ``one_server``.
 """
 
 from __future__ import annotations
@@ -38,6 +40,13 @@ from tests.skills_for_tests import install
 from tests.trainers import LEASE_S, Start, started_trainers
 from tests.units import Gates
 
+IDLE = """
+import asyncio
+
+class Idle:
+    async def run_comprehensive_demo(self):
+        await asyncio.sleep(3600)
+"""
 NAMED = 20
 """So many tests that were skipped for one reason are named, more are counted by function."""
 
@@ -58,7 +67,7 @@ def server_kind(request: pytest.FixtureRequest) -> Kind:
     return cast(Kind, request.param)
 
 
-@pytest.fixture(params=REAL_KINDS)
+@pytest.fixture(scope="module")
 def real_kind(request: pytest.FixtureRequest) -> RealKind:
     return cast(RealKind, request.param)
 
@@ -178,11 +187,32 @@ def start(fleet: RealFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
+def idle_trainers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What trainers learn is not looked at, and would take all processors meanwhile."""
+    (tmp_path / "idle.py").write_text(IDLE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("COORD_TRAINER", "idle:Idle")
+
+
+@pytest.fixture
 def gates(tmp_path: Path) -> Gates:
     return Gates(tmp_path)
 
 
-# -- the count of tests per server -----------------------------------------------------------------
+# -- the servers of a test -------------------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "one_server: what is shown is the same whatever real server is behind it"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "real_kind" in metafunc.fixturenames:
+        is_same_on_all = metafunc.definition.get_closest_marker("one_server") is not None
+        kinds = REAL_KINDS[:1] if is_same_on_all else REAL_KINDS
+        metafunc.parametrize("real_kind", kinds, indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

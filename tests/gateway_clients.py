@@ -20,7 +20,7 @@ from tests.clients import PEPPER, RealFleet
 from tests.servers import wait_for
 
 TIMESTAMP = "2025-06-04T00:00:00"
-LIMIT_S = 20.0
+LIMIT_S = 50.0
 
 Json = dict[str, Any]
 

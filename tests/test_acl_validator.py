@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 import pytest
 import redis as redis_py
@@ -19,7 +18,7 @@ from tests.acl_users import denials, url_as
 from tests.clients import RealFleet
 from tests.components import LRU
 from tests.sandboxes import needs_sandbox
-from tests.servers import REAL_KINDS, RealKind, TestServer
+from tests.servers import RealKind, TestServer
 from tests.trainers import LEASE_S, Validator, started_trainers
 from tests.validators import enroll, is_over, joined, judged, share
 
@@ -74,11 +73,6 @@ REFUSED = [
     f"LRANGE rq:queue:{Keys('coord2').validation_queue} 0 -1",
 ]
 FOR_TRAINERS = [line for line in OWN if QUEUE in line or JOB in line]
-
-
-@pytest.fixture(scope="module", params=REAL_KINDS)
-def real_kind(request: pytest.FixtureRequest) -> RealKind:
-    return cast(RealKind, request.param)
 
 
 @pytest.fixture(scope="module")

@@ -20,17 +20,13 @@ from tests.archive_victim import PHASES
 from tests.archives import archive_all, contents
 from tests.fleet import FleetUnderTest, python
 from tests.foreground import ForegroundCommand
-from tests.servers import RealKind, python_environment, wait_for
+from tests.servers import python_environment, wait_for
+
+pytestmark = pytest.mark.one_server
 
 MESSAGES = 3000
 KILLS = 4
 LIMIT_BYTES = 1 << 20
-
-
-@pytest.fixture
-def real_kind() -> RealKind:
-    """One of them is enough: what is killed is not the server."""
-    return "valkey"
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from tests.servers import REPOSITORY, TestServer, python_environment, wait_for
 def _no_thread_left() -> Iterator[None]:
     before = threading.active_count()
     yield
-    wait_for(lambda: threading.active_count() <= before, 10, "threads to end")
+    wait_for(lambda: threading.active_count() <= before, what="threads to end")
 
 
 def test_it_can_do_all_that_async_client_can() -> None:

@@ -25,6 +25,8 @@ from tests.clients import RealFleet
 from tests.fleet import FleetUnderTest
 from tests.servers import python_environment
 
+pytestmark = pytest.mark.one_server
+
 PLAN = [
     {"name": "first", "kind": "measure", "tries": 1},
     {"name": "second", "kind": "measure", "tries": 1, "needs": ["first"]},

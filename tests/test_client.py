@@ -819,7 +819,7 @@ async def test_a_client_cancelled_at_any_point_leaves_nothing_behind(
             ) == [None]
             if step == "connect" and ended:
                 await client.close()
-            await until(lambda: not our_tasks() - background, 5, "its tasks to end")
+            await until(lambda: not our_tasks() - background, what="its tasks to end")
         gc.collect()  # a connection that was left open would warn, and warnings are errors
 
 
@@ -831,7 +831,7 @@ async def test_who_failed_to_connect_leaves_no_task_behind(new_fleet: Fleets) ->
             await fleet.async_client("AI_1").connect()
         with pytest.raises(Refused):
             await fleet.async_client("AI_2", specialization="???").connect()
-        await until(lambda: not our_tasks() - background, 5)
+        await until(lambda: not our_tasks() - background)
 
 
 @in_loop

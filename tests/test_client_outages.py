@@ -32,8 +32,6 @@ from tests.cutting import CuttingProxy
 from tests.servers import TestServer
 
 StartServer = Callable[..., TestServer]
-on_valkey = pytest.mark.parametrize("real_kind", ["valkey"], indirect=True)
-"""For what is the client's affair alone, or the coordinator's; the others run on each server."""
 AOF = ("--appendonly", "yes", "--appendfsync", "always")
 
 
@@ -86,7 +84,7 @@ async def test_what_is_sent_while_no_coordinator_is_active_takes_effect_later(
         assert (await waiting).total == 20
 
 
-@on_valkey
+@pytest.mark.one_server
 @in_loop
 async def test_coordinators_that_take_over_from_each_other_lose_and_double_nothing(
     real_url: str,
@@ -111,7 +109,7 @@ async def test_coordinators_that_take_over_from_each_other_lose_and_double_nothi
 # -- the lease -------------------------------------------------------------------------------------
 
 
-@on_valkey
+@pytest.mark.one_server
 @in_loop
 async def test_who_was_away_rejoins_and_sends_again_what_was_refused_once_and_in_order(
     real_url: str,
@@ -138,7 +136,7 @@ async def test_who_was_away_rejoins_and_sends_again_what_was_refused_once_and_in
         assert errors == []  # that it had to rejoin is not the caller's affair
 
 
-@on_valkey
+@pytest.mark.one_server
 @in_loop
 async def test_an_id_taken_over_meanwhile_ends_the_client_that_had_it(real_url: str) -> None:
     async with RealFleet(real_url) as fleet:
@@ -159,7 +157,7 @@ async def test_an_id_taken_over_meanwhile_ends_the_client_that_had_it(real_url: 
             assert (await second.query("patterns")).total == 0
 
 
-@on_valkey
+@pytest.mark.one_server
 @in_loop
 async def test_heartbeats_alone_bring_it_back(real_url: str) -> None:
     async with RealFleet(real_url, lease_s=0.6) as fleet, fleet.async_client("AI_1"):
@@ -199,7 +197,7 @@ async def test_a_server_killed_and_started_again_loses_nothing_with_its_log(
         assert (await client.query("patterns")).total == 100
 
 
-@on_valkey
+@pytest.mark.one_server
 @in_loop
 async def test_a_cursor_of_an_earlier_epoch_replays_from_there(start_server: StartServer) -> None:
     server = start_server(*AOF)
@@ -247,7 +245,7 @@ async def test_one_ahead_of_a_server_that_lost_everything_is_told_so_and_goes_on
 
 
 @pytest.mark.parametrize("reads", ["before", "after"])
-@on_valkey
+@pytest.mark.one_server
 @in_loop
 async def test_one_at_57_of_a_server_restored_to_50_that_went_on_to_60_is_told_so(
     reads: str, start_server: StartServer, tmp_path: Path
@@ -301,7 +299,7 @@ async def test_one_at_57_of_a_server_restored_to_50_that_went_on_to_60_is_told_s
         await client.close()
 
 
-@on_valkey
+@pytest.mark.one_server
 @in_loop
 async def test_the_cursor_behind_a_forgotten_gap_is_where_the_server_is(
     start_server: StartServer,
@@ -407,7 +405,7 @@ async def test_connections_killed_at_random_lose_and_double_nothing(
 
 
 @pytest.mark.parametrize("seed", [1])
-@on_valkey
+@pytest.mark.one_server
 @in_loop
 async def test_a_bad_network_loses_and_doubles_nothing(
     seed: int, start_server: StartServer, socket: Path
@@ -436,7 +434,7 @@ async def test_a_bad_network_loses_and_doubles_nothing(
         assert [one["data"]["number"] for one in shared] == list(range(total))
 
 
-@on_valkey
+@pytest.mark.one_server
 @in_loop
 async def test_a_lost_reply_to_xadd_has_one_effect(start_server: StartServer, socket: Path) -> None:
     server = start_server()
@@ -457,7 +455,7 @@ async def test_a_lost_reply_to_xadd_has_one_effect(start_server: StartServer, so
         assert (await client.query("patterns")).items[0]["revision"] == 1
 
 
-@on_valkey
+@pytest.mark.one_server
 @in_loop
 async def test_a_connection_that_is_silently_dead_is_noticed(
     start_server: StartServer, socket: Path, monkeypatch: pytest.MonkeyPatch
@@ -488,13 +486,13 @@ async def loses_what_was_sent_while_it_was_cut_off(url: str) -> bool:
         return numbers_of(await receive_all(reader, 1)) != list(range(20))
 
 
-@on_valkey
+@pytest.mark.one_server
 @in_loop
 async def test_what_is_sent_while_a_subscriber_is_cut_off_is_not_lost(real_url: str) -> None:
     assert not await loses_what_was_sent_while_it_was_cut_off(real_url)
 
 
-@on_valkey
+@pytest.mark.one_server
 @in_loop
 async def test_without_reading_again_after_subscribing_it_would_be(
     real_url: str, monkeypatch: pytest.MonkeyPatch
@@ -566,7 +564,7 @@ async def test_who_was_away_beyond_retention_is_told_exactly_what_is_gone(real_u
             assert (gap.sender_id, gap.n) == ("hub", oldest - 1)
 
 
-@on_valkey
+@pytest.mark.one_server
 @in_loop
 async def test_a_late_reader_is_told_what_retention_cut_meanwhile(
     real_url: str, monkeypatch: pytest.MonkeyPatch

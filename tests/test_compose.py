@@ -304,6 +304,7 @@ class Containers:
 
 
 @pytest.mark.skipif(REDIS_SERVER is None, reason="redis-server is not installed")
+@pytest.mark.usefixtures("idle_trainers")
 def test_the_fleet_runs_and_its_health_checks_tell_the_truth() -> None:
     with TemporaryDirectory(prefix="coord-") as path, ExitStack() as ends:
         directory = Path(path)  # a short one, for the socket

@@ -21,7 +21,7 @@ def door(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.mark.parametrize("real_kind", ["valkey"], indirect=True)
+@pytest.mark.one_server
 def test_one_asks_and_one_answers(door: str, real_url: str, tmp_path: Path) -> None:
     with GatewayFleet(real_url) as fleet:
 

@@ -38,7 +38,7 @@ def trainer(fleet: RealFleet, old: OldClient, tmp_path: Path) -> Iterator[Traine
         yield started
 
 
-@pytest.mark.parametrize("real_kind", ["valkey"], indirect=True)
+@pytest.mark.one_server
 def test_they_work_together_to_the_end(old: OldClient, trainer: Trainer) -> None:
     """The trainer's worker runs what the old client asked for, and both are credited."""
     asked = {

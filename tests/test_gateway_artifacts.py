@@ -22,6 +22,8 @@ from tests.fleet import ManualClock
 from tests.gateway_clients import Json, OldClient, enroll
 from tests.servers import wait_for
 
+pytestmark = pytest.mark.one_server
+
 Clients = Callable[[str], OldClient]
 
 

@@ -9,7 +9,6 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
 
 import pytest
 from redis import Redis
@@ -26,7 +25,9 @@ from coordinator.settings import Settings
 from tests.clients import RealFleet
 from tests.foreground import running
 from tests.gateway_clients import OldClient
-from tests.servers import RealKind, wait_for
+from tests.servers import wait_for
+
+pytestmark = pytest.mark.one_server
 
 KEYS = Keys()
 ANY_PORT = "127.0.0.1:0"
@@ -50,12 +51,6 @@ def coord(
         return result
 
     return run
-
-
-@pytest.fixture(params=["valkey"])
-def real_kind(request: pytest.FixtureRequest) -> RealKind:
-    """One server: what is shown here is the commands' affair, whatever is behind them."""
-    return cast(RealKind, request.param)
 
 
 @pytest.fixture

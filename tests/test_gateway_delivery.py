@@ -13,6 +13,8 @@ from tests.clients import RealFleet, RunningGateway
 from tests.gateway_clients import Json, OldClient, enroll, pattern
 from tests.servers import wait_for
 
+pytestmark = pytest.mark.one_server
+
 KIB = 1024
 
 

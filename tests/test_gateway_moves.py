@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import socket
 from collections.abc import Iterator
-from typing import cast
 
 import pytest
 
@@ -13,17 +12,13 @@ from coordinator.gateway import guest, introduction
 from coordinator.gateway.settings import GatewaySettings
 from tests.clients import RealFleet, RunningGateway
 from tests.gateway_clients import Json, OldClient, enroll, order, pattern, wait_until_gone
-from tests.servers import RealKind, wait_for
+from tests.servers import wait_for
+
+pytestmark = pytest.mark.one_server
 
 LEASE_S = 1.5
 
 SO_ATTACH_FILTER = 26
-
-
-@pytest.fixture(params=["valkey"])
-def real_kind(request: pytest.FixtureRequest) -> RealKind:
-    """One server: what is shown here is the gateway's affair, whatever is behind it."""
-    return cast(RealKind, request.param)
 
 
 @pytest.fixture

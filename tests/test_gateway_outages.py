@@ -12,6 +12,8 @@ from tests.clients import RealFleet, RunningGateway
 from tests.gateway_clients import OldClient, enroll, pattern
 from tests.servers import TestServer, wait_for
 
+pytestmark = pytest.mark.one_server
+
 COUNT = 200
 
 

@@ -231,24 +231,8 @@ def test_an_embedded_server_that_dies_is_started_again(state_dir: Path) -> None:
 
 # -- up and down -----------------------------------------------------------------------------------
 
-IDLE = """
-import asyncio
 
-class Idle:
-    async def run_comprehensive_demo(self):
-        await asyncio.sleep(3600)
-"""
-
-
-@pytest.fixture
-def _idle_trainers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is learned is not looked at here, and would take all processors meanwhile."""
-    (tmp_path / "idle.py").write_text(IDLE)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv("COORD_TRAINER", "idle:Idle")
-
-
-@pytest.mark.usefixtures("_idle_trainers")
+@pytest.mark.usefixtures("idle_trainers")
 def test_up_twice_doubles_nothing_and_down_ends_all(state_dir: Path) -> None:
     at = ("--state-dir", str(state_dir))
     try:
@@ -300,7 +284,7 @@ def holders(secret: bytes, paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-@pytest.mark.usefixtures("_idle_trainers")
+@pytest.mark.usefixtures("idle_trainers")
 def test_the_operators_password_is_shown_nowhere(state_dir: Path) -> None:
     at = ("--state-dir", str(state_dir))
     try:

@@ -34,8 +34,7 @@ from tests.clients import (
 from tests.cutting import CuttingProxy
 from tests.servers import TestServer
 
-on_valkey = pytest.mark.parametrize("real_kind", ["valkey"], indirect=True)
-pytestmark = on_valkey
+pytestmark = pytest.mark.one_server
 
 
 async def share(client: AsyncClient, numbers: range) -> None:

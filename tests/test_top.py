@@ -51,6 +51,8 @@ from coordinator.testing import FakeFleet
 from tests.clients import RealFleet, in_loop, until
 from tests.servers import python_environment, wait_for
 
+pytestmark = pytest.mark.one_server
+
 HOSTILE = "x[bold]\x1b[2J[/]\n\u202e漢字"
 NOW_MS = 1_000_000
 

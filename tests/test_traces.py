@@ -41,6 +41,8 @@ from tests.runs import (
 )
 from tests.servers import wait_for
 
+pytestmark = pytest.mark.one_server
+
 SENT_MS = 1_767_225_600_000  # 2026-01-01
 SENT = "2026-01-01T00:00:00+00:00"
 TRACE, ROOT = trace_id_of("session:s1"), span_id_of("session:s1")

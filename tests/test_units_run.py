@@ -81,7 +81,7 @@ def test_told_to_stop_it_ends_its_unit_first(
     with pytest.raises(subprocess.TimeoutExpired):
         trainer.process.wait(LEASE_S + 1)
     gates.open("g", 1)
-    assert trainer.process.wait(15) == 0, trainer.said()
+    assert trainer.process.wait(30) == 0, trainer.said()
     run.wait_until_over()
     assert run.has_one_result_each(), run.units
     assert run.units["g"].attempt == 1

@@ -14,6 +14,7 @@ from coordinator.fleet import Fleet
 from coordinator.state import read_fleet
 from coordinator.work import ASSIGNED_STATES, OPEN_STATES
 from tests.fleet import FleetUnderTest
+from tests.servers import KINDS as SERVER_KINDS
 
 AIS = ("a", "b", "c", "d", "e")
 SPECIALIZATIONS = ("file_system", "networking", "security")
@@ -22,7 +23,6 @@ TYPES = ("feature_development", "cross_specialization", "performance_optimizatio
 FEATURES = ("file_cache", "network_stack", "security_module")
 ENDED = ("completed", "failed", "cancelled", "declined", "expired")
 STEPS = 150
-SEEDS = range(3)
 
 
 class Walk:
@@ -221,7 +221,11 @@ def told(memory: Fleet) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("server_kind", "seed"),
+    [(kind, seed) for seed, kind in enumerate(SERVER_KINDS)],
+    indirect=["server_kind"],
+)
 def test_what_must_hold_holds_at_each_step(redis: Redis, seed: int) -> None:
     walk = Walk(redis, seed)
     for _ in range(STEPS):

@@ -108,14 +108,16 @@ def _read(process: subprocess.Popen[bytes], patience_s: float) -> tuple[bytes, b
     ends_s = time.monotonic() + patience_s
     texts = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
     still_open = set(texts)
-    out = texts[process.stdout.fileno()]
-    while still_open and b"\n" not in out and time.monotonic() < ends_s:
+    out, complaint = texts.values()
+    has_line = False
+    while still_open and not has_line and time.monotonic() < ends_s:
         for descriptor in select.select(still_open, [], [], 0.05)[0]:
             piece = os.read(descriptor, 1 << 20)
             texts[descriptor] += piece
+            has_line |= texts[descriptor] is out and b"\n" in piece
             if not piece:
                 still_open.discard(descriptor)
-    return bytes(out).partition(b"\n")[0], bytes(texts[process.stderr.fileno()])
+    return bytes(out).partition(b"\n")[0], bytes(complaint)
 
 
 def _judge(line: bytes, status: int, seen: Seen) -> None:
