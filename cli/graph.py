@@ -36,8 +36,9 @@ from coordinator.history import recent_lines
 from coordinator.reads import Item, read_ais
 from reports.formats import moment
 from reports.graph.drawing import draw
-from reports.graph.graph import Edge, Graph, graph_of
+from reports.graph.graph import Edge, Graph
 from reports.graph.page import graph_page
+from reports.graph.pairs import graph_of
 from reports.graph.png import png_of
 from reports.graph.svg import svg_of
 
@@ -175,9 +176,10 @@ def _read_fleet(fleet: OpenFleet, since_ms: int, now_ms: int) -> Found:
         str(ai["ai_id"]): str(ai["specialization"]) for ai in read_ais(*read, AIS_MAX).items
     }
     recent = recent_lines(*read, since_ms)
-    graph = graph_of(recent.lines, specializations=specializations)
+    graph = graph_of(recent.lines)
     ais = [node.id for node in graph.nodes]
-    graph = graph.credited(dict(zip(ais, read_contributions(*read, ais), strict=True)))
+    contributions = dict(zip(ais, read_contributions(*read, ais), strict=True))
+    graph = graph.known(contributions, specializations)
     return Found(graph, fleet.keys.namespace, since_ms, recent.complete_ms, now_ms)
 
 

@@ -21,13 +21,14 @@ from cli.options import (
     load_settings,
     open_fleet,
 )
-from cli.output import advise, plain, say, say_json, size
+from cli.output import advise, plain, say, say_json
 from coordinator.archive.archive import Archive
 from coordinator.archive.follow import catch_up
 from coordinator.archive.reader import ArchiveReader
 from coordinator.clock import SystemClock
 from coordinator.history import Follower
 from coordinator.settings import Settings
+from reports.formats import size
 from reports.report import make_report
 
 QUIET_S = 1.0

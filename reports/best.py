@@ -17,6 +17,8 @@ BEST = 3
 """So many of a problem are shown."""
 PARENTS_SHOWN = 4
 PROGRAMS_SHOWN = 4
+SOURCES = ("implementation", "code")
+"""Where a record has its source text: in the first of these that it has."""
 
 ReadRecords = Callable[[Kind], Iterable[Item]]
 
@@ -98,7 +100,7 @@ def _best(place: int, one: Judgement, record: Mapping[str, Any], children: int, 
         facts=[(name, text) for name, text in _facts(one) if text],
         parents=parents,
         children=children,
-        programs=_programs(record),
+        programs=programs_of(record),
     )
 
 
@@ -129,9 +131,9 @@ def _facts(one: Judgement) -> list[tuple[str, str]]:
     ]
 
 
-def _programs(record: Mapping[str, Any]) -> list[Program]:
+def programs_of(record: Mapping[str, Any]) -> list[Program]:
     """The programs in a record: one, or one for each specialization."""
-    given = record.get("implementation") or record.get("code")
+    given = next((record[name] for name in SOURCES if record.get(name)), None)
     language = formats.name(record.get("language") or "program")
     if isinstance(given, str) and given.strip():
         return [Program(language, *formats.code(given))]

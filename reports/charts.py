@@ -55,17 +55,19 @@ def plane(span_ms: int, low: float, high: float, y_ticks: Iterable[tuple[float, 
     x = Scale(0, max(1, span_ms), LEFT, RIGHT)
     y = Scale(low, high, BOTTOM, TOP)
     ticks = [Tick(y.at(value), label) for value, label in y_ticks]
-    return Plane(x, y, _time_ticks(x), ticks)
+    return Plane(x, y, time_ticks(x), ticks)
 
 
-def _time_ticks(x: Scale) -> list[Tick]:
+def time_ticks(x: Scale) -> list[Tick]:
+    """A few round times from 0 to the end of ``x``, which is of ms."""
     step_ms = next((s * 1000 for s in _STEPS_S if x.high / (s * 1000) <= TICKS_MAX), x.high)
     marks = [n * step_ms for n in range(int(x.high / step_ms) + 1)]
     return [Tick(x.at(ms), _short(ms)) for ms in marks]
 
 
 def _short(ms: float) -> str:
-    return "0" if not ms else duration(ms).replace(".0 s", " s").removesuffix(" 0 s")
+    shown = duration(ms).replace(".0 s", " s").removesuffix(" 0 s").removesuffix(" 0 min")
+    return shown if ms else "0"
 
 
 def count_ticks(most: int) -> tuple[float, list[tuple[float, str]]]:

@@ -65,6 +65,15 @@ def duration(ms: float) -> str:
     return f"{whole // 86_400} days"
 
 
+def size(size_bytes: float) -> str:
+    """Bytes in the unit that suits them."""
+    for unit in ("B", "KiB", "MiB"):
+        if size_bytes < 1024:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1024
+    return f"{size_bytes:.1f} GiB"
+
+
 def clock(ms: int) -> str:
     """The time of a day, UTC."""
     return _utc(ms).strftime("%H:%M:%S")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from coordinator.clock import iso
 from reports import formats
+from reports.graph.svg import STYLE
 from reports.palette import DARK, LIGHT
 
 _TEMPLATES = Environment(
@@ -25,7 +27,7 @@ _TEMPLATES.filters |= {
     "clock": formats.clock,
     "moment": formats.moment,
 }
-_TEMPLATES.globals |= {"light": LIGHT, "dark": DARK}
+_TEMPLATES.globals |= {"light": LIGHT, "dark": DARK, "drawing_style": Markup(STYLE)}
 
 
 def page_of(template: str, **values: object) -> str:

@@ -19,7 +19,8 @@ from reports.busiest import busiest_of
 from reports.curves import LearningCurve, learning_curves
 from reports.effect import Gain, Use, gains_chart, gains_of, pairs_of, uses_chart, uses_of
 from reports.graph.drawing import draw
-from reports.graph.graph import Graph, graph_of
+from reports.graph.graph import Graph
+from reports.graph.pairs import graph_of
 from reports.graph.svg import svg_of
 from reports.pages import page_of
 from reports.palette import UNKNOWN_COLOUR, colours_of

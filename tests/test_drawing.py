@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from coordinator.messages import one_line
-from reports.graph.drawing import EDGES_MAX, draw, shortened
+from reports.graph.drawing import EDGES_MAX, Links, draw, shortened
 from reports.graph.graph import Graph
 from reports.graph.page import graph_page
 from reports.graph.png import SCALE, png_of
@@ -152,14 +152,33 @@ def test_an_ai_stays_where_it_is_whatever_it_does() -> None:
 def test_hostile_names_are_text_in_an_svg(is_inline: bool) -> None:
     drawing = draw(graph_with(list(HOSTILE), 20), HOSTILE, HOSTILE)
     root = ElementTree.fromstring(svg_of(drawing, is_inline=is_inline))
-    assert {element.tag.removeprefix(SVG) for element in root.iter()} <= {
-        *("svg", "style", "g", "title", "rect", "path", "circle", "text")
-    }
+    shapes = {"svg", "g", "title", "rect", "path", "circle", "text"}
+    tags = {element.tag.removeprefix(SVG) for element in root.iter()}
+    assert tags == (shapes if is_inline else shapes | {"style"})
+    assert not any("style" in element.attrib for element in root.iter())
     titles = {(title.text or "").split("\n")[0] for title in root.iter(f"{SVG}title")}
     texts = {text.text for text in root.iter(f"{SVG}text")}
     for name in HOSTILE:
         assert one_line(name) in titles
         assert shortened(name, 26) in texts
+
+
+def test_ais_and_edges_lead_somewhere_by_mouse_and_keyboard() -> None:
+    graph = graph_with(list(HOSTILE), 20)
+    links = Links(lambda ai: f"/ai/{ai!r}", lambda a, b: f"/pair/{a!r}/{b!r}")
+    root = ElementTree.fromstring(svg_of(draw(graph, links=links), is_inline=True))
+    by_mouse, by_key = [], []
+    for link in root.iter(f"{SVG}a"):
+        (by_mouse if link.get("tabindex") == "-1" else by_key).append(link)
+    ais = {links.of_ai(node.id) for node in graph.nodes}
+    pairs = {links.of_pair(edge.a, edge.b) for edge in graph.edges}
+    assert sorted(link.attrib["href"] for link in by_key) == sorted(ais | pairs)
+    assert {link.attrib["href"] for link in by_mouse} == ais
+    assert len({link.attrib["id"] for link in by_key}) == len(by_key)
+    assert all(link.get("aria-hidden") == "true" for link in by_mouse)
+    labels = {link.attrib["aria-label"] for link in by_key}
+    assert any(label.startswith("{{ 7 * 7 }}, ") for label in labels)
+    assert root.get("role") == "group"
 
 
 def test_hostile_names_are_text_in_a_png() -> None:

@@ -11,7 +11,8 @@ from redis import Redis
 
 from coordinator.history import Line, recent_lines
 from coordinator.work import Attempt
-from reports.graph.graph import Graph, Label, graph_of
+from reports.graph.graph import Graph, Label
+from reports.graph.pairs import graph_of
 from tests.fleet import BEGINNING_MS, FleetUnderTest, python
 from tests.runs import event_line, session_line, session_of, unit_line, unit_of
 
@@ -121,7 +122,8 @@ def test_contributions_are_those_that_were_credited_last(fleet: FleetUnderTest) 
     }
     known = graph(fleet, contributions={"a": 0.75})
     assert known.nodes[0].contribution == 0.75
-    assert found.credited({"b": 2.0}).nodes[1].contribution == 2.0
+    b = found.known({"b": 2.0}, {"b": "audio"}).nodes[1]
+    assert (b.contribution, b.specialization) == (2.0, "audio")
 
 
 def test_the_operator_and_the_hub_are_no_ais(fleet: FleetUnderTest) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from coordinator.messages import one_line
 from reports.graph.graph import Edge, Graph
 from reports.graph.ring import FEW, MANY, Place, Ring, curve_of, ring_of
 from reports.graph.shapes import (
+    Anchor,
     Box,
     Curve,
     Disc,
@@ -41,15 +43,30 @@ SAMPLES = tuple(n / 24 for n in range(1, 24))
 ABOUT = "A ring of AIs, joined by what they did with each other"
 
 
-def draw(graph: Graph, heading: Sequence[str] = (), notes: Sequence[str] = ()) -> Drawing:
+class Links(NamedTuple):
+    """Where an AI leads to, and where two of them do; "" for nowhere."""
+
+    of_ai: Callable[[str], str]
+    of_pair: Callable[[str, str], str]
+
+
+NO_LINKS = Links(lambda ai: "", lambda a, b: "")
+
+
+def draw(
+    graph: Graph,
+    heading: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    links: Links = NO_LINKS,
+) -> Drawing:
     """The lines of the ``heading`` stand above, the first of them bold, ``notes`` below. Names and
     labels are cut, and are whole in what is shown of a shape that is pointed at."""
     ring = ring_of(graph.nodes)
     colours = colours_of(node.specialization for node in graph.nodes)
     edges = graph.edges[:EDGES_MAX]
-    curves = [_curve(edge, ring, edges[0].weight) for edge in edges]
-    discs = [_disc(place, colours) for place in ring.places.values()]
-    names = [_name(ring.places[ai], ring) for ai in _named(graph)]
+    curves = [_curve(edge, ring, edges[0].weight, links) for edge in edges]
+    discs = [_disc(place, colours, links) for place in ring.places.values()]
+    names = [_name(ring.places[ai], ring, links) for ai in _named(graph)]
     taken = [*(disc.box for disc in discs), *(name.box for name in names)]
     most = next((most for count, most in LABELS_MAX if len(graph.nodes) <= count), 0)
     labels = _labels(edges[:most], curves, taken)
@@ -61,7 +78,7 @@ def draw(graph: Graph, heading: Sequence[str] = (), notes: Sequence[str] = ()) -
     return _framed(middle, heading, _legend(graph, colours), below)
 
 
-def _curve(edge: Edge, ring: Ring, heaviest: int) -> Curve:
+def _curve(edge: Edge, ring: Ring, heaviest: int, links: Links) -> Curve:
     counts = {
         "message": (edge.messages, ""),
         "record": (edge.shared, " begun from the other's"),
@@ -74,16 +91,18 @@ def _curve(edge: Edge, ring: Ring, heaviest: int) -> Curve:
     )
     works = [f"{one_line(label.text)}: {label.count}" for label in edge.labels]
     title = "\n".join([f"{one_line(edge.a)} and {one_line(edge.b)}: {told}", *works])
-    return curve_of(edge, ring, heaviest)._replace(title=title)
+    href = links.of_pair(edge.a, edge.b)
+    return curve_of(edge, ring, heaviest)._replace(title=title, href=href)
 
 
-def _disc(place: Place, colours: Mapping[str, str]) -> Disc:
+def _disc(place: Place, colours: Mapping[str, str], links: Links) -> Disc:
     node = place.node
     told = (
         f"{one_line(node.id)}\n{one_line(node.specialization) or 'specialization unknown'}\n"
         f"contribution {node.contribution:.2f}, sent {node.sent}, received {node.received}"
     )
-    return Disc(place.centre, place.radius, colours[node.specialization], told)
+    colour = colours[node.specialization]
+    return Disc(place.centre, place.radius, colour, told, links.of_ai(node.id))
 
 
 def _named(graph: Graph) -> list[str]:
@@ -98,22 +117,23 @@ def _named(graph: Graph) -> list[str]:
     return [node.id for node in ranked[:MANY]]
 
 
-def _name(place: Place, ring: Ring) -> Words:
+def _name(place: Place, ring: Ring, links: Links) -> Words:
     """Beside the disc; where many are, turned, so that all point to the middle."""
     text = shortened(place.node.id, LONGEST_NAME)
     title = one_line(place.node.id) if text != place.node.id else ""
-    size = ring.sizes.letter
+    words = Words(
+        place.centre, text, ring.sizes.letter, title=title, href=links.of_ai(place.node.id)
+    )
     across, down = math.cos(place.turn), math.sin(place.turn)
-    is_left = across < -1e-9
+    side: Anchor = "end" if across < -1e-9 else "start"
     if len(ring.places) > FEW:
-        turn = math.degrees(place.turn) % 360 - 180 * is_left
-        at = place.out(ring.sizes.disc + 6)
-        return Words(at, text, size, "end" if is_left else "start", turn=turn, title=title)
-    at = place.out(place.radius + 8 + abs(down) * size * 0.4)
+        turn = math.degrees(place.turn) % 360 - 180 * (side == "end")
+        return words._replace(at=place.out(ring.sizes.disc + 6), anchor=side, turn=turn)
+    at = place.out(place.radius + 8 + abs(down) * words.size * 0.4)
     if abs(across) < 0.2:
-        above = Point(at.x, at.y + math.copysign(size * 0.6, down))
-        return Words(above, text, size, "middle", title=title)
-    return Words(at, text, size, "end" if is_left else "start", title=title)
+        above = Point(at.x, at.y + math.copysign(words.size * 0.6, down))
+        return words._replace(at=above, anchor="middle")
+    return words._replace(at=at, anchor=side)
 
 
 def _labels(edges: Sequence[Edge], curves: Sequence[Curve], taken: list[Box]) -> list[Shape]:

@@ -37,7 +37,8 @@ class Box(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """A line bent towards ``bend``, so ``thick`` and with so much ``opacity`` (0 to 1)."""
+    """A line bent towards ``bend``, so ``thick`` and with so much ``opacity`` (0 to 1). A shape
+    leads to ``href``, "" for nowhere."""
 
     start: Point
     bend: Point
@@ -45,6 +46,7 @@ class Curve(NamedTuple):
     thick: float
     opacity: float
     title: str
+    href: str = ""
 
     def at(self, part: float) -> Point:
         """The point at which ``part`` of the way (0 to 1) lies behind."""
@@ -64,6 +66,7 @@ class Disc(NamedTuple):
     radius: float
     colour: str
     title: str
+    href: str = ""
 
     @property
     def box(self) -> Box:
@@ -96,6 +99,7 @@ class Words(NamedTuple):
     turn: float = 0.0
     is_bold: bool = False
     title: str = ""
+    href: str = ""
 
     @property
     def box(self) -> Box:
