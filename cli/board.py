@@ -14,10 +14,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cli.output import clock_time, dig, percent, plain, table
+from cli.output import clock_time, percent, plain, table
 from coordinator.clock import SystemClock
 from coordinator.history import Line
 from coordinator.reads import Item
+from coordinator.stored import dig
 from coordinator.work import OPEN_STATES
 from reports.sessions import kind_of, outcome_of, progress_of, workers_of
 

@@ -143,7 +143,7 @@ def dashboard_beside(
             said.set()
             return None
         log.info("the dashboard is at %s", opened[0].url)
-        return _dashboard(own, settings, url, flags, opened[0])
+        return dashboard_program(own, settings, url, flags, opened[0])
 
     first = open_once()
 
@@ -158,6 +158,18 @@ def dashboard_beside(
             listening.close()
 
 
+def dashboard_program(
+    own: WebSettings, settings: Settings, url: str, flags: Sequence[str], listening: Listening
+) -> Program:
+    """The dashboard on the sockets of ``listening``."""
+    environment = child_environment(settings, url) | own.to_environment()
+    if settings.pepper is not None:
+        environment["COORD_PEPPER"] = settings.pepper.get_secret_value()
+    descriptors = [opened.fileno() for opened in listening.sockets]
+    handed = [word for one in descriptors for word in ("--fd", str(one))]
+    return Program("the dashboard", ["dashboard", *handed, *flags], environment, descriptors)
+
+
 @contextmanager
 def archive_beside(
     path: Path, settings: Settings, url: str, flags: Sequence[str], clock: Clock
@@ -168,17 +180,6 @@ def archive_beside(
     program = Program("the archive", arguments, environment)
     with companions_beside([Companion("archive", lambda: program, clock)]):
         yield
-
-
-def _dashboard(
-    own: WebSettings, settings: Settings, url: str, flags: Sequence[str], listening: Listening
-) -> Program:
-    environment = child_environment(settings, url) | own.to_environment()
-    if settings.pepper is not None:
-        environment["COORD_PEPPER"] = settings.pepper.get_secret_value()
-    descriptors = [opened.fileno() for opened in listening.sockets]
-    handed = [word for one in descriptors for word in ("--fd", str(one))]
-    return Program("the dashboard", ["dashboard", *handed, *flags], environment, descriptors)
 
 
 def _ended(code: int) -> str:

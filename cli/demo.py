@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +17,7 @@ from cli.board import Board
 from cli.children import Child
 from cli.children import start as start_child
 from cli.children import stop as stop_children
+from cli.companions import Companion, companions_beside, dashboard_program
 from cli.demo_summary import print_summary
 from cli.evaluation import measure
 from cli.files import check_writable, write_file
@@ -29,7 +30,7 @@ from cli.local_fleet import (
     validator_ids,
     wait_for,
 )
-from cli.options import JsonOption, OpenFleet, load_settings
+from cli.options import JsonOption, NoHttpOption, OpenFleet, load_settings
 from cli.output import ExitCode, complain, console, counted, plain, say, say_json
 from cli.scratch import scratch_directory
 from cli.signals import Interrupted, Signals
@@ -42,10 +43,13 @@ from coordinator.connection import connect, redact
 from coordinator.errors import CoordError
 from coordinator.history import Follower
 from coordinator.keys import Keys, Kind
+from coordinator.listening import CannotListen
 from coordinator.reads import Item, read_ais, read_counts, read_records
 from coordinator.session_reads import read_sessions
 from coordinator.settings import Settings
 from reports.report import make_report
+from web.listening import listen
+from web.settings import DEFAULT_LISTEN, WebSettings
 from workers.launch import trainer_command, validator_command, worker_environment
 from workers.problems import PROBLEMS
 
@@ -57,6 +61,8 @@ GOODBYES_LIMIT_S = 3.0
 KEEP_LOGS = "--keep keeps all logs"
 BLOCK_MS = 200
 SESSIONS_MAX = 200
+DASHBOARDS = (DEFAULT_LISTEN, "127.0.0.1:0")
+"""Where its dashboard may be, the first that is free."""
 ARCHIVE = "history.db"
 """In the demo's directory: what its report is made of."""
 SESSION_FIELDS = (
@@ -82,6 +88,7 @@ def demo(
     seconds: SecondsOption = 40,
     report: ReportOption = Path("coord-demo-report.html"),
     no_report: NoReportOption = False,
+    no_http: NoHttpOption = False,
     keep: KeepOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -89,15 +96,19 @@ def demo(
 
     They are of all specializations, learn from recorded and generated workloads, share what they
     learn and work on it together; a validator runs the components in a sandbox and measures them.
-    At the end the best patterns are evaluated again. Everything is in a temporary directory of its
-    own; nothing is left behind but a page that tells what happened, as `coord report` writes it.
+    The dashboard shows it meanwhile, at 127.0.0.1:8600 or at a port that is free. At the end the
+    best patterns are evaluated again. Everything is in a temporary directory of its own; nothing is
+    left behind but a page that tells what happened, as `coord report` writes it.
 
     Example: coord demo --trainers 16 --seconds 60
     """
     with Signals() as signals:
         try:
             page = None if no_report else report
-            summary = _measured(trainers, seconds, signals, page, keep=keep, silent=json)
+            with kept_directory() if keep else scratch_directory("coord-demo-") as directory:
+                settings = load_settings(None, None, directory)
+                run = Demo(directory, settings, trainers, signals, http=not no_http, silent=json)
+                summary = _measured(run, seconds, signals, page, silent=json)
         except Interrupted:
             complain("interrupted; everything that was started has ended")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -110,26 +121,18 @@ def demo(
 
 
 def _measured(
-    trainers: int,
-    seconds: float,
-    signals: Signals,
-    report: Path | None,
-    *,
-    keep: bool,
-    silent: bool,
+    run: Demo, seconds: float, signals: Signals, report: Path | None, *, silent: bool
 ) -> dict[str, Any]:
-    """Run a fleet in a directory of its own, evaluate its best, and write the ``report`` if one is
-    wanted. Raises Interrupted."""
-    with kept_directory() if keep else scratch_directory("coord-demo-") as directory:
-        settings = load_settings(None, None, directory)
-        found = Demo(directory, settings, trainers, signals, silent=silent).run(seconds)
-        signals.check()
-        if not silent:
-            say("evaluating again what they shared …")
-        measured = measure(found.pop("patterns"))
-        signals.check()
-        written = None if report is None else _write_report(report, directory / ARCHIVE)
-        return found | {"seconds": seconds, "report": written} | measured
+    """What a fleet did, and its best evaluated; the ``report`` is written if one is wanted. Raises
+    Interrupted."""
+    found = run.run(seconds)
+    signals.check()
+    if not silent:
+        say("evaluating again what they shared …")
+    measured = measure(found.pop("patterns"))
+    signals.check()
+    written = None if report is None else _write_report(report, run.archive_path)
+    return found | {"seconds": seconds, "report": written} | measured
 
 
 def _write_report(path: Path, archive_path: Path) -> str | None:
@@ -162,9 +165,18 @@ class Demo:
     """The processes of one demo; after ``run`` none of them is left, whatever happened."""
 
     def __init__(
-        self, directory: Path, settings: Settings, count: int, signals: Signals, *, silent: bool
+        self,
+        directory: Path,
+        settings: Settings,
+        count: int,
+        signals: Signals,
+        *,
+        http: bool,
+        silent: bool,
     ) -> None:
+        self.archive_path = directory / ARCHIVE
         self._directory = directory
+        self._http = http
         self._settings = settings
         self._keys = Keys(settings.namespace)
         self._signals = signals
@@ -190,10 +202,13 @@ class Demo:
     def _run_on(self, url: str, seconds: float) -> Item:
         with (
             connect(url) as connection,
-            Archive.open(self._directory / ARCHIVE, create=True) as archive,
+            Archive.open(self.archive_path, create=True) as archive,
+            ExitStack() as beside,
         ):
             fleet = OpenFleet(connection, redact(url), self._keys)
             self._start_coordinator(fleet, url)
+            if self._http:
+                beside.enter_context(self._dashboard(url))
             follower = Follower(connection, self._keys)
             follower.resume(archive.cursor)
             take = partial(self._take, follower, archive)
@@ -232,6 +247,24 @@ class Demo:
         self._coordinator.append(self._start("coordinator", serve_command("--no-http"), {}, url))
         self._wait_for_coordinator(fleet.connection)
         self._board.say("coordinator is active")
+
+    @contextmanager
+    def _dashboard(self, url: str) -> Iterator[None]:
+        """Show everything meanwhile, unless there is no address to do so."""
+        own, listening = WebSettings(), None
+        for address in DASHBOARDS:
+            with suppress(CannotListen):
+                listening = listening or listen(WebSettings(listen=address))
+        if listening is None:
+            yield
+            return
+        self._board.say(f"look at it meanwhile: {listening.url}")
+        program = dashboard_program(own, self._settings, url, ["--quiet"], listening)
+        with (
+            closing(listening),
+            companions_beside([Companion("dashboard", lambda: program, SystemClock())]),
+        ):
+            yield
 
     def _start_ais(self, fleet: OpenFleet, url: str) -> None:
         """The trainers, and a validator."""

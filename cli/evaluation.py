@@ -6,8 +6,8 @@ from collections import defaultdict
 from statistics import fmean
 from typing import Any
 
-from cli.output import dig
 from coordinator.reads import Item
+from coordinator.stored import dig
 from workers.problems import Problem, ProblemError, Score, find_problem
 
 

@@ -67,13 +67,6 @@ def cell(value: object, limit: int = CELL_MAX) -> str:
     return plain(value, limit)
 
 
-def dig(value: Any, *path: str) -> Any:
-    """What lies at ``path`` in somebody's JSON, or None; nothing about its shape is believed."""
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
 def clock_time(ms: int) -> str:
     """A moment, in local time, as people read it today."""
     return datetime.fromtimestamp(ms / 1000).strftime("%H:%M:%S")
@@ -116,14 +109,6 @@ def age(ms: float) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
-
-
-def size(size_bytes: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if size_bytes < 1024:
-            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1024
-    return f"{size_bytes:.1f} GiB"
 
 
 def counted(count: int, what: str) -> str:

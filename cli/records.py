@@ -21,12 +21,13 @@ from cli.options import (
     load_settings,
     open_fleet,
 )
-from cli.output import age_of, cell, dig, percent, plain, say, short_age, show, table
+from cli.output import age_of, cell, percent, plain, say, short_age, show, table
 from coordinator.clock import SystemClock
 from coordinator.errors import CoordError
 from coordinator.keys import RECORD_FIELD, Kind
 from coordinator.lineage import named_parents
 from coordinator.reads import (
+    CLAIMS,
     Item,
     Page,
     read_ais_with_work,
@@ -34,13 +35,12 @@ from coordinator.reads import (
     read_record,
     read_records,
 )
+from coordinator.stored import dig
 from coordinator.validation.models import shown_word
 from workers.ranking import EVERY_PROBLEM, read_ranking, specializations_of
 
 JUDGED: tuple[Kind, ...] = ("component", "feature")
 """What validators measure."""
-CLAIMS = ("confidence", "test_coverage", "performance_score")
-"""What a contributor says of a record's worth, in the record itself."""
 OnlySpecializationOption = Annotated[
     str | None, typer.Option("--specialization", "-s", metavar="NAME", help="Only of this one.")
 ]

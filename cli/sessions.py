@@ -23,7 +23,7 @@ from cli.options import (
     load_settings,
     open_fleet,
 )
-from cli.output import age, cell, clock_time, console, facts, plain, say_json, show, size, table
+from cli.output import age, cell, clock_time, console, facts, plain, say_json, show, table
 from cli.watch import watch as watch_it
 from coordinator.clock import SystemClock
 from coordinator.errors import CoordError
@@ -32,6 +32,7 @@ from coordinator.plans import PLANS
 from coordinator.reads import Item
 from coordinator.session_reads import read_session, read_session_ids, read_sessions
 from coordinator.work import OPEN_STATES, SessionState
+from reports.formats import size
 from reports.sessions import kind_of, outcome_of, progress_of
 
 SHORTEST_PREFIX = 4

@@ -19,11 +19,12 @@ from cli.options import (
     load_settings,
     open_fleet,
 )
-from cli.output import ExitCode, age, complain, console, facts, say_json, size, table
+from cli.output import ExitCode, age, complain, console, facts, say_json, table
 from cli.watch import watch as watch_it
 from coordinator.clock import SystemClock
 from coordinator.reads import Item
 from coordinator.status import read_status
+from reports.formats import size
 
 SHOWN_AIS = 50
 """So many AIs are shown, and so many queues and workers."""

@@ -16,11 +16,12 @@ from rich.text import Text
 
 from cli.inputs import did_you_mean
 from cli.options import JsonOption, StateDirOption, load_settings
-from cli.output import CELL_MAX, ExitCode, advise, complain, facts, plain, show, size
+from cli.output import CELL_MAX, ExitCode, advise, complain, facts, plain, show
 from coordinator.clock import SystemClock
 from coordinator.payloads import Verdict, VerdictWord
 from coordinator.specializations import CAPABILITIES
 from coordinator.validation.models import language_of, shown_word
+from reports.formats import size
 from workers.problems import find_problem
 from workers.sandbox import Interrupted
 from workers.validation import (

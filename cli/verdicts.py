@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from cli.options import OpenFleet
-from cli.output import cell, dig, percent
+from cli.output import cell, percent
 from coordinator.reads import Item
+from coordinator.stored import dig
 from coordinator.validation.models import shown_word
 from workers.problems import JointProblem, Problem
 from workers.ranking import EVERY_PROBLEM, read_bests, read_built_on, specializations_of

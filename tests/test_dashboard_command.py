@@ -9,7 +9,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
@@ -28,17 +28,13 @@ from coordinator.settings import Settings
 from tests.clients import RealFleet
 from tests.foreground import ForegroundCommand, running
 from tests.processes import children_of
-from tests.servers import RealKind, wait_for
+from tests.servers import wait_for
 from web.settings import WebSettings
+
+pytestmark = pytest.mark.one_server
 
 KEYS = Keys()
 ANY_PORT = "127.0.0.1:0"
-
-
-@pytest.fixture(params=["valkey"])
-def real_kind(request: pytest.FixtureRequest) -> RealKind:
-    """One server: what is shown here is the commands' affair, whatever is behind them."""
-    return cast(RealKind, request.param)
 
 
 @pytest.fixture
@@ -109,6 +105,14 @@ def test_it_answers_through_an_outage_and_ends_when_it_is_told(
         wait_for(lambda: asked(f"{place}/api/v1/counts").status_code == 200, what="its recovery")
         assert dashboard.end() == ExitCode.OK
     assert [line for line in dashboard.lines if "Traceback" in line] == []
+
+
+def test_where_everybody_may_look_it_does_without_a_pepper_and_says_so(
+    coord: Callable[..., Result],
+) -> None:
+    with running("dashboard", "--http", ANY_PORT) as dashboard:
+        assert asked(f"{place_of(dashboard)}/api/v1/counts").status_code == 200
+        dashboard.wait_for("nobody can sign in: there is no pepper")
 
 
 def test_with_tls_it_asks_for_a_token_where_others_can_come(

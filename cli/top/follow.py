@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import dropwhile
 
-from cli.output import dig
 from cli.top.tables import AIS, SESSIONS, Table
 from coordinator.history import Line
+from coordinator.stored import dig
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 
-from cli.output import age, counted, plain, size
+from cli.output import age, counted, plain
 from cli.top.snapshot import Snapshot
 from cli.top.tables import open_sessions
+from reports.formats import size
 
 BAD = Style(color="red", bold=True)
 GOOD = Style(color="green")
