@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 PROGRAM = "chromium"
+SERIOUS = ("serious", "critical")
 
 
 @dataclass
@@ -65,3 +67,18 @@ def opened(browser: Browser, url: str, width: int = 1200, **context: Any) -> Ite
         yield watched
     finally:
         around.close()
+
+
+def serious(page: Page) -> list[str]:
+    """Where the page shuts people out as it is now, by axe: the rules it breaks seriously or worse,
+    each with the elements at fault."""
+    violations = Axe().run(page).response["violations"]
+    return [
+        f"{one['id']} ({one['impact']}): {one['help']}: {_targets(one['nodes'])}"
+        for one in violations
+        if one["impact"] in SERIOUS
+    ]
+
+
+def _targets(nodes: list[dict[str, Any]]) -> str:
+    return ", ".join(" ".join(map(str, node["target"])) for node in nodes)

@@ -21,9 +21,10 @@ from starlette.testclient import TestClient
 from coordinator.credentials import digest, new_token
 from coordinator.gateway.failures import FORGOTTEN_S, MAX_FAILURES
 from tests.fleet import FleetUnderTest
+from web.answers import refused
 from web.app import DOCS, OPENAPI, make_app
 from web.endpoints import ROOT
-from web.guards import HEAD_MAX_BYTES, SECURITY, JsonErrors, OutageLog, RequestLimits
+from web.guards import HEAD_MAX_BYTES, SECURITY, Errors, OutageLog, RequestLimits
 from web.settings import WebSettings
 
 PEPPER = b"p" * 32
@@ -56,9 +57,8 @@ def enroll(fleet: FleetUnderTest, ai: str, role: str, text: str = "", **more: An
 
 def client_of(fleet: FleetUnderTest, address: str = "192.0.2.1", **more: Any) -> TestClient:
     """A client of an application that asks for tokens."""
-    app = make_app(
-        fleet.settings, WebSettings(), lambda: fleet.redis, fleet.clock, pepper=PEPPER, **more
-    )
+    given = {"pepper": PEPPER, "asks_token": True, **more}
+    app = make_app(fleet.settings, WebSettings(), lambda: fleet.redis, fleet.clock, **given)
     return TestClient(app, "http://localhost", client=(address, 1))
 
 
@@ -218,7 +218,8 @@ def test_a_request_has_no_body(fleet: FleetUnderTest, headers: dict[str, str]) -
 
 def bounded(serve: Callable[[Request], Any], in_flight_max: int, request_s: float) -> Any:
     inner = Starlette(routes=[Route("/", serve)])
-    return JsonErrors(RequestLimits(inner, in_flight_max, request_s), OutageLog())
+    limits = RequestLimits(inner, in_flight_max, request_s)
+    return Errors(limits, OutageLog(), lambda error, _: refused(error))
 
 
 def test_more_requests_than_may_be_are_sent_away(fleet: FleetUnderTest) -> None:
@@ -256,7 +257,8 @@ def test_a_long_answer_comes_whole(fleet: FleetUnderTest) -> None:
 
 def test_what_is_always_answered_counts_in_no_number() -> None:
     inner = Starlette(routes=[Route("/", lambda _: PlainTextResponse("alive"))])
-    app = JsonErrors(RequestLimits(inner, 0, 10, always={"/"}), OutageLog())
+    limits = RequestLimits(inner, 0, 10, always={"/"})
+    app = Errors(limits, OutageLog(), lambda error, _: refused(error))
     assert TestClient(app).get("/").text == "alive"
 
 

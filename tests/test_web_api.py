@@ -152,6 +152,12 @@ def test_status_has_no_more_ais_than_asked_for(client: TestClient) -> None:
         ("/ais?specialization=none", []),
         ("/components?specialization=file_system", ["component-1"]),
         ("/components?specialization=audio", []),
+        ("/patterns?contributor=AI_2", ["pattern-2"]),
+        ("/components?contributor=AI_2", []),
+        ("/features?contributor=AI_2&specialization=security", ["feature-1"]),
+        ("/patterns?search=PATTERN", ["pattern-2", "a/pattern"]),
+        ("/patterns?search=pattern&contributor=AI_1", ["a/pattern"]),
+        ("/patterns?search=*", []),
         ("/sessions?type=feature_request", ["undo"]),
         ("/sessions?ai=Validator_1", []),
         ("/audit?kind=enrolled", ["Validator_1"]),
@@ -168,6 +174,20 @@ def test_filters_find_what_fits(client: TestClient, path: str, ids: list[str]) -
         for item in items
     ]
     assert [one["feature"] if isinstance(one, dict) else one for one in shown] == ids
+
+
+@pytest.mark.parametrize(
+    ("path", "total"),
+    [
+        ("/patterns?contributor=AI_2", 1),
+        ("/patterns?search=a", None),
+        ("/patterns?contributor=AI_2&specialization=security", None),
+    ],
+)
+def test_records_are_counted_where_an_index_does(
+    client: TestClient, path: str, total: int | None
+) -> None:
+    assert get(client, path)["total"] == total
 
 
 def test_an_ai_is_told_with_its_work(client: TestClient) -> None:
@@ -228,6 +248,9 @@ def test_history_begins_where_it_is_told(client: TestClient, fleet: FleetUnderTe
         ("/ais/AI_1?ai_id=AI_2", 400, "bad_request", "ai_id", "takes none"),
         ("/ais?specialization=%20x", 400, "bad_request", "specialization", "is not a word"),
         ("/benchmarks", 400, "bad_request", "component_id", "required"),
+        ("/patterns?contributor=a%20b", 400, "bad_request", "contributor", "is not an id"),
+        ("/patterns?search=", 400, "bad_request", "search", "at least 1 character"),
+        (f"/patterns?search={'x' * 129}", 400, "bad_request", "search", "at most 128 characters"),
         ("/sessions?state=asleep", 400, "bad_request", "state", "'pending', 'active'"),
         ("/patterns?cursor=gone", 400, "bad_cursor", "cursor", "begin again without"),
         ("/sessions?cursor=gone", 400, "bad_cursor", "cursor", "begin again without"),

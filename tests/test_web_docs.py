@@ -15,9 +15,11 @@ from tests.fleet import ManualClock
 from tests.servers import REPOSITORY
 from tests.test_docs import table
 from web.answers import CODES
-from web.app import DOCS, OPENAPI, make_app
-from web.endpoints import ENDPOINTS, MONITORING_PAGES, ROOT
+from web.app import ACTION, DOCS, OPENAPI, SIGN_OUT, STATIC, make_app
+from web.endpoints import ENDPOINTS, MONITORING_PAGES, ROOT, STREAM
 from web.openapi import parameters, plain_path
+from web.pages.urls import SIGN_IN
+from web.pages.views import VIEWS
 from web.parameters import names_in
 from web.settings import WebSettings
 
@@ -45,6 +47,7 @@ def refs_in(value: Any) -> set[str]:
 def test_the_document_has_every_endpoint_with_its_parameters(document: Any) -> None:
     assert document["openapi"] == "3.1.0"
     assert set(document["paths"]) == {
+        STREAM,
         *(ROOT + plain_path(one.path) for one in ENDPOINTS),
         *(page.path for page in MONITORING_PAGES),
     }
@@ -66,19 +69,19 @@ def test_every_reference_in_the_document_leads_somewhere(document: Any) -> None:
     assert refs_in(document) == {f"#/components/schemas/{name}" for name in schemas}
 
 
-def test_the_routes_are_those_of_the_table() -> None:
+def test_the_routes_are_those_of_the_tables() -> None:
     app = make_app(Settings(), WebSettings(), fakeredis.FakeRedis, ManualClock())
     routes = {route.path for route in app.routes if isinstance(route, Route)}
-    assert routes == {
-        *("/", DOCS, OPENAPI),
+    assert {path for path in routes if not path.startswith(STATIC)} == {
+        *("/", DOCS, OPENAPI, STREAM, SIGN_IN, SIGN_OUT, ACTION),
+        *(view.path for view in VIEWS),
         *(page.path for page in MONITORING_PAGES),
         *(ROOT + one.path for one in ENDPOINTS),
     }
 
 
 def test_the_page_stands_alone_and_shows_all(client: TestClient) -> None:
-    response = client.get("/")
-    assert response.url.path == DOCS
+    response = client.get(DOCS)
     text = response.text
     assert not re.search(r"<script|https?://(?!127\.0\.0\.1|HOST)|<link|<img|@import|url\(", text)
     assert "script-src" not in response.headers["content-security-policy"]

@@ -17,7 +17,8 @@ from starlette.routing import Route
 
 from coordinator.waiting import comes_true
 from tests.fleet import ManualClock
-from web.guards import JsonErrors, OutageLog, RequestLimits
+from web.answers import refused
+from web.guards import Errors, OutageLog, RequestLimits
 from web.listening import listen
 from web.seldom import EVERY_S, Seldom
 from web.server import Server, make_server
@@ -43,7 +44,8 @@ def serving(came: Event | None = None, **more: float) -> Iterator[tuple[Server, 
     ]
     limits = RequestLimits(Starlette(routes=routes), 64, 10, always={"/healthz"})
     with closing(listen(settings)) as listening:
-        server = make_server(JsonErrors(limits, OutageLog()), listening, settings)
+        app = Errors(limits, OutageLog(), lambda error, _: refused(error))
+        server = make_server(app, listening, settings)
         thread = Thread(target=server.run, args=(listening.sockets,))
         thread.start()
         try:
@@ -59,6 +61,16 @@ def connected(port: int, receives_bytes: int = 65536) -> socket.socket:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives_bytes)
     connection.connect(("127.0.0.1", port))
     return connection
+
+
+def test_no_answer_waits_for_the_next_packet() -> None:
+    with closing(listen(WebSettings(listen="127.0.0.1:0"))) as listening:
+        (listens,) = listening.sockets
+        with connected(listens.getsockname()[1]):
+            listens.setblocking(True)
+            accepted, _ = listens.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_who_does_not_read_is_cut_off() -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 from typing import NamedTuple
 
+from starlette.requests import HTTPConnection
+
 from coordinator import credentials
 from coordinator.credentials import TOKEN_MAX, parse_credentials
 from coordinator.enrolment import Access
 from coordinator.gateway.failures import Failures
+from coordinator.listening import place_of
 from coordinator.payloads import Role
 from web.answers import ApiError
 from web.fleet_reader import FleetReader
@@ -89,3 +92,8 @@ def bearer_token(authorization: str) -> str | None:
     """The token of a header ``Authorization: Bearer …``; None if there is none in it."""
     scheme, _, token = authorization.strip().partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def address_of(request: HTTPConnection) -> str:
+    """Where a request comes from; "" if that is unknown."""
+    return place_of(request.client.host) if request.client else ""

@@ -19,7 +19,7 @@ CODES = {
     "bad_cursor": (400, "what the cursor stands for is gone: begin again without one"),
     "no_token": (401, "a token is needed, as `Authorization: Bearer …`"),
     "bad_token": (401, "the token is none that is in force"),
-    "forbidden": (403, "the token is of a role that may not do this"),
+    "forbidden": (403, "the token's role may not do this, or no page here sent the form"),
     "not_found": (404, "there is nothing at this path, or no more"),
     "bad_method": (405, "the path does not take that method: all but forms is GET and HEAD"),
     "too_large": (413, "a request has no body here, a form 16 KiB at most, a head 16 KiB"),
@@ -33,12 +33,14 @@ CODES = {
 
 class ApiError(CoordError):
     """A request is refused, or cannot be answered; ``code`` is one of CODES, ``field`` the
-    parameter at fault, "" for none."""
+    parameter at fault, "" for none. ``allowed`` are the methods of a path that does not take the
+    one that was used."""
 
-    def __init__(self, code: str, detail: str, field: str = "") -> None:
+    def __init__(self, code: str, detail: str, field: str = "", allowed: str = "GET, HEAD") -> None:
         super().__init__(detail)
         self.code = code
         self.field = field
+        self.allowed = allowed
         self.status = CODES[code][0]
 
     def to_json(self) -> Item:
@@ -53,13 +55,20 @@ def answered(value: Item | Page) -> Response:
 def refused(error: ApiError) -> Response:
     """The answer to a request that is refused, with the headers that its status asks for."""
     response = _json(error.status, error.to_json())
-    if error.status == 401:
-        response.headers["WWW-Authenticate"] = 'Bearer realm="coord"'
-    if error.status == 405:
-        response.headers["Allow"] = "GET, HEAD"
-    if error.status in RETRY_S:
-        response.headers["Retry-After"] = RETRY_S[error.status]
+    response.headers.update(headers_of(error))
     return response
+
+
+def headers_of(error: ApiError) -> dict[str, str]:
+    """Those that the status of an answer that tells of ``error`` asks for."""
+    headers = {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="coord"'
+    if error.status == 405:
+        headers["Allow"] = error.allowed
+    if error.status in RETRY_S:
+        headers["Retry-After"] = RETRY_S[error.status]
+    return headers
 
 
 def _json(status: int, value: Any) -> Response:

@@ -12,43 +12,52 @@ from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
 
-from coordinator.clock import Clock
+from coordinator.clock import Clock, RandomIds
 from coordinator.keys import Keys
 from coordinator.settings import Settings
+from reports.graph.svg import STYLE
 from web.access import Tokens
-from web.answers import ApiError, answered, refused
+from web.answers import ApiError, answered
 from web.docs_page import docs_page
-from web.endpoints import ENDPOINTS, MONITORING_PAGES, ROOT, Endpoint
+from web.endpoints import ENDPOINTS, MONITORING_PAGES, ROOT, STREAM, Endpoint
 from web.fleet_reader import FleetReader
+from web.forms import Form, parse_form
 from web.guards import (
     Admission,
+    Bodies,
     Errors,
     LoopbackHost,
     OutageLog,
     RequestLimits,
     SecurityHeaders,
 )
+from web.live.churn import Churn
 from web.live.feed import Feed
 from web.live.stream import stream_endpoint
+from web.live.tallies import Tallies
 from web.openapi import document
+from web.pages.acting import ActingPage
 from web.pages.look import Look
-from web.pages.templates import Templates, page_url
+from web.pages.refusals import answer_refusal
+from web.pages.sign_in import SignInPage
+from web.pages.templates import Templates
+from web.pages.urls import SIGN_IN
 from web.pages.views import VIEWS, View
 from web.parameters import parse_query
 from web.settings import WebSettings
 from web.sign_ins import SignIns
+from web.static_files import StaticFiles
 from web.visitor import visitor_of
 
 DOCS = "/api/docs"
 OPENAPI = f"{ROOT}/openapi.json"
-STREAM = f"{ROOT}/stream"
 STATIC = "/static"
-SIGN_IN = "/sign-in"
+SIGN_OUT = "/sign-out"
+ACTION = "/actions/{name}"
 OPEN_PATHS = frozenset(
     {"/", DOCS, OPENAPI, SIGN_IN, *(page.path for page in MONITORING_PAGES if page.is_open)}
 )
@@ -74,13 +83,16 @@ def make_app(
     looks without a token, which a ``pepper`` is needed for; with a pepper people can sign in.
     """
     reader = FleetReader(connect(), Keys(settings.namespace), clock)
-    feed = Feed(reader.connection, reader.keys, clock)
+    churn, tallies = Churn(), Tallies(clock)
+    feed = Feed(reader.connection, reader.keys, clock, [churn.take, tallies.take])
+    look = Look(reader, feed, churn, tallies)
     templates = Templates(feed, version("coord"))
     outage, sign_ins = OutageLog(), SignIns(clock)
     tokens = Tokens(reader, pepper) if pepper is not None else None
     guards = [
         Middleware(SecurityHeaders),
-        Middleware(Errors, outage, partial(_refused, templates)),
+        Middleware(Errors, outage, partial(answer_refusal, templates)),
+        Middleware(Bodies, web_settings.request_s),
         Middleware(
             RequestLimits,
             web_settings.in_flight_max,
@@ -96,7 +108,11 @@ def make_app(
         routes=[
             *_api_routes(reader, outage),
             Route(STREAM, stream_endpoint(feed, web_settings.streams_max)),
-            *(Route(view.path, _page(view, reader, feed, templates)) for view in VIEWS),
+            *(Route(view.path, _page(view, look, templates, outage)) for view in VIEWS),
+            *_form_routes(
+                SignInPage(tokens, sign_ins, templates), ActingPage(reader, RandomIds(), templates)
+            ),
+            Route(f"{STATIC}/drawing.css", lambda _: Response(STYLE, media_type="text/css")),
             Mount(STATIC, StaticFiles(directory=Path(__file__).parent / "static")),
         ],
         middleware=guards,
@@ -141,7 +157,7 @@ def _endpoint(
 
 
 def _page(
-    view: View, reader: FleetReader, feed: Feed, templates: Templates
+    view: View, look: Look, templates: Templates, outage: OutageLog
 ) -> Callable[[Request], Awaitable[Response]]:
     """What serves ``view``, likewise. A field of a form that was left empty counts as not given."""
 
@@ -149,10 +165,35 @@ def _page(
         _check_private(view.is_private, request)
         given = [(name, value) for name, value in request.query_params.multi_items() if value]
         query = parse_query(view.query, request.path_params, given)
-        values = view.read(Look(reader, feed, visitor_of(request)), query)
+        values = view.read(look._replace(visitor=visitor_of(request)), query)
+        outage.end()
         return templates.answer(request, f"{view.name}.html", values, view)
 
     return _in_thread(serve)
+
+
+def _form_routes(sign_in: SignInPage, acting: ActingPage) -> list[BaseRoute]:
+    """What people fill in and send, all that changes anything."""
+    both = ["GET", "POST"]
+    return [
+        Route(SIGN_IN, _form(sign_in.sign_in, sign_in.show), methods=both),
+        Route(SIGN_OUT, _form(sign_in.sign_out), methods=["POST"]),
+        Route(ACTION, _form(acting.act, acting.show), methods=both),
+    ]
+
+
+def _form(
+    take: Callable[[Form], Response], show: Serve | None = None
+) -> Callable[[Request], Awaitable[Response]]:
+    """What takes a form that is sent, and else shows it."""
+
+    async def served(request: Request) -> Response:
+        if request.method != "POST" and show:
+            return await run_sync(partial(show, request), abandon_on_cancel=True)
+        form = parse_form(request, await request.body())
+        return await run_sync(partial(take, form), abandon_on_cancel=True)
+
+    return served
 
 
 def _check_private(is_private: bool, request: Request) -> None:
@@ -167,23 +208,6 @@ def _in_thread(serve: Serve) -> Callable[[Request], Awaitable[Response]]:
         return await run_sync(partial(serve, request), abandon_on_cancel=True)
 
     return served
-
-
-def _refused(templates: Templates, error: ApiError, request: HTTPConnection) -> Response:
-    """As JSON for programs; as a page for people, who are led to where they can sign in."""
-    path = request.url.path
-    accepted = request.headers.get("accept", "")
-    if path.startswith((f"{ROOT}/", STATIC)) or "text/html" not in accepted:
-        return refused(error)
-    if error.code == "no_token":
-        return RedirectResponse(page_url(SIGN_IN, to=path), 303)
-    answer = templates.answer(
-        request, "error.html", {"error": error, "title": "Error"}, status=error.status
-    )
-    for name, value in refused(error).headers.items():
-        if name in ("allow", "retry-after", "www-authenticate"):
-            answer.headers[name] = value
-    return answer
 
 
 def _raise(_: Request, error: Exception) -> Response:

@@ -12,8 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from web.answers import CODES
-from web.endpoints import ROOT, Endpoint, MonitoringPage
-from web.openapi import parameters, plain_path
+from web.endpoints import ROOT, STREAM, Endpoint, MonitoringPage
+from web.openapi import parameters, parameters_of, plain_path
+from web.parameters import StreamQuery
 
 TEMPLATES = Path(__file__).parent / "templates"
 EXAMPLES = {
@@ -52,7 +53,12 @@ def docs_page(
         for one in endpoints
     ]
     text = environment.get_template("docs.html").render(
-        endpoints=shown, pages=pages, codes=CODES, version=version, style=style
+        endpoints=shown,
+        stream={"path": STREAM, "parameters": parameters_of(StreamQuery, STREAM)},
+        pages=pages,
+        codes=CODES,
+        version=version,
+        style=style,
     )
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; frame-ancestors 'none'"

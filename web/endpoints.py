@@ -18,6 +18,7 @@ from web.metrics import metrics_endpoint
 from web.parameters import Query
 
 ROOT = "/api/v1"
+STREAM = f"{ROOT}/stream"
 
 
 @dataclass(frozen=True)

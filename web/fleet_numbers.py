@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any, NamedTuple, get_args
 
 import redis
@@ -35,6 +36,26 @@ class CommitTimes(NamedTuple):
     buckets: list[tuple[float, int]]
     commits: int
     sum_s: float
+
+    def counts(self) -> list[int]:
+        """How many commits are in each bucket alone; the last number is of those in none."""
+        so_far = [commits for _, commits in self.buckets]
+        pairs = zip([0, *so_far], [*so_far, self.commits], strict=True)
+        return [max(0, upper - lower) for lower, upper in pairs]
+
+    def quantile_s(self, share: float) -> float | None:
+        """What that share of the commits took at most, as far as the buckets tell: inf beyond the
+        last one, None if there are no commits."""
+        left = share * sum(self.counts())
+        if not left:
+            return None
+        lower_s = 0.0
+        for (bound_s, _), count in zip(self.buckets, self.counts(), strict=False):
+            if left <= count:
+                return lower_s + (bound_s - lower_s) * left / count
+            left -= count
+            lower_s = bound_s
+        return inf
 
 
 @dataclass(frozen=True)
@@ -77,7 +98,7 @@ def read_fleet_numbers(reader: FleetReader) -> FleetNumbers:
         lease_s=max(0, read["lease_ms"] or 0) / 1000 if read["leader"] else None,
         standby=read["standby"] or 0,
         messages=_known(read["totals"], tuple(ROUTES)),
-        commits=_commit_times(told),
+        commits=commit_times(told),
         lag=read_lag(connection, keys),
         ais=_by_specialization(read),
         units=_of_units(told),
@@ -93,6 +114,14 @@ def read_fleet_numbers(reader: FleetReader) -> FleetNumbers:
         archives=read_behind(connection, keys, now_ms),
         server=read["info"] or {},
     )
+
+
+def read_open_numbers(reader: FleetReader) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
+    """Of FleetNumbers ``units`` and ``sessions``, in one round trip."""
+    with reader.connection.pipeline(transaction=False) as pipe:
+        pipe.hgetall(reader.keys.metrics)
+        (told,) = replies_of(pipe)
+    return _of_units(told or {}), _of_sessions(told or {})
 
 
 def _read_at_once(connection: redis.Redis, keys: Keys, now_ms: int) -> dict[str, Any]:
@@ -132,7 +161,9 @@ def _by_specialization(read: Mapping[str, Any]) -> dict[str, int]:
     return ais | {OTHER: max(0, (read["ais"] or 0) - sum(ais.values()))}
 
 
-def _commit_times(told: Mapping[bytes, bytes]) -> CommitTimes:
+def commit_times(told: Mapping[bytes, bytes]) -> CommitTimes:
+    """As the coordinator has told them in ``keys.metrics``."""
+
     def count(field: str) -> int:
         return whole_number(told.get(field.encode()))
 

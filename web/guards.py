@@ -6,6 +6,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 
 import redis
@@ -17,10 +18,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coordinator.errors import BadMessage
-from coordinator.listening import place_of
 from coordinator.server_errors import is_of_the_data
-from web.access import NO_TOKEN, Tokens, bearer_token
+from web.access import NO_TOKEN, Tokens, address_of, bearer_token
 from web.answers import ApiError
+from web.cookies import read_key
 from web.handlers import explained
 from web.sign_ins import SignIn, SignIns
 from web.visitor import ANYBODY, NOBODY, Visitor
@@ -32,7 +33,7 @@ SECURITY = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
 HEAD_MAX_BYTES = 16 * 1024
@@ -141,15 +142,69 @@ class Errors(Guard):
 
 def _of_http(error: HTTPException, path: str) -> ApiError:
     if error.status_code == 405:
-        return ApiError("bad_method", f"{path!r} does not take that method")
-    detail = f"there is nothing at {path!r}: /api/v1/openapi.json lists what there is"
-    return ApiError("not_found", detail)
+        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
+        return ApiError("bad_method", f"{path!r} does not take that method", allowed=allowed)
+    more = ": /api/v1/openapi.json lists what there is" if path.startswith("/api/") else ""
+    return ApiError("not_found", f"there is nothing at {path!r}{more}")
+
+
+class Bodies(Guard):
+    """Forms alone have a body, a short one, which is there within ``request_s``: who sends it byte
+    by byte keeps up nobody, for until then the request does not count."""
+
+    def __init__(self, app: ASGIApp, request_s: float) -> None:
+        super().__init__(app)
+        self._request_s = request_s
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _body_bytes(Headers(scope=scope), scope["method"]) == 0:
+            await self._app(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(self._request_s):
+                body = await _read_body(receive)
+        except TimeoutError:
+            raise ApiError(
+                "bad_request", f"the form took longer than {self._request_s:g} s"
+            ) from None
+        if body is None:
+            return
+
+        async def receive_again() -> Message:
+            nonlocal body
+            if body is None:
+                return await receive()
+            message = {"type": "http.request", "body": body, "more_body": False}
+            body = None
+            return message
+
+        await self._app(scope, receive_again, send)
+
+
+def _body_bytes(headers: Headers, method: str) -> int:
+    """How long the body is, which is told before it comes."""
+    length = headers.get("content-length", "0")
+    if "transfer-encoding" in headers or (length != "0" and method != "POST"):
+        raise ApiError("too_large", "a request has no body here: leave it out")
+    if not length.isdecimal() or len(length) > 9 or int(length) > FORM_MAX_BYTES:
+        raise ApiError("too_large", f"a form has {FORM_MAX_BYTES} bytes at most")
+    return int(length)
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    """None if whoever sends it has gone."""
+    body = bytearray()
+    while (message := await receive())["type"] != "http.disconnect":
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return bytes(body)
+    return None
 
 
 class RequestLimits(Guard):
-    """So many requests at a time, no long head, a short body where there is one at all, no answer
-    that takes longer than ``request_s`` to begin. Streams go on and count in no number here, and
-    what is ``always`` answered is so beyond the most connections, too."""
+    """So many requests at a time, no long head, no answer that takes longer than ``request_s`` to
+    begin. Streams go on and count in no number here, and what is ``always`` answered is so beyond
+    the most connections, too."""
 
     def __init__(
         self,
@@ -168,7 +223,6 @@ class RequestLimits(Guard):
         self._in_flight = 0
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        _check_body(Headers(scope=scope), scope["method"])
         if _head_bytes(scope) > HEAD_MAX_BYTES:
             raise ApiError("too_large", f"the head of a request has {HEAD_MAX_BYTES} bytes at most")
         if scope["path"] in self._always:
@@ -216,15 +270,6 @@ def _head_bytes(scope: Scope) -> int:
     return fields + len(scope.get("raw_path") or b"") + len(scope["query_string"])
 
 
-def _check_body(headers: Headers, method: str) -> None:
-    """Forms alone have one, whose length is told before it comes."""
-    length = headers.get("content-length", "0")
-    if "transfer-encoding" in headers or (length != "0" and method != "POST"):
-        raise ApiError("too_large", "a request has no body here: leave it out")
-    if not length.isdigit() or len(length) > 9 or int(length) > FORM_MAX_BYTES:
-        raise ApiError("too_large", f"a form has {FORM_MAX_BYTES} bytes at most")
-
-
 class LoopbackHost(Guard):
     """On a loopback address: only who names it so. A page of somebody else's that has a name of its
     own made to lead here (DNS rebinding) does not."""
@@ -263,20 +308,20 @@ class Admission(Guard):
         self._asks_token = asks_token
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["visitor"] = await run_in_threadpool(self._visitor, HTTPConnection(scope))
+        find = partial(self._visitor, HTTPConnection(scope))
+        scope["visitor"] = await run_in_threadpool(find)
+        scope["find_visitor"] = find
         await self._app(scope, receive, send)
 
     def _visitor(self, request: HTTPConnection) -> Visitor:
-        is_open = self._is_open(request.url.path)
-        anybody = ANYBODY if not self._asks_token else NOBODY
-        if self._tokens is None or (is_open and not request.cookies):
+        anybody = NOBODY if self._asks_token else ANYBODY
+        if self._tokens is None or self._is_open(request.scope["path"]):
             return anybody
-        sign_in = self._sign_ins.find(request.cookies.get(cookie_name(request), ""))
+        sign_in = self._sign_ins.find(read_key(request))
         if sign_in is not None and self._is_in_force(sign_in):
-            return Visitor(
-                sees_all=not self._asks_token or sign_in.role == "operator", sign_in=sign_in
-            )
-        if is_open or not self._asks_token:
+            sees_all = not self._asks_token or sign_in.role == "operator"
+            return Visitor(sees_all, sign_in)
+        if not self._asks_token:
             return anybody
         token = bearer_token(request.headers.get("authorization", ""))
         if token is None:
@@ -287,15 +332,3 @@ class Admission(Guard):
         """What a token can be revoked for ends what was begun by it, too."""
         owner = self._tokens.find(sign_in.token_digest) if self._tokens else None
         return owner is not None and owner.role == sign_in.role
-
-
-def cookie_name(request: HTTPConnection) -> str:
-    """Browsers share cookies among the ports of a host: each server has one of its own. With TLS
-    the prefix keeps others from setting it."""
-    prefix = "__Host-" if request.url.scheme == "https" else ""
-    return f"{prefix}coord-{request.url.port or 0}"
-
-
-def address_of(request: HTTPConnection) -> str:
-    """Where a request comes from; "" if that is unknown."""
-    return place_of(request.client.host) if request.client else ""

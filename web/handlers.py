@@ -25,6 +25,7 @@ from coordinator.reads import (
     read_records,
     with_work,
 )
+from coordinator.record_search import read_matching
 from coordinator.session_reads import (
     read_progress,
     read_sessions,
@@ -53,6 +54,7 @@ from web.parameters import (
     StatusQuery,
     no_cursor,
     parse_place,
+    place_text,
 )
 from workers.ranking import EVERY_PROBLEM, problem_item, read_bests, read_ranking
 
@@ -85,12 +87,19 @@ def ai(reader: FleetReader, query: AiQuery) -> Item:
     return _only(found, f"no AI {query.ai_id!r} is there", "ai_id")
 
 
-def records(kind: Kind) -> Callable[[FleetReader, RecordsQuery], Page]:
+def records(kind: Kind) -> Callable[[FleetReader, RecordsQuery], Page | Item]:
     """Reads a page of that kind."""
 
-    def read(reader: FleetReader, query: RecordsQuery) -> Page:
-        given = (query.limit, query.specialization, query.cursor, ANSWER_MAX_BYTES)
-        return read_records(reader.connection, reader.keys, kind, *given)
+    def read(reader: FleetReader, query: RecordsQuery) -> Page | Item:
+        connection, keys, contributor = reader.connection, reader.keys, query.contributor
+        given = (query.limit, query.specialization, query.cursor, ANSWER_MAX_BYTES, contributor)
+        if query.search is None:
+            page = read_records(connection, keys, kind, *given)
+            is_counted = contributor is None or query.specialization is None
+        else:
+            page = read_matching(connection, keys, kind, query.search, *given)
+            is_counted = False
+        return page if is_counted else page._asdict() | {"total": None}
 
     return read
 
@@ -252,7 +261,7 @@ def history(reader: FleetReader, query: HistoryQuery) -> Item:
         size_bytes += len(json.dumps(items[-1]))
         if size_bytes > ANSWER_MAX_BYTES:
             break
-    resume = ":".join(map(str, cursor))
+    resume = place_text(cursor)
     total = reader.connection.xlen(reader.keys.log) + reader.connection.xlen(reader.keys.events)
     page = Page(items, resume if len(items) < len(lines) else None, total)
     return page._asdict() | {"resume": resume}

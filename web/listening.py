@@ -52,9 +52,12 @@ def listen(settings: WebSettings) -> Listening:
     tls = tls_context(settings.tls_cert, settings.tls_key)
     is_local = _check_safety(settings, [address[0] for _, address in addresses])
     try:
-        return Listening(open_sockets(settings.listen, addresses, CURE), tls, is_local)
+        sockets = open_sockets(settings.listen, addresses, CURE)
     except CannotListen as error:
         raise AddressTaken(error.detail) from None
+    for opened in sockets:  # handed on to what they accept: asyncio does so for its own alone
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return Listening(sockets, tls, is_local)
 
 
 def listen_on(settings: WebSettings, descriptors: Sequence[int]) -> Listening:

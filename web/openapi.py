@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from web.answers import CODES
-from web.endpoints import ROOT, Endpoint, MonitoringPage
-from web.parameters import names_in
+from web.endpoints import ROOT, STREAM, Endpoint, MonitoringPage
+from web.parameters import Query, StreamQuery, names_in
 
 Json = dict[str, Any]
 REF = "#/components/schemas/{model}"
@@ -26,6 +26,7 @@ ABOUT = (
 def document(endpoints: Sequence[Endpoint], pages: Iterable[MonitoringPage], version: str) -> Json:
     """All of it, as JSON can say it."""
     paths = {f"{ROOT}{plain_path(one.path)}": {"get": _operation(one)} for one in endpoints}
+    paths[STREAM] = {"get": _operation_of_stream()}
     paths |= {page.path: {"get": _operation_of_page(page)} for page in pages}
     return {
         "openapi": "3.1.0",
@@ -54,9 +55,14 @@ def plain_path(path: str) -> str:
 
 def parameters(endpoint: Endpoint) -> list[Json]:
     """Those of its path, then those behind the question mark."""
-    schemas = endpoint.query.model_json_schema()
+    return parameters_of(endpoint.query, endpoint.path)
+
+
+def parameters_of(query: type[Query], path: str) -> list[Json]:
+    """The same of whatever lies at ``path``."""
+    schemas = query.model_json_schema()
     needed = schemas.get("required", [])
-    in_path = names_in(endpoint.path)
+    in_path = names_in(path)
     found = []
     for name, schema in schemas.get("properties", {}).items():
         told = {key: value for key, value in schema.items() if key not in ("title", "description")}
@@ -83,6 +89,16 @@ def _operation(endpoint: Endpoint) -> Json:
             "200": _content("what was asked for", _list_of(item) if endpoint.is_list else item),
             **_errors(),
         },
+    }
+
+
+def _operation_of_stream() -> Json:
+    answer = {"description": "events, until one side ends it", "content": {"text/event-stream": {}}}
+    return {
+        "operationId": "stream",
+        "summary": "What happens, as server-sent events (lines are for operators only)",
+        "parameters": parameters_of(StreamQuery, STREAM),
+        "responses": {"200": answer, **_errors()},
     }
 
 

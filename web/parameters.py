@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,6 +15,7 @@ from coordinator.history import Cursor
 from coordinator.messages import ID_PATTERN, RECORD_ID_PATTERN, WORD_PATTERN, describe, one_line
 from coordinator.work import SessionState
 from web.answers import ApiError
+from web.live.told import Filter
 
 LIMIT_MAX = 1000
 CURSOR_PATTERN = r"^[^\x00-\x1f\x7f]{1,256}$"
@@ -78,6 +79,13 @@ class RecordsQuery(PageQuery):
     """Which records."""
 
     specialization: Word | None = Field(None, description="Only records of this specialization.")
+    contributor: AiId | None = Field(None, description="Only what this AI had a part in.")
+    search: str | None = Field(
+        None,
+        min_length=1,
+        max_length=128,
+        description="Only records whose id contains this, in upper or lower case.",
+    )
 
 
 class RecordQuery(Query):
@@ -147,12 +155,25 @@ class HistoryQuery(PageQuery):
     )
 
 
-class StreamQuery(Query):
+class LinesQuery(Query):
+    """Which lines of the history, as they are told."""
+
+    ai: AiId | None = Field(None, description="Only lines from or to this AI.")
+    type: Word | None = Field(None, description="Only lines of this message type or kind of event.")
+    kind: Literal["message", "event"] | None = Field(
+        None, description="Only messages, or only what came of them."
+    )
+
+    @property
+    def filter(self) -> Filter:
+        return Filter(self.ai, self.type, self.kind)
+
+
+class StreamQuery(LinesQuery):
     """What of the stream."""
 
     lines: bool = Field(False, description="Also the lines of the history themselves.")
-    ai: AiId | None = Field(None, description="Only lines from or to this AI.")
-    type: Word | None = Field(None, description="Only lines of this message type or kind of event.")
+    rates: bool = Field(False, description="First the messages a second of the last ten minutes.")
     after: str | None = Field(
         None,
         pattern=CURSOR_PATTERN,
@@ -198,6 +219,16 @@ def parse_place(text: str) -> Cursor:
     if match is None:
         raise no_cursor(text)
     return Cursor(match[1], int(match[2]), int(match[3]))
+
+
+def place_text(cursor: Cursor) -> str:
+    """The same as text, as an answer tells it."""
+    return ":".join(map(str, cursor))
+
+
+def is_place(text: str) -> bool:
+    """Whether ``parse_place`` can read it."""
+    return _PLACE.fullmatch(text) is not None
 
 
 def no_cursor(cursor: str) -> ApiError:

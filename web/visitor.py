@@ -35,3 +35,9 @@ ANYBODY = Visitor(sees_all=True)
 
 def visitor_of(request: HTTPConnection) -> Visitor:
     return cast(Visitor, request.scope.get("visitor", NOBODY))
+
+
+def visitor_now(request: HTTPConnection) -> Visitor:
+    """Who asks, looked up again: what a request was admitted by may be in force no more. Raises
+    what the admission raises, and blocks."""
+    return cast(Visitor, request.scope["find_visitor"]())

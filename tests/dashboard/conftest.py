@@ -20,9 +20,8 @@ from redis import Redis
 from starlette.testclient import TestClient
 
 from coordinator.clock import SystemClock
-from coordinator.credentials import digest, new_token
 from tests.browser import running_browser
-from tests.dashboards import PEPPER, Serve, Served, app_of, serving
+from tests.dashboards import Serve, Served, app_of, client_of, serving, token_of
 from tests.fleet import FleetUnderTest
 
 
@@ -49,7 +48,7 @@ def running(fleet: FleetUnderTest) -> Iterator[FleetUnderTest]:
 
 @pytest.fixture
 def client(fleet: FleetUnderTest) -> TestClient:
-    return TestClient(app_of(fleet), "http://localhost", headers={"Accept": "text/html"})
+    return client_of(fleet)
 
 
 @pytest.fixture
@@ -72,8 +71,4 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def operator(fleet: FleetUnderTest) -> str:
-    token = new_token()
-    given = {"key_id": token.key_id, "digest": digest(PEPPER, token.text)}
-    fleet.order("enroll", ai="Alice", role="operator", **given)
-    fleet.run()
-    return token.text
+    return token_of(fleet, "Alice", "operator")

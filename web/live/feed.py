@@ -6,8 +6,9 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from threading import Event as Flag
-from threading import Lock, Thread
+from threading import RLock, Thread
 from typing import NamedTuple
 
 import redis
@@ -17,7 +18,7 @@ from coordinator.following import follow_lines
 from coordinator.history import Cursor, Follower, Line, read_end
 from coordinator.keys import Keys
 from web.live.pulse import Pulse, Pulses
-from web.live.told import Told
+from web.live.told import EVERYTHING, Filter, Told
 
 log = logging.getLogger("coord.http")
 
@@ -35,10 +36,13 @@ Listener = Callable[[Sequence[Line]], None]
 
 class Tail(NamedTuple):
     """The lines after some point, oldest first; ``missed`` says that there were more between it and
-    the first of them."""
+    the first of them. The last that was told then, whether it is among them or not, is number
+    ``seq``, and the history is read as far as ``cursor`` with it."""
 
     lines: list[Told]
     missed: bool
+    seq: int
+    cursor: Cursor
 
 
 class Feed:
@@ -57,7 +61,7 @@ class Feed:
         self._listeners = listeners
         self._pulses = Pulses(connection, keys, clock)
         self._recent: deque[Pulse] = deque(maxlen=PULSES_KEPT)
-        self._lock = Lock()
+        self._lock = RLock()  # a signal may ``end`` it in a thread that has the lock already
         self._told: deque[Told] = deque()
         self._seq = 0
         self._origin: Cursor | None = None
@@ -83,34 +87,34 @@ class Feed:
         with self._lock:
             return list(self._recent)
 
+    def last(self, limit: int, wanted: Filter = EVERYTHING) -> Tail:
+        """The newest lines of those that are wanted."""
+        with self._lock:
+            lines, seq, cursor = list(self._told), self._seq, self._cursor
+        found = (line for line in reversed(lines) if wanted.passes(line))
+        return Tail(list(islice(found, limit))[::-1], False, seq, cursor)
+
     def after(self, seq: int) -> Tail:
         """What was told after that number, as far as it is kept."""
         with self._lock:
-            first = self._told[0].seq if self._told else self._seq + 1
-            count = min(len(self._told), self._seq - seq)
-            lines = [self._told[n] for n in range(len(self._told) - count, len(self._told))]
-        return Tail(lines, seq + 1 < first)
-
-    def last(self, limit: int, ai: str | None = None, kind: str | None = None) -> list[Told]:
-        """The newest lines that concern them, oldest first."""
-        with self._lock:
-            lines = list(self._told)
-        found = [line for line in lines if line.concerns(ai, kind)]
-        return found[-limit:]
+            count = self._seq - seq
+            lines = list(islice(reversed(self._told), count))[::-1]
+            return Tail(lines, len(lines) < count, self._seq, self._cursor)
 
     def since(self, cursor: Cursor) -> Tail:
         """What was told after ``cursor``, which somebody has read to, perhaps from another one."""
         with self._lock:
             lines, origin = list(self._told), self._origin
+            seq, end = self._seq, self._cursor
         if origin is None:
-            return Tail([], False)
+            return Tail([], False, seq, end)
         places = [n for n, line in enumerate(lines) if line.cursor.epoch == cursor.epoch]
         if not places and cursor.epoch != origin.epoch:
-            return Tail(lines, True)
-        end = places[-1] if places else -1
-        later = [line for n, line in enumerate(lines) if n > end or _is_after(line, cursor)]
+            return Tail(lines, True, seq, end)
+        last = places[-1] if places else -1
+        later = [line for n, line in enumerate(lines) if n > last or _is_after(line, cursor)]
         is_older = cursor.log < origin.log or cursor.events < origin.events
-        return Tail(later, cursor.epoch == origin.epoch and is_older)
+        return Tail(later, cursor.epoch == origin.epoch and is_older, seq, end)
 
     @contextmanager
     def watched(self, wake: Callable[[], None]) -> Iterator[None]:
@@ -133,7 +137,7 @@ class Feed:
         self._thread.start()
 
     def end(self) -> None:
-        """Soon; whoever watches is woken."""
+        """It is over for whoever watches at once, its thread ends soon."""
         self._done.set()
         self._wake()
 
@@ -160,7 +164,7 @@ class Feed:
             if self._done.is_set():
                 return
             if lines:
-                self.take(lines)
+                self._take(lines)
             if self._clock.elapsed_s() - pulse_s >= PULSE_S:
                 pulse_s = self._clock.elapsed_s()
                 self._take_pulse()
@@ -173,10 +177,8 @@ class Feed:
             self._cursor = self._origin = Cursor(end.epoch, *before)
         return self._cursor
 
-    def take(self, lines: Sequence[Line]) -> None:
-        """Tell these lines."""
+    def _take(self, lines: Sequence[Line]) -> None:
         with self._lock:
-            self._origin = self._origin or Cursor(lines[0].epoch)
             for line in lines:
                 self._cursor = self._cursor.after(line)
                 if self._seq or line.kind != "gap":  # what was cut before it began is no news
@@ -184,9 +186,12 @@ class Feed:
                     self._told.append(Told.of(line, self._seq, self._cursor))
             while len(self._told) > KEPT:
                 self._origin = self._told.popleft().cursor
-        for listener in self._listeners:
-            listener(lines)
         self._wake()
+        for listener in self._listeners:
+            try:
+                listener(lines)
+            except Exception:
+                log.exception("%d lines were not taken in, by a fault of coord's own", len(lines))
 
     def _take_pulse(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import redis
@@ -19,13 +20,15 @@ TYPES_MAX = 64
 
 class Pulse(NamedTuple):
     """``coordinator`` is the active one, "" if none is, which it is since ``since_ms``. ``outage``
-    says why the server does not answer, "" if it does. ``rates`` are messages a second by type."""
+    says why the server does not answer, "" if it does. By type, the most frequent first, ``totals``
+    are the messages there were, and ``rates`` messages a second."""
 
     ms: int
     outage: str
     coordinator: str
     since_ms: int
     ais: int
+    totals: dict[str, int]
     rates: dict[str, float]
 
     @property
@@ -34,6 +37,17 @@ class Pulse(NamedTuple):
 
     def as_json(self) -> Item:
         return self._asdict()
+
+
+def rates_over_time(pulses: Sequence[Pulse]) -> Item:
+    """``ms``, and by type the rate at each of these moments; null where the server did not
+    answer."""
+    types = sorted({name for pulse in pulses for name in pulse.rates})
+    rates = {
+        name: [None if pulse.outage else pulse.rates.get(name, 0) for pulse in pulses]
+        for name in types
+    }
+    return {"ms": [pulse.ms for pulse in pulses], "rates": rates}
 
 
 class Pulses:
@@ -45,7 +59,7 @@ class Pulses:
         self._clock = clock
         self._totals: dict[str, int] | None = None
         self._totals_s = 0.0
-        self._last = Pulse(clock.now_ms(), "nothing was read yet", "", clock.now_ms(), 0, {})
+        self._last = Pulse(clock.now_ms(), "nothing was read yet", "", clock.now_ms(), 0, {}, {})
 
     @property
     def last(self) -> Pulse:
@@ -58,15 +72,16 @@ class Pulses:
             pipe.zcard(self._keys.leases)
             pipe.hgetall(self._keys.totals)
             token, ais, stored = replies_of(pipe)
-        counted = sorted((stored or {}).items())[:TYPES_MAX]
-        totals = {one_line(text_of(name), 64): whole_number(count) for name, count in counted}
+        counted = [(whole_number(count), text_of(name)) for name, count in (stored or {}).items()]
+        counted.sort(key=lambda one: (-one[0], one[1]))
+        totals = {one_line(name, 64): count for count, name in counted[:TYPES_MAX]}
         coordinator = one_line(holder_name(token), 128) if token else ""
-        return self._tell("", coordinator, ais or 0, self._rates_of(totals))
+        return self._tell("", coordinator, ais or 0, totals, self._rates_of(totals))
 
     def miss(self, why: str) -> Pulse:
         """The server did not answer."""
         self._totals = None
-        return self._tell(one_line(why, 300), "", 0, {})
+        return self._tell(one_line(why, 300), "", 0, {}, {})
 
     def _rates_of(self, totals: dict[str, int]) -> dict[str, float]:
         now_s, before = self._clock.elapsed_s(), self._totals
@@ -77,9 +92,16 @@ class Pulses:
         gained = {name: count - before.get(name, 0) for name, count in totals.items()}
         return {name: round(more / seconds, 2) for name, more in gained.items() if more > 0}
 
-    def _tell(self, outage: str, coordinator: str, ais: int, rates: dict[str, float]) -> Pulse:
+    def _tell(
+        self,
+        outage: str,
+        coordinator: str,
+        ais: int,
+        totals: dict[str, int],
+        rates: dict[str, float],
+    ) -> Pulse:
         now_ms, last = self._clock.now_ms(), self._last
         is_as_before = (outage != "") == (last.outage != "") and coordinator == last.coordinator
         since_ms = last.since_ms if is_as_before else now_ms
-        self._last = Pulse(now_ms, outage, coordinator, since_ms, ais, rates)
+        self._last = Pulse(now_ms, outage, coordinator, since_ms, ais, totals, rates)
         return self._last

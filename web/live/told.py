@@ -13,14 +13,40 @@ from web.live.areas import Area, areas_of
 NAME_MAX = 128
 
 
+class Filter(NamedTuple):
+    """Which lines are looked for; None for any. ``ai`` sent it or gets it, ``type`` is that of a
+    message or a kind of event, ``kind`` is message or event."""
+
+    ai: str | None = None
+    type: str | None = None
+    kind: str | None = None
+
+    def passes(self, line: Told) -> bool:
+        """Gaps and epochs always pass."""
+        if line.kind in ("gap", "epoch"):
+            return True
+        return (
+            (self.ai is None or self.ai in (line.ai, line.to))
+            and (self.type is None or self.type == line.type)
+            and (self.kind is None or self.kind == line.kind)
+        )
+
+
+EVERYTHING = Filter()
+
+
 class Told(NamedTuple):
     """``seq`` counts what this process was told, ``cursor`` is how far the history is read with it.
-    ``ai`` sent it, or it happened to it, "" for nobody; ``to`` is "" for all. ``type`` is that of
-    the message, or the kind of event."""
+
+    ``epoch``, ``source`` and ``n`` say where it lies. An event that tells of a message to one AI
+    is of kind message, too. ``ai`` sent it, or it happened to it, "" for nobody; ``to`` is "" for
+    all. ``type`` is that of the message, or the kind of event.
+    """
 
     seq: int
     cursor: Cursor
     kind: str
+    epoch: str
     source: str
     n: int
     ms: int
@@ -32,30 +58,42 @@ class Told(NamedTuple):
 
     @staticmethod
     def of(line: Line, seq: int, cursor: Cursor) -> Told:
-        ai, to, kind = (one_line(name, NAME_MAX) for name in _who(line))
-        place = (line.kind, line.source, line.n, line.ms)
-        return Told(seq, cursor, *place, ai, to, kind, summary_of(line), areas_of(line))
-
-    def concerns(self, ai: str | None, kind: str | None) -> bool:
-        """Whether it passes these filters; gaps and epochs always do."""
-        if self.kind in ("gap", "epoch"):
-            return True
-        return (ai is None or ai in (self.ai, self.to)) and (kind is None or kind == self.type)
+        envelope = line.envelope
+        ai, to, kind = (one_line(name, NAME_MAX) for name in _who(line, envelope))
+        return Told(
+            seq,
+            cursor,
+            line.kind if envelope is None else "message",
+            one_line(line.epoch, NAME_MAX),
+            line.source,
+            line.n,
+            line.ms,
+            ai,
+            to,
+            kind,
+            summary_of(line),
+            areas_of(line),
+        )
 
     def as_json(self) -> Item:
-        shown = ("kind", "source", "n", "ms", "ai", "to", "type", "text")
-        return {name: getattr(self, name) for name in shown}
+        return {
+            "kind": self.kind,
+            "epoch": self.epoch,
+            "source": self.source,
+            "n": self.n,
+            "ms": self.ms,
+            "ai": self.ai,
+            "to": self.to,
+            "type": self.type,
+            "text": self.text,
+        }
 
 
-def _who(line: Line) -> tuple[str, str, str]:
+def _who(line: Line, envelope: Item | None) -> tuple[str, str, str]:
     """Whose line it is, whom it is for, and what it is called."""
-    data = line.data
-    if line.kind == "message":
-        return str(data["sender_id"]), str(data["target_ai"] or ""), str(data["message_type"])
+    if envelope is not None:
+        to = line.data["ai"] if line.kind == "event" else envelope["target_ai"] or ""
+        return str(envelope["sender_id"]), str(to), str(envelope["message_type"])
     if line.kind == "event":
-        envelope = line.envelope
-        if envelope is not None:
-            ais = (str(envelope["sender_id"]), str(envelope["target_ai"] or ""))
-            return *ais, str(envelope["message_type"])
-        return str(data["ai"]), "", str(data["event"])
+        return str(line.data["ai"]), "", str(line.data["event"])
     return "", "", line.kind

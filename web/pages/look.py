@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from web.fleet_reader import FleetReader
+from web.live.churn import Churn
 from web.live.feed import Feed
-from web.visitor import Visitor
+from web.live.tallies import Tallies
+from web.visitor import NOBODY, Visitor
 
 
 class Look(NamedTuple):
     reader: FleetReader
     feed: Feed
-    visitor: Visitor
+    churn: Churn
+    tallies: Tallies
+    visitor: Visitor = NOBODY

@@ -2,7 +2,7 @@
 // when what it shows has changed. Other modules hear of events by `follow`.
 
 const AGAIN_MS = 1000;
-const LONGEST_AGAIN_MS = 10000;
+const LONGEST_AGAIN_MS = 5000;
 const state = document.getElementById("state");
 const areas = new Set((document.body.dataset.areas ?? "").split(" ").filter(Boolean));
 const againMs = Number(document.body.dataset.againS) * 1000;
@@ -13,7 +13,8 @@ let pauseMs = AGAIN_MS;
 let query = new URLSearchParams();
 let timer = 0;
 
-/** Call `listener(name, data)` for every event of the stream: lines, changed, pulse, lost. */
+/** Call `listener(name, data)` for every event of the stream: rates, lines, changed, pulse; and when
+ * it is lost. */
 export function follow(listener) {
   listeners.push(listener);
 }
@@ -31,7 +32,7 @@ function open() {
   const asked = new URLSearchParams(query);
   if (last) asked.set("after", last);
   source = new EventSource(`/api/v1/stream?${asked}`);
-  for (const name of ["lines", "changed", "pulse"]) {
+  for (const name of ["rates", "lines", "changed", "pulse"]) {
     source.addEventListener(name, (event) => hear(name, event));
   }
   source.onerror = lost;
@@ -50,9 +51,10 @@ function hear(name, event) {
 }
 
 // The browser's own way of coming back gives up after some answers, and does not slow down.
-function lost() {
+function lost(event) {
+  const isRefused = event.target.readyState === EventSource.CLOSED;
   close();
-  tell("lost", { ms: Date.now() });
+  tell("lost", { ms: Date.now(), isRefused });
   timer = setTimeout(open, pauseMs);
   pauseMs = Math.min(LONGEST_AGAIN_MS, pauseMs * 2);
 }
@@ -64,6 +66,9 @@ function tell(name, data) {
 // -- the bar that says when something is wrong -------------------------------------------------------
 
 let lostMs = 0;
+let isAway = false;
+let wasOut = false;
+const isWaiting = "waits" in document.body.dataset; // in place of a page that could not be read
 
 function clock(ms) {
   return new Date(ms).toISOString().slice(11, 19);
@@ -84,14 +89,19 @@ function show(text, command = "") {
 follow((name, data) => {
   if (name === "lost") {
     lostMs ||= data.ms;
-    show(`No connection to coord since ${clock(lostMs)} UTC: what is shown is of then. Trying again.`);
+    isAway = !data.isRefused;
+    if (isAway) show(`No connection to coord since ${clock(lostMs)} UTC: what is shown is of then. Trying again.`);
+    else show(`Not live since ${clock(lostMs)} UTC: too many pages are open, or you are signed out. Trying again.`);
   } else if (name === "pulse") {
     const wasLost = lostMs;
     lostMs = 0;
+    isAway = false;
     if (data.outage) show(`The Redis server does not answer since ${clock(data.since_ms)} UTC: ${data.outage}`);
     else if (!data.coordinator) show(`No coordinator is active since ${clock(data.since_ms)} UTC: messages wait.`, "coord serve");
     else show("");
-    if (wasLost) refresh();
+    if (isWaiting && !data.outage) location.reload();
+    else if (wasLost || (wasOut && !data.outage)) refresh();
+    wasOut = data.outage !== "";
   }
 });
 
@@ -133,7 +143,7 @@ function morph(text) {
 follow((name, data) => {
   if (name === "changed" && data.areas.some((area) => areas.has(area))) refresh();
 });
-if (againMs > 0) setInterval(() => lostMs || refresh(), againMs);
+if (againMs > 0) setInterval(() => isAway || refresh(), againMs);
 
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) close();
@@ -142,4 +152,4 @@ document.addEventListener("visibilitychange", () => {
     if (areas.size) refresh();
   }
 });
-open();
+queueMicrotask(() => source ?? open()); // unless another module asked for a stream of its own
