@@ -56,6 +56,7 @@ bench: $(VENV)/ready ## the benchmarks; they print the tables of docs/benchmarks
 	$(BIN)/python -m bench.generated
 	$(BIN)/python -m bench.evaluations
 	$(BIN)/python -m bench.archive
+	$(BIN)/python -m bench.dashboard
 
 lock: $(VENV)/ready ## choose the newest versions of all dependencies anew
 	$(BIN)/pip install --quiet uv

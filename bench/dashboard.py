@@ -40,13 +40,19 @@ from bench.trainers import KEYS, BenchFleet, fleet_on
 from coordinator.clock import RandomIds, SystemClock
 from coordinator.connection import server_run_id
 from coordinator.coordinator import Coordinator
+from coordinator.doors import add_entry
+from coordinator.history import read_end
+from coordinator.messages import encode_message
 from coordinator.settings import Settings
 from coordinator.specializations import CAPABILITIES
 from coordinator.work import Attempt, Session, Unit
 from web.pages.views import VIEWS
+from workers.problems import PROBLEMS
 
 UNITS_OF_A_SESSION = 10
 AT_ONCE = 5000
+SHARERS = 100
+"""So many AIs share all patterns."""
 RATE = 1000
 WATCHED_S = 10
 SPECIALIZATIONS = tuple(CAPABILITIES)
@@ -96,20 +102,17 @@ def fill(connection: redis.Redis, scale: Scale) -> None:
         connection, SETTINGS, SystemClock(), RandomIds(), "bench", lambda: server_run_id(connection)
     )
     assert coordinator.take_over()
-    for first in range(0, scale.ais, AT_ONCE):
-        with connection.pipeline(transaction=False) as pipe:
-            for number in range(first, min(scale.ais, first + AT_ONCE)):
-                specialization = SPECIALIZATIONS[number % len(SPECIALIZATIONS)]
-                send(pipe, ai_name(number), 1, "hello", {"specialization": specialization})
-            pipe.execute()
-        drain(coordinator)
+    _join(connection, coordinator, range(SHARERS))
     for first in range(0, scale.patterns, AT_ONCE):
         with connection.pipeline(transaction=False) as pipe:
             for number in range(first, min(scale.patterns, first + AT_ONCE)):
-                ai, n = ai_name(number % scale.ais), number // scale.ais + 2
+                ai, n = ai_name(number % SHARERS), number // SHARERS + 2
                 send(pipe, ai, n, "pattern_share", pattern(ai, number))
             pipe.execute()
         drain(coordinator)
+    for first in range(SHARERS, scale.ais, 500):
+        _join(connection, coordinator, range(first, min(scale.ais, first + 500)))
+    _talk(connection, coordinator, scale.patterns // SHARERS + 2)
     coordinator.leave()
     now_ms = SystemClock().now_ms()
     for first in range(0, scale.sessions, 500):
@@ -117,6 +120,28 @@ def fill(connection: redis.Redis, scale: Scale) -> None:
             for number in range(first, min(scale.sessions, first + 500)):
                 _write_session(pipe, number, now_ms - number * 1000, scale.ais)
             pipe.execute()
+
+
+def _join(connection: redis.Redis, coordinator: Coordinator, numbers: range) -> None:
+    with connection.pipeline(transaction=False) as pipe:
+        for number in numbers:
+            specialization = SPECIALIZATIONS[number % len(SPECIALIZATIONS)]
+            send(pipe, ai_name(number), 1, "hello", {"specialization": specialization})
+        pipe.execute()
+    drain(coordinator)
+
+
+def _talk(connection: redis.Redis, coordinator: Coordinator, first_n: int) -> None:
+    """Those who share also talk, each with twenty others: the graph has something to draw."""
+    with connection.pipeline(transaction=False) as pipe:
+        for number in range(SHARERS):
+            for n in range(20):
+                ai, other = ai_name(number), ai_name((number + n + 1) % SHARERS)
+                text = {"text": f"{ai} to {other}"}
+                body = encode_message("1", ai, "message", "2025-06-04T00:00:00", text, other)
+                add_entry(pipe, KEYS, ai, body, "bench", first_n + n)
+        pipe.execute()
+    drain(coordinator)
 
 
 def session_id(number: int) -> str:
@@ -175,22 +200,32 @@ def _unit(name: str, number: int, ai: str, began_ms: int) -> Unit:
     )
 
 
-def addresses(scale: Scale, chance: random.Random) -> dict[str, str]:
+def addresses(connection: redis.Redis, scale: Scale, chance: random.Random) -> dict[str, str]:
     """An address of each page, another one each time, by the page's path."""
-    ai = ai_name(chance.randrange(scale.ais))
+    ai, other = (ai_name(number) for number in chance.sample(range(scale.ais), 2))
     number = chance.randrange(scale.patterns)
-    record = f"{ai_name(number % scale.ais)}.{number}"
     kept = session_id(chance.randrange(scale.sessions))
-    parts = {"ai_id": ai, "session_id": kept, "kind": "pattern", "id": record}
-    found = {}
-    for view in VIEWS:
-        names = re.findall(r"\{(\w+)", view.path)
-        if all(name in parts for name in names):
-            found[view.path] = re.sub(r"\{(\w+)[^}]*\}", lambda part: parts[part[1]], view.path)
-    found["/fleet?search="] = f"/fleet?search={ai[-3:]}"
-    found["/knowledge?search="] = f"/knowledge?search={record[-4:]}"
-    found["/collaborations?ai="] = f"/collaborations?ai={ai}"
-    return found
+    parts = {
+        "ai_id": ai,
+        "a": min(ai, other),
+        "b": max(ai, other),
+        "session_id": kept,
+        "unit_id": f"{kept}-1",
+        "kind": "pattern",
+        "id": f"{ai_name(number % SHARERS)}.{number}",
+        "name": PROBLEMS[0].name,
+        "source": "log",
+        "n": str(read_end(connection, KEYS).log),
+    }
+    found = {
+        view.path: re.sub(r"\{(\w+)[^}]*\}", lambda part: parts[part[1]], view.path)
+        for view in VIEWS
+    }
+    return found | {
+        "/fleet?search=": f"/fleet?search={ai[-3:]}",
+        "/knowledge?search=": f"/knowledge?search={parts['id'][-4:]}",
+        "/collaborations?ai=": f"/collaborations?ai={ai}",
+    }
 
 
 def ask(client: http.client.HTTPConnection, path: str) -> tuple[float, int]:
@@ -205,13 +240,15 @@ def ask(client: http.client.HTTPConnection, path: str) -> tuple[float, int]:
     return taken_s, len(body)
 
 
-def measure(url: str, scale: Scale, rounds: int) -> dict[str, list[tuple[float, int]]]:
+def measure(
+    connection: redis.Redis, url: str, scale: Scale, rounds: int
+) -> dict[str, list[tuple[float, int]]]:
     """All pages in turns, ``rounds`` times; the first round is not counted."""
     client = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     chance = random.Random(8)
     taken: dict[str, list[tuple[float, int]]] = {}
     for n in range(rounds + 1):
-        for page, path in addresses(scale, chance).items():
+        for page, path in addresses(connection, scale, chance).items():
             one = ask(client, path)
             if n:
                 taken.setdefault(page, []).append(one)
@@ -316,9 +353,9 @@ def bench(scale: Scale, rounds: int) -> None:
             " in turns.\n"
         )
         with fleet_on(url) as fleet, dashboard(fleet) as address:
-            quiet = measure(address, scale, rounds)
+            quiet = measure(connection, address, scale, rounds)
             with traffic(url, 600):
-                busy = measure(address, scale, rounds)
+                busy = measure(connection, address, scale, rounds)
                 show(quiet, busy)
                 print(f"In Chromium, {WATCHED_S} s each at {RATE:,} messages/s:\n")
                 watch(address, ["/fleet", "/traffic", "/graph", "/knowledge", "/collaborations"])

@@ -27,6 +27,7 @@ AuditKind = Literal[
     "archive_left_behind",
 ]
 """Those events, which an archive keeps in its table audit, too."""
+AUDIT_KINDS = frozenset(get_args(AuditKind))
 AT_ONCE = 500
 
 
@@ -56,7 +57,7 @@ def read_audit_page(
     """The same from before the event with the number ``cursor`` on. After about ``look_max`` events
     that were looked at the page ends, whatever was found. ``total`` is the number of those that
     this page has, for all are not counted."""
-    wanted = {kind} if kind else set(get_args(AuditKind))
+    wanted = {kind} if kind else AUDIT_KINDS
     found: list[Item] = []
     looked = 0
     while len(found) < limit and (look_max is None or looked < look_max):
@@ -65,8 +66,10 @@ def read_audit_page(
         for entry_id, fields in entries:
             looked += 1
             cursor = stream_number(entry_id)
+            if text_of(fields.get(b"kind")) not in wanted:
+                continue
             event = _event(cursor, fields)
-            if event and event["kind"] in wanted and (ai is None or _concerns(event, ai)):
+            if event and (ai is None or _concerns(event, ai)):
                 found.append(event)
                 if len(found) == limit:
                     break

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterable
-from typing import get_args
 
 from coordinator.archive.lines import (
     PUT_EPOCH,
@@ -19,7 +18,7 @@ from coordinator.archive.lines import (
     message_row,
 )
 from coordinator.archive.projections import SPOILED, count_uses, project
-from coordinator.audit import AuditKind
+from coordinator.audit import AUDIT_KINDS
 from coordinator.clock import iso
 from coordinator.events import MODELS, read_event
 from coordinator.history import Line
@@ -27,8 +26,6 @@ from coordinator.messages import to_json
 from coordinator.reads import Item
 
 log = logging.getLogger("coord.archive")
-
-AUDITED = frozenset(get_args(AuditKind))
 
 
 def write(database: sqlite3.Connection, lines: Iterable[Line]) -> None:
@@ -74,7 +71,7 @@ def _note_event(database: sqlite3.Connection, line: Line) -> list[str]:
     """Change what the event says has changed; the records whose uses are to be counted again. One
     that strangers have spoiled changes nothing."""
     told = line.data
-    if told["event"] in AUDITED:
+    if told["event"] in AUDIT_KINDS:
         row = (line.ms, told["event"], told["ai"], told["text"], to_json(told["data"]))
         place = (line.epoch, line.n)
         database.execute("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, *place))

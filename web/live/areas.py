@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from coordinator.audit import AuditKind
+from coordinator.audit import AUDIT_KINDS
 from coordinator.history import Line
 
 Area = Literal["fleet", "work", "knowledge", "health"]
@@ -13,7 +13,6 @@ AREAS: frozenset[Area] = frozenset(get_args(Area))
 
 _FLEET = frozenset({"joined", "left", "credited", "draining", "kicked", "revoked", "enrolled"})
 _KNOWLEDGE = frozenset({"shared", "validated", "retracted", "credited", "evaluator_changed"})
-_AUDIT = frozenset(get_args(AuditKind))
 
 
 def areas_of(line: Line) -> frozenset[Area]:
@@ -30,6 +29,6 @@ def areas_of(line: Line) -> frozenset[Area]:
         areas.add("knowledge")
     if event.startswith(("session_", "unit_", "workspace_", "feature_")):
         areas.add("work")
-    if event in _AUDIT:
+    if event in AUDIT_KINDS:
         areas.add("health")
     return frozenset(areas)
