@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +30,7 @@ from cli.local_fleet import (
     validator_ids,
     wait_for,
 )
-from cli.options import JsonOption, NoHttpOption, OpenFleet, load_settings
+from cli.options import JsonOption, NoHttpOption, OpenFleet, load_settings, settings_of
 from cli.output import ExitCode, complain, console, counted, plain, say, say_json
 from cli.scratch import scratch_directory
 from cli.signals import Interrupted, Signals
@@ -43,12 +43,11 @@ from coordinator.connection import connect, redact
 from coordinator.errors import CoordError
 from coordinator.history import Follower
 from coordinator.keys import Keys, Kind
-from coordinator.listening import CannotListen
 from coordinator.reads import Item, read_ais, read_counts, read_records
 from coordinator.session_reads import read_sessions
 from coordinator.settings import Settings
 from reports.report import make_report
-from web.listening import listen
+from web.listening import AddressTaken, Listening, listen
 from web.settings import DEFAULT_LISTEN, WebSettings
 from workers.launch import trainer_command, validator_command, worker_environment
 from workers.problems import PROBLEMS
@@ -61,7 +60,7 @@ GOODBYES_LIMIT_S = 3.0
 KEEP_LOGS = "--keep keeps all logs"
 BLOCK_MS = 200
 SESSIONS_MAX = 200
-DASHBOARDS = (DEFAULT_LISTEN, "127.0.0.1:0")
+ADDRESSES = (DEFAULT_LISTEN, "127.0.0.1:0")
 """Where its dashboard may be, the first that is free."""
 ARCHIVE = "history.db"
 """In the demo's directory: what its report is made of."""
@@ -107,8 +106,8 @@ def demo(
             page = None if no_report else report
             with kept_directory() if keep else scratch_directory("coord-demo-") as directory:
                 settings = load_settings(None, None, directory)
-                run = Demo(directory, settings, trainers, signals, http=not no_http, silent=json)
-                summary = _measured(run, seconds, signals, page, silent=json)
+                fleet = Demo(directory, settings, trainers, signals, http=not no_http, silent=json)
+                summary = _measured(fleet, seconds, signals, page, silent=json)
         except Interrupted:
             complain("interrupted; everything that was started has ended")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -121,17 +120,17 @@ def demo(
 
 
 def _measured(
-    run: Demo, seconds: float, signals: Signals, report: Path | None, *, silent: bool
+    fleet: Demo, seconds: float, signals: Signals, report: Path | None, *, silent: bool
 ) -> dict[str, Any]:
     """What a fleet did, and its best evaluated; the ``report`` is written if one is wanted. Raises
     Interrupted."""
-    found = run.run(seconds)
+    found = fleet.run(seconds)
     signals.check()
     if not silent:
         say("evaluating again what they shared …")
     measured = measure(found.pop("patterns"))
     signals.check()
-    written = None if report is None else _write_report(report, run.archive_path)
+    written = None if report is None else _write_report(report, fleet.archive_path)
     return found | {"seconds": seconds, "report": written} | measured
 
 
@@ -155,6 +154,17 @@ def kept_directory() -> Iterator[Path]:
         yield directory
     finally:
         complain(f"logs and data are kept in {directory}")
+
+
+def _listen() -> tuple[WebSettings, Listening] | None:
+    """At the first of ADDRESSES that is free; None if none is. Raises CannotListen."""
+    for address in ADDRESSES:
+        own = settings_of(WebSettings, listen=address)
+        try:
+            return own, listen(own)
+        except AddressTaken:
+            continue
+    return None
 
 
 Take = Callable[[int], bool]
@@ -251,13 +261,11 @@ class Demo:
     @contextmanager
     def _dashboard(self, url: str) -> Iterator[None]:
         """Show everything meanwhile, unless there is no address to do so."""
-        own, listening = WebSettings(), None
-        for address in DASHBOARDS:
-            with suppress(CannotListen):
-                listening = listening or listen(WebSettings(listen=address))
-        if listening is None:
+        found = _listen()
+        if found is None:
             yield
             return
+        own, listening = found
         self._board.say(f"look at it meanwhile: {listening.url}")
         program = dashboard_program(own, self._settings, url, ["--quiet"], listening)
         with (

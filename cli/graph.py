@@ -166,7 +166,7 @@ def _read_archive(path: Path, since_ms: int, now_ms: int) -> Found:
     with ArchiveReader.read(path) as archive:
         specializations = {str(ai["ai"]): str(ai["specialization"]) for ai in archive.ais()}
         lines = archive.lines(since_ms or None)
-        graph = graph_of(lines, archive.contributions(), specializations)
+        graph = graph_of(lines).known(archive.contributions(), specializations)
     return Found(graph, "", since_ms, since_ms, now_ms)
 
 

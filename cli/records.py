@@ -35,6 +35,7 @@ from coordinator.reads import (
     read_record,
     read_records,
 )
+from coordinator.record_search import Wanted
 from coordinator.stored import dig
 from coordinator.validation.models import shown_word
 from workers.ranking import EVERY_PROBLEM, read_ranking, specializations_of
@@ -109,7 +110,7 @@ def patterns(
         if record_id is not None:
             _show_whole(fleet, ("pattern",), record_id, json)
             return
-        page = read_records(fleet.connection, fleet.keys, "pattern", limit, specialization)
+        page = read_records(fleet.connection, fleet.keys, "pattern", limit, Wanted(specialization))
 
     def render(shown: Console) -> None:
         spare = ("begun from", "claimed confidence", "type", "specialization")
@@ -151,7 +152,7 @@ def components(
         if wanted:
             _show_best(fleet, wanted, limit, json)
             return
-        pages = {kind: read_records(*read, kind, limit, specialization) for kind in JUDGED}
+        pages = {kind: read_records(*read, kind, limit, Wanted(specialization)) for kind in JUDGED}
     value = {f"{kind}s": page.items for kind, page in pages.items()}
     totals = {f"{kind}s": page.total for kind, page in pages.items()}
     show(value | {"total": totals}, json, lambda shown: _print_judged(shown, pages))

@@ -49,7 +49,14 @@ def revoke(
     check_ai_id(ai_id)
     with open_fleet(load_settings(redis, namespace, state_dir)) as fleet:
         had_user = revoke_access(
-            fleet.connection, fleet.keys, SystemClock(), RandomIds(), ai_id, reason, key, _warn
+            fleet.connection,
+            fleet.keys,
+            SystemClock(),
+            RandomIds(),
+            ai_id,
+            reason,
+            _warn,
+            key_id=key,
         )
     if json:
         say_json({"revoked": ai_id, "key_id": key, "redis_user_removed": had_user})

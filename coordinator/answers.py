@@ -21,6 +21,7 @@ from coordinator.reads import (
     read_record,
     read_records,
 )
+from coordinator.record_search import Wanted
 from coordinator.session_reads import read_sessions, read_units_page, read_workspace
 
 KIND_OF: dict[str, Kind] = {f"{kind}s": kind for kind in KINDS}
@@ -137,7 +138,7 @@ def read_page(connection: redis.Redis, ask: Ask, context: Context) -> Page:
         keys,
         KIND_OF[asked.what],
         asked.limit,
-        wanted.get("specialization"),
+        Wanted(wanted.get("specialization")),
         asked.cursor,
         context.settings.message_max_bytes,
     )

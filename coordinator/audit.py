@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast, get_args
+from typing import Literal, get_args
 
 import redis
 
@@ -10,7 +10,7 @@ from coordinator.clock import LAST_MS, iso
 from coordinator.keys import Keys
 from coordinator.messages import stream_number
 from coordinator.reads import Item, Page
-from coordinator.stored import json_of, text_of, whole_number
+from coordinator.stored import json_of, read_one, text_of, whole_number
 
 AuditKind = Literal[
     "enrolled",
@@ -62,7 +62,8 @@ def read_audit_page(
     looked = 0
     while len(found) < limit and (look_max is None or looked < look_max):
         newest = "+" if cursor is None else f"({cursor}-0"
-        entries = cast("list[Any]", connection.xrevrange(keys.events, newest, count=AT_ONCE))
+        given = (keys.events, newest, "-", "COUNT", AT_ONCE)
+        entries = read_one(connection, "XREVRANGE", *given) or []
         for entry_id, fields in entries:
             looked += 1
             cursor = stream_number(entry_id)

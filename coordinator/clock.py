@@ -49,8 +49,8 @@ def instance_id(ids: Ids = _RANDOM_IDS) -> str:
 
 
 def iso(ms: int) -> str:
-    """``ms`` since 1970 as ISO 8601 in UTC with milliseconds."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    """``ms`` since 1970, LAST_MS at most, as ISO 8601 in UTC with milliseconds."""
+    return datetime.fromtimestamp(min(ms, LAST_MS) / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def ms_of(timestamp: str) -> int | None:

@@ -13,7 +13,7 @@ from coordinator.credentials import Credential, parse_credentials
 from coordinator.enrolment import Access
 from coordinator.keys import Keys
 from coordinator.reads import Item
-from coordinator.stored import replies_of, text_of
+from coordinator.stored import read_one, replies_of, text_of
 
 log = logging.getLogger("coord")
 
@@ -79,12 +79,14 @@ def parse_access(ai: str, stored: bytes | None) -> Access | None:
         return Access(is_revoked=True)
 
 
+def read_enrolled_ids(connection: redis.Redis, keys: Keys) -> list[str]:
+    """The list of who was ever enrolled, in order."""
+    return sorted(map(text_of, read_one(connection, "SMEMBERS", keys.enrolled) or ()))
+
+
 def _listed(connection: redis.Redis, keys: Keys) -> Iterator[list[str]]:
-    """The ids on the list of who was ever enrolled, in order, some at a time."""
-    with connection.pipeline(transaction=False) as pipe:
-        pipe.smembers(keys.enrolled)
-        (members,) = replies_of(pipe)
-    ais = sorted(text_of(member) for member in members or ())
+    """The ids on that list, some at a time."""
+    ais = read_enrolled_ids(connection, keys)
     for begin in range(0, len(ais), READ_AT_ONCE):
         yield ais[begin : begin + READ_AT_ONCE]
 

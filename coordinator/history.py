@@ -16,7 +16,7 @@ from coordinator.epochs import Begin, decode_begins, resume_after
 from coordinator.keys import Keys
 from coordinator.messages import Envelope, stream_number
 from coordinator.reads import Item
-from coordinator.stored import json_of, replies_of, text_of, whole_number
+from coordinator.stored import json_of, read_one, replies_of, text_of, whole_number
 from coordinator.streams import Source, last_number
 
 AT_ONCE = 500
@@ -333,9 +333,7 @@ def read_line(connection: redis.Redis, keys: Keys, source: Source, n: int) -> Li
     """Entry ``n`` as it is now, a gap if it is none of ours; None if it is not kept, or never
     was."""
     key = keys.log if source == "log" else keys.events
-    with connection.pipeline(transaction=False) as pipe:
-        pipe.xrange(key, f"{n}-0", f"{n}-0")
-        (entries,) = replies_of(pipe)
+    entries = read_one(connection, "XRANGE", key, f"{n}-0", f"{n}-0")
     return _line_or_gap(source, n, entries[0][1], "") if entries else None
 
 

@@ -62,6 +62,11 @@ def unit_of(name: str) -> str:
     return name.partition("-")[2].rpartition("-")[0]
 
 
+def session_id_of(unit_id: str) -> str:
+    """The id of the session that a unit of that id belongs to."""
+    return unit_id.rpartition("-")[0]
+
+
 def job_prefix(ai: str) -> str:
     """What the ids of ``ai``'s jobs begin with, and no other AI's: an ACL goes by it."""
     return f"{hashlib.sha256(ai.encode()).hexdigest()[:16]}-"

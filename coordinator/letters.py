@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any, cast
 
 import redis
 
 from coordinator.clock import LAST_MS, iso
 from coordinator.keys import Keys
 from coordinator.reads import Item, read_dead_letter
-from coordinator.stored import text_of, whole_number
+from coordinator.stored import read_one, text_of, whole_number
 
 BODY_SHOWN = 2000
 
@@ -21,7 +20,8 @@ def read_letters(
     """The newest dead letters, newest first; all of them if there is no limit. ``cursor`` is the id
     to go on after."""
     newest = "+" if cursor is None else f"({cursor}"
-    entries = cast("list[Any]", connection.xrevrange(keys.dead, newest, count=limit))
+    most = () if limit is None else ("COUNT", limit)
+    entries = read_one(connection, "XREVRANGE", keys.dead, newest, "-", *most) or []
     return [_letter(entry_id.decode(), fields) for entry_id, fields in entries]
 
 

@@ -1,4 +1,4 @@
-"""Where a service listens, and its TLS: what the gateway and the HTTP API have in common."""
+"""Where a service listens, and its TLS: what the gateway and the dashboard have in common."""
 
 from __future__ import annotations
 

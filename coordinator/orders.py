@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, FiniteFloat
 
-from coordinator.messages import KEY_ID_PATTERN, LETTER_ID_PATTERN, Id
+from coordinator.messages import KEY_ID_PATTERN, LETTER_ID_PATTERN, OPERATOR, Id
 from coordinator.payloads import Payload, RecordId, Role, SessionId, Sha256, Word
 
 KeyId = Annotated[str, Field(pattern=KEY_ID_PATTERN)]
@@ -28,13 +28,13 @@ class Archived(Payload):
 
 
 class Order(Payload):
-    """What an operator has done; ``person`` is who had it sent, if that is known."""
+    """What an operator has done; ``person`` is who had it sent, if a dashboard knows that."""
 
     person: Id | None = None
 
     def author(self, sender: str) -> str:
-        """Who it is by, for people."""
-        return f"{sender} ({self.person})" if self.person else sender
+        """Who it is by, for people. An AI speaks for itself alone, also one that is an operator."""
+        return f"{sender} ({self.person})" if self.person and sender == OPERATOR else sender
 
 
 class DeadLetter(Order):

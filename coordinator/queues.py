@@ -8,12 +8,12 @@ from typing import NamedTuple
 import redis
 from rq import Queue, Worker
 from rq.registry import FailedJobRegistry, StartedJobRegistry
-from rq.utils import utcparse
 from rq.worker_registration import REDIS_WORKER_KEYS
 
-from coordinator.clock import LAST_MS
+from coordinator.clock import ms_of
 from coordinator.keys import Keys
 from coordinator.reads import Item
+from coordinator.record_search import containing
 from coordinator.stored import replies_of, text_of
 
 LOOKED_AT = 500
@@ -52,8 +52,7 @@ def read_busiest(
     queue_names, worker_names = _read_names(connection)
 
     def matching(names: Sequence[str], is_ours: Callable[[str, Keys], bool]) -> list[str]:
-        wanted = text.casefold()
-        return sorted(name for name in names if is_ours(name, keys) and wanted in name.casefold())
+        return sorted(containing(text, (name for name in names if is_ours(name, keys))))
 
     ours, named = matching(queue_names, _is_ours), matching(worker_names, _has_our_name)
     queues = read_queues(connection, ours[:LOOKED_AT])
@@ -98,7 +97,7 @@ def _read_open_workers(
     workers = []
     for name, reply in zip(names, replies, strict=True):
         queues, state, job, heartbeat = map(text_of, reply)
-        heartbeat_ms = _ms_of(heartbeat)
+        heartbeat_ms = ms_of(heartbeat)
         if _is_ours(queues, keys) and heartbeat_ms is not None:
             workers.append(
                 {
@@ -111,15 +110,6 @@ def _read_open_workers(
                 }
             )
     return workers
-
-
-def _ms_of(heartbeat: str) -> int | None:
-    """None for what is no moment."""
-    try:
-        ms = int(utcparse(heartbeat).timestamp() * 1000)
-    except (ValueError, OverflowError):
-        return None
-    return ms if 0 <= ms <= LAST_MS else None
 
 
 def _is_ours(queue: str, keys: Keys) -> bool:

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple, cast
 import redis
 
 from coordinator.clock import LAST_MS, iso
-from coordinator.errors import BadMessage
 from coordinator.keys import KINDS, RECORD_FIELD, Keys, Kind
+from coordinator.record_search import EVERY_RECORD, Wanted, containing, read_record_ids
 from coordinator.stored import (
     json_of,
     number_of,
     read_hashes,
+    read_one,
     replies_of,
     text_of,
     whole_number,
@@ -47,29 +48,21 @@ def read_records(
     keys: Keys,
     kind: Kind,
     limit: int,
-    specialization: str | None = None,
+    wanted: Wanted = EVERY_RECORD,
     cursor: str | None = None,
     max_bytes: int | None = None,
-    contributor: str | None = None,
 ) -> Page:
-    """The newest records of ``kind``, newest first; ``cursor`` is the id to go on after.
+    """The newest of the ``wanted`` records, newest first, as ``read_record_ids`` finds them.
 
-    No more are read once they have ``max_bytes``. Of a ``contributor`` all are counted, and a page
-    of them has those of the ``specialization``. BadMessage for a cursor that is gone.
+    No more are read once they have ``max_bytes``. Of a contributor all are counted, and a page of
+    them has those of the specialization. BadMessage for a cursor that is gone.
     """
-    index = index_of(keys, kind, specialization, contributor)
-    start = rank_after(connection, index, cursor)
-    with connection.pipeline(transaction=False) as pipe:
-        pipe.zcard(index)
-        pipe.zrevrange(index, start, start + limit - 1)
-        total, ids = replies_of(pipe)
-    total, ids = total or 0, [text_of(record_id) for record_id in ids or []]
-    items, read = read_items(connection, keys, kind, ids, specialization, max_bytes)
-    more = start + read < total
-    return Page(items, ids[read - 1] if read and more else None, total)
+    ids, next_cursor, total = read_record_ids(connection, keys, kind, wanted, limit, cursor)
+    items, read = _read_items(connection, keys, kind, ids, wanted.specialization, max_bytes)
+    return Page(items, ids[read - 1] if read < len(ids) else next_cursor, total)
 
 
-def read_items(
+def _read_items(
     connection: redis.Redis,
     keys: Keys,
     kind: Kind,
@@ -90,27 +83,6 @@ def read_items(
     if specialization is not None:
         items = [item for item in items if item["specialization"] == specialization]
     return items, read
-
-
-def index_of(keys: Keys, kind: Kind, specialization: str | None, contributor: str | None) -> str:
-    """The smallest one that has all records of that specialization and contributor."""
-    if contributor is not None:
-        return keys.records_of(kind, contributor)
-    return keys.records(kind, specialization)
-
-
-def rank_after(connection: redis.Redis, index: str, cursor: str | None) -> int:
-    """Where a page goes on in ``index``, the newest first. BadMessage for a cursor that is gone."""
-    if cursor is None:
-        return 0
-    rank = cast("int | None", connection.zrevrank(index, cursor))
-    if rank is None:
-        raise BadMessage(
-            "bad_payload",
-            f"payload.cursor {cursor!r} is no longer there; begin again without a cursor",
-            "payload.cursor",
-        )
-    return rank + 1
 
 
 def read_record(connection: redis.Redis, keys: Keys, kind: Kind, record_id: str) -> Page:
@@ -265,12 +237,8 @@ def read_ais(
         sets.append(keys.specialization(specialization))
     if capability is not None:
         sets.append(keys.capability(capability))
-    if sets:
-        members = cast("set[bytes]", connection.sinter(sets))
-    else:
-        members = set(cast("list[bytes]", connection.zrange(keys.leases, 0, -1)))
-    names = (member.decode(errors="replace") for member in members)
-    ids = sorted(name for name in names if search.casefold() in name.casefold())
+    listed = ("SINTER", *sets) if sets else ("ZRANGE", keys.leases, 0, -1)
+    ids = sorted(containing(search, map(text_of, read_one(connection, *listed) or ())))
     later = [ai for ai in ids if cursor is None or ai > cursor]
     shown = later[:limit]
     hashes = read_hashes(connection, [keys.ai(ai) for ai in shown])

@@ -1,11 +1,14 @@
-"""Records by a part of their ids, for people who remember no more of one."""
+"""Which records there are, the newest first: all, or those that somebody looks for."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple, cast
+
 import redis
 
+from coordinator.errors import BadMessage
 from coordinator.keys import Keys, Kind
-from coordinator.reads import Page, index_of, rank_after, read_items
 from coordinator.stored import replies_of, text_of
 
 AT_ONCE = 5000
@@ -13,53 +16,83 @@ LOOK_MAX = 200_000
 """So many ids are looked at for one page; the next one goes on behind."""
 
 
-def read_matching(
+class Wanted(NamedTuple):
+    """Records of a ``specialization``, in which a ``contributor`` had a part, whose ids contain
+    ``search``; None or "" for whatever there is."""
+
+    specialization: str | None = None
+    contributor: str | None = None
+    search: str = ""
+
+
+EVERY_RECORD = Wanted()
+
+
+class RecordIds(NamedTuple):
+    """``cursor`` is the id to go on after, None at the end. ``total`` is how many there are in all,
+    whatever is searched for."""
+
+    ids: list[str]
+    cursor: str | None
+    total: int
+
+
+def read_record_ids(
     connection: redis.Redis,
     keys: Keys,
     kind: Kind,
-    text: str,
+    wanted: Wanted,
     limit: int,
-    specialization: str | None = None,
     cursor: str | None = None,
-    max_bytes: int | None = None,
-    contributor: str | None = None,
-) -> Page:
-    """As ``read_records``, of the records whose id contains ``text``, whatever the case of letters.
+) -> RecordIds:
+    """At most ``limit``, the newest first. Of a contributor they are of any specialization.
 
-    A page may have fewer than ``limit`` items, even none, and still a cursor: it ends after
-    LOOK_MAX ids. ``total`` is the number of items that this page has, for all are not counted.
+    A page of a search may have fewer ids, even none, and still a cursor: it ends after LOOK_MAX.
+    BadMessage for a cursor that is gone.
     """
-    index = index_of(keys, kind, specialization, contributor)
+    if wanted.contributor is None:
+        index = keys.records(kind, wanted.specialization)
+    else:
+        index = keys.records_of(kind, wanted.contributor)
     start = rank_after(connection, index, cursor)
-    ids, last = matching_ids(connection, index, start, text, limit)
-    items, read = read_items(connection, keys, kind, ids, specialization, max_bytes)
-    return Page(items, ids[read - 1] if read < len(ids) else last, len(items))
-
-
-def matching_ids(
-    connection: redis.Redis, index: str, start: int, text: str, limit: int
-) -> tuple[list[str], str | None]:
-    """Those of ``index`` from rank ``start`` on, the newest first: at most ``limit`` that contain
-    ``text``, and the id to go on after; None at the end.
-
-    Most chunks have no match at all, which one look at the whole of it tells.
-    """
-    wanted = text.casefold()
+    at_once = AT_ONCE if wanted.search else limit + 1
     found: list[str] = []
-    for first in range(start, start + LOOK_MAX, AT_ONCE):
-        ids = _ids_in(connection, index, first)
-        if wanted in "\n".join(ids).casefold():
-            found += [record_id for record_id in ids if wanted in record_id.casefold()]
-            if len(found) > limit:
-                return found[:limit], found[limit - 1]
-        if len(ids) < AT_ONCE:
-            return found, None
-    return found, ids[-1]
+    for first in range(start, start + LOOK_MAX, at_once):
+        ids, total = _read_index(connection, index, first, at_once)
+        found += containing(wanted.search, ids)
+        if len(found) > limit:
+            return RecordIds(found[:limit], found[limit - 1], total)
+        if len(ids) < at_once:
+            return RecordIds(found, None, total)
+    return RecordIds(found, ids[-1], total)
 
 
-def _ids_in(connection: redis.Redis, index: str, first: int) -> list[str]:
-    """AT_ONCE ids from rank ``first`` on, the newest first."""
+def containing(search: str, names: Iterable[str]) -> list[str]:
+    """Those that have ``search`` in them, in upper or lower case."""
+    folded = search.casefold()
+    return [name for name in names if folded in name.casefold()]
+
+
+def rank_after(connection: redis.Redis, index: str, cursor: str | None) -> int:
+    """Where a page goes on in ``index``, the newest first. BadMessage for a cursor that is gone."""
+    if cursor is None:
+        return 0
+    rank = cast("int | None", connection.zrevrank(index, cursor))
+    if rank is None:
+        raise BadMessage(
+            "bad_payload",
+            f"payload.cursor {cursor!r} is no longer there; begin again without a cursor",
+            "payload.cursor",
+        )
+    return rank + 1
+
+
+def _read_index(
+    connection: redis.Redis, index: str, first: int, count: int
+) -> tuple[list[str], int]:
+    """``count`` ids from rank ``first`` on, the newest first, and how many there are in all."""
     with connection.pipeline(transaction=False) as pipe:
-        pipe.zrevrange(index, first, first + AT_ONCE - 1)
-        (ids,) = replies_of(pipe)
-    return [text_of(record_id) for record_id in ids or []]
+        pipe.zrevrange(index, first, first + count - 1)
+        pipe.zcard(index)
+        ids, total = replies_of(pipe)
+    return [text_of(record_id) for record_id in ids or []], total or 0

@@ -21,8 +21,9 @@ def revoke(
     ids: Ids,
     ai: str,
     reason: str,
-    key_id: str | None,
     warn: Warn,
+    *,
+    key_id: str | None = None,
     person: str | None = None,
 ) -> bool:
     """End the token ``key_id`` of ``ai``; without one all of them, and its Redis user, if it has

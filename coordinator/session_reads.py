@@ -13,8 +13,9 @@ from coordinator.clock import LAST_MS
 from coordinator.errors import BadMessage
 from coordinator.keys import Keys
 from coordinator.messages import HUB, OPERATOR
-from coordinator.reads import Item, Page, rank_after
-from coordinator.stored import json_of, replies_of, text_of
+from coordinator.reads import Item, Page
+from coordinator.record_search import rank_after
+from coordinator.stored import json_of, read_hashes, read_one, replies_of, text_of
 from coordinator.work import Session, Unit
 
 T = TypeVar("T")
@@ -91,12 +92,10 @@ def read_session(connection: redis.Redis, keys: Keys, session_id: str) -> Item |
     (session,) = _read_sessions(connection, keys, [session_id])
     if session is None:
         return None
-    with connection.pipeline(transaction=False) as pipe:
-        pipe.hgetall(keys.workspace(session_id))
-        (workspace,) = replies_of(pipe)
+    (workspace,) = read_hashes(connection, [keys.workspace(session_id)])
     return _shown(session) | {
         "units": read_units(connection, keys, session.units),
-        "workspace": {text_of(name): json_of(value) for name, value in (workspace or {}).items()},
+        "workspace": {text_of(name): json_of(value) for name, value in workspace.items()},
     }
 
 
@@ -151,10 +150,7 @@ def read_workspace(
             "payload.filter.session_id",
         )
     key = keys.workspace(session_id)
-    with connection.pipeline(transaction=False) as pipe:
-        pipe.hkeys(key)
-        (stored_names,) = replies_of(pipe)
-    names = sorted(map(text_of, stored_names or []))
+    names = sorted(map(text_of, read_one(connection, "HKEYS", key) or []))
     later = [name for name in names if cursor is None or name > cursor]
     shown = later[:limit]
     stored = cast("list[bytes | None]", connection.hmget(key, shown)) if shown else []
@@ -195,8 +191,8 @@ def read_open_work(connection: redis.Redis, keys: Keys) -> Item:
 
     Three round trips, however many there are.
     """
-    ids = cast("list[bytes]", connection.zrangebyscore(keys.sessions, "+inf", "+inf"))
-    found = _read_sessions(connection, keys, [text_of(one) for one in ids])
+    ids = read_one(connection, "ZRANGEBYSCORE", keys.sessions, "+inf", "+inf") or []
+    found = _read_sessions(connection, keys, list(map(text_of, ids)))
     open_sessions = [session for session in found if session is not None]
     unit_ids = [one for session in open_sessions for one in session.units]
     units = [unit for unit in _read_units(connection, keys, unit_ids) if unit is not None]

@@ -15,7 +15,7 @@ from coordinator.lease import holder_name
 from coordinator.queues import read_rq
 from coordinator.reads import Item, read_ais, read_counts
 from coordinator.session_reads import read_open_work
-from coordinator.stored import replies_of, text_of, whole_number
+from coordinator.stored import read_one, replies_of, text_of, whole_number
 
 STANDBY_SEEN_MS = 5_000
 """A coordinator that stood by within this time still does."""
@@ -39,11 +39,11 @@ def read_status(
     leads = read_coordinator(connection, keys, now_ms)
     work = read_open_work(connection, keys)
     counts = read_counts(connection, keys)
-    ids = cast("list[bytes]", connection.zrange(keys.leases, 0, -1))
+    ids = read_one(connection, "ZRANGE", keys.leases, 0, -1) or []
     page = read_ais(connection, keys, len(ids) if ais_limit is None else ais_limit)
     return {
         "connected_ais": len(ids),
-        "ai_list": sorted(ai.decode() for ai in ids),
+        "ai_list": sorted(map(text_of, ids)),
         "total_messages": counts["messages"],
         "shared_patterns": counts["patterns"],
         "shared_components": counts["components"],

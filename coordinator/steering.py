@@ -13,6 +13,7 @@ from coordinator.context import Context, Incoming
 from coordinator.effects import Effect, Event, Write
 from coordinator.errors import BadMessage
 from coordinator.fleet import Ai
+from coordinator.jobs import session_id_of
 from coordinator.keys import Keys
 from coordinator.messages import OPERATOR
 from coordinator.orders import Cancel, Retry, Steer
@@ -39,7 +40,9 @@ def cancel(message: Incoming, context: Context) -> list[Effect]:
             f"session {session.id} is {session.initiator}'s, who alone may cancel it",
             "payload.session_id",
         )
-    reason = payload.reason or f"{payload.author(message.sender)} cancelled it"
+    reason = f"{payload.author(message.sender)} cancelled it"
+    if payload.reason:
+        reason += f": {payload.reason}"
     return sessions.end(session, "cancelled", reason, context)
 
 
@@ -107,7 +110,7 @@ def read_failed(
 ) -> Ended | None:
     """The failed session that the unit belongs to; None if there is none, or it did not fail."""
     unit_id = parse_payload(Retry, message.envelope.payload).unit_id
-    stored = connection.hget(keys.session(unit_id.rpartition("-")[0]), "session")
+    stored = connection.hget(keys.session(session_id_of(unit_id)), "session")
     if not stored:
         return None
     session = Session.from_json(stored)

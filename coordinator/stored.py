@@ -28,6 +28,14 @@ def replies_of(pipe: Pipeline) -> list[Any]:
     return [None if isinstance(reply, Exception) else reply for reply in replies]
 
 
+def read_one(connection: redis.Redis, command: str, *given: Any) -> Any:
+    """What the server replies to one command, e.g. ``"XRANGE", key, "1-0", "1-0"``; None where it
+    refuses it for what the key holds."""
+    with connection.pipeline(transaction=False) as pipe:
+        pipe.execute_command(command, *given)
+        return replies_of(pipe)[0]
+
+
 def read_hashes(connection: redis.Redis, names: Iterable[str]) -> list[dict[bytes, bytes]]:
     """The hash of each key; empty where there is none, or something that is no hash."""
     with connection.pipeline(transaction=False) as pipe:

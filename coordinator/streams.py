@@ -8,6 +8,7 @@ import redis
 
 from coordinator.keys import Keys
 from coordinator.messages import stream_number
+from coordinator.stored import whole_number
 
 Source = Literal["log", "events"]
 
@@ -16,7 +17,7 @@ def last_number(connection: redis.Redis, keys: Keys, source: Source) -> int:
     """The number that was given last, even if retention has cut it since, or the stream is gone."""
     stored = cast("bytes | None", connection.hget(keys.fleet, f"{source}_n"))
     key = keys.log if source == "log" else keys.events
-    return max(int(stored or 0), last_generated(connection, key))
+    return max(whole_number(stored), last_generated(connection, key))
 
 
 def last_generated(connection: redis.Redis, key: str) -> int:

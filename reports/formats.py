@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from coordinator.clock import LAST_MS
 from coordinator.messages import one_line
 
 NAME_MAX = 80
@@ -33,6 +34,11 @@ def code(source: str) -> tuple[str, str]:
     return shown, "long lines are cut" if is_cut else ""
 
 
+def grouped(count: int) -> str:
+    """A whole number with its thousands apart."""
+    return f"{count:,}"
+
+
 def percent(share: float | None) -> str:
     """A part of a gap: 57.0 %, with a true minus sign."""
     return "" if share is None else f"{share:.1%}".replace("-", "\u2212").replace("%", "\u202f%")
@@ -52,7 +58,7 @@ def cost(value: object) -> str:
 
 def duration(ms: float) -> str:
     """A time span in the unit that suits it, or in two."""
-    seconds = max(0.0, ms / 1000)
+    seconds = min(max(0.0, ms / 1000), LAST_MS / 1000)
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

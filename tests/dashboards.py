@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from coordinator.clock import Clock, SystemClock
+from coordinator.clock import Clock
 from coordinator.credentials import digest, new_token
 from coordinator.waiting import comes_true
 from tests.fleet import FleetUnderTest
@@ -49,10 +49,10 @@ Serve = Callable[..., Served]
 
 
 def app_of(fleet: FleetUnderTest, clock: Clock | None = None, **more: Any) -> Starlette:
-    """The application for that fleet; ``more`` goes to make_app."""
+    """The application for that fleet, by its clock; ``more`` goes to make_app."""
     given = {"pepper": PEPPER, **more}
     own = WebSettings()
-    return make_app(fleet.settings, own, lambda: fleet.redis, clock or SystemClock(), **given)
+    return make_app(fleet.settings, own, lambda: fleet.redis, clock or fleet.clock, **given)
 
 
 def client_of(fleet: FleetUnderTest, place: str = "http://localhost", **more: Any) -> TestClient:
@@ -100,6 +100,11 @@ def token_of(fleet: FleetUnderTest, ai: str, role: str, **more: Any) -> str:
     given = {"key_id": token.key_id, "digest": digest(PEPPER, token.text), **more}
     fleet.order("enroll", ai=ai, role=role, **given)
     return token.text
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header by which a program says who it is; none without a ``token``."""
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def shown(page: str, element_id: str) -> str:

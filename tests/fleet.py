@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import redis
 
-from coordinator.clock import iso
+from coordinator.clock import SystemClock, iso
 from coordinator.coordinator import Coordinator
 from coordinator.doors import gateway_door
 from coordinator.fleet import Fleet
@@ -44,6 +44,23 @@ class ManualClock:
 
     def step_wall(self, seconds: float) -> None:
         self.wall_ms += int(seconds * 1000)
+
+
+class CatchingUpClock(SystemClock):
+    """One that is ``behind_s`` behind, by less whenever time is passed: in the end it says what
+    others do."""
+
+    def __init__(self, behind_s: float) -> None:
+        self.behind_s = behind_s
+
+    def now_ms(self) -> int:
+        return super().now_ms() - round(self.behind_s * 1000)
+
+    def elapsed_s(self) -> float:
+        return super().elapsed_s() - self.behind_s
+
+    def advance(self, seconds: float) -> None:
+        self.behind_s = max(0.0, self.behind_s - seconds)
 
 
 class CountingIds:
@@ -136,6 +153,20 @@ class FleetUnderTest:
         for ai in ais:
             self.say(ai, "hello", payload, gateway=gateway)
             self.run()
+
+    def share_pattern(self, ai: str, *ids: str, **own: Any) -> None:
+        """Have ``ai`` share patterns, each with what else is given."""
+        for pattern_id in ids:
+            self.say(ai, "pattern_share", {"pattern": {"id": pattern_id, **own}})
+        self.run()
+
+    def bury(self, letter_id: str = "5-1", **changed: Any) -> str:
+        """Have a message that nobody could take among the dead letters; the letter's id."""
+        letter: Any = {"door": "AI_1", "owner": "AI_1", "instance": "AI_1.1", "n": 1}
+        letter |= {"ms": self.clock.now_ms(), "error": "KeyError: 'x'"}
+        letter |= {"body": envelope("m", "AI_1", "heartbeat"), **changed}
+        self.redis.xadd(self.keys.dead, letter, id=letter_id)
+        return letter_id
 
     def order(self, message_type: str, **payload: Any) -> None:
         """Have the operator say that."""

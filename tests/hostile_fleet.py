@@ -27,16 +27,19 @@ EVIL_JSON = {EVIL: [EVIL, {BREAK_OUT: LONG}], LINK: None, "__proto__": {"owned":
 
 
 class HostileFleet:
-    """Puts it into ``fleet``; ``ids`` are those of something of each kind, by the names that the
-    paths of pages have for them."""
+    """Puts it into ``fleet``."""
 
     def __init__(self, fleet: FleetUnderTest) -> None:
         self._fleet = fleet
+
+    def fill(self) -> dict[str, str]:
+        """Have it all happen; ids of something of each kind, by the names that the paths of pages
+        have for them."""
         self._join()
         self._share()
         session_id = self._work()
-        self._write_keys()
-        self.ids = {
+        letter_id = self._write_keys()
+        return {
             "ai_id": "AI_1",
             "a": "AI_1",
             "b": "AI_2",
@@ -47,7 +50,7 @@ class HostileFleet:
             "unit_id": f"{session_id}-1",
             "source": "log",
             "n": "3",
-            "letter_id": "5-1",
+            "letter_id": letter_id,
         }
 
     def _join(self) -> None:
@@ -106,16 +109,15 @@ class HostileFleet:
         self._fleet.say(ai, message_type, payload, target)
         self._fleet.run()
 
-    def _write_keys(self) -> None:
-        """What no coordinator would write."""
+    def _write_keys(self) -> str:
+        """What no coordinator would write; the id of the dead letter."""
         redis, keys = self._fleet.redis, self._fleet.keys
         words = {"status": EVIL, "specialization": EVIL, "instance": EVIL, "door": EVIL}
         numbers = {"load": "0.5", "joined_ms": "1", "heartbeat_ms": "1"}
         redis.hset(keys.ai(AI_ID), mapping={**words, **numbers, "capabilities": json.dumps([EVIL])})
         redis.zadd(keys.leases, {AI_ID: 1e15})
-        letter = {"door": EVIL, "owner": EVIL, "instance": EVIL, "n": 1, "ms": 1, "error": EVIL}
-        body = json.dumps({"message_type": EVIL, "payload": EVIL_JSON})
-        redis.xadd(keys.dead, {**letter, "body": body}, id="5-1")  # type: ignore[arg-type]
         refused = {"ai_id": AI_ID, "address": BREAK_OUT, "reason": EVIL}
         self._fleet.gateway_says("gateway-1", "login_refused", refused)
         self._fleet.run()
+        body = json.dumps({"message_type": EVIL, "payload": EVIL_JSON})
+        return self._fleet.bury(door=EVIL, owner=EVIL, instance=EVIL, error=EVIL, body=body)

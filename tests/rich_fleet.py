@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from coordinator.clock import SystemClock
 from coordinator.specializations import CAPABILITIES, FEATURES
 from tests.fleet import FleetUnderTest, python
 from tests.runs import POLICY
 
-BEHIND_S = 420.0
+WORKED_S = 420.0
 PROBLEMS = {
     "AI_Node_2": ("buffer_cache", "µs per access", 1.0),
     "AI_Node_3": ("cpu_scheduler", "mean slowdown", 1.19),
@@ -21,38 +20,25 @@ PROBLEMS = {
 SCORES = (0.31, 0.46, 0.58, 0.71)
 
 
-class CatchingUp(SystemClock):
-    """One that is behind, by less whenever time is passed: in the end it says what others do."""
-
-    def __init__(self) -> None:
-        self.behind_s = BEHIND_S
-
-    def now_ms(self) -> int:
-        return super().now_ms() - round(self.behind_s * 1000)
-
-    def elapsed_s(self) -> float:
-        return super().elapsed_s() - self.behind_s
-
-    def advance(self, seconds: float) -> None:
-        self.behind_s = max(0.0, self.behind_s - seconds)
-
-
 class RichFleet:
-    """Puts it into ``fleet``, whose clock is CatchingUp; ``ids`` are those of something of each
-    kind, by the names that the paths of pages have for them."""
+    """Puts it into ``fleet``, whose clock is a CatchingUpClock WORKED_S behind."""
 
     def __init__(self, fleet: FleetUnderTest) -> None:
         self._fleet = fleet
-        self.trainers = [f"AI_Node_{n}" for n in range(1, 1 + len(CAPABILITIES))]
+        self._trainers = [f"AI_Node_{n}" for n in range(1, 1 + len(CAPABILITIES))]
+
+    def fill(self) -> dict[str, str]:
+        """Have it all happen; ids of something of each kind, by the names that the paths of pages
+        have for them."""
         self._join()
         self._share()
-        failed_id = self._fail()
+        self._fail()
         session_id = self._search()
         self._request()
         self._report()
-        self._break()
-        self._pass(fleet.clock.behind_s)
-        self.ids = {
+        letter_id = self._fleet.bury(owner="AI_Node_6", door="AI_Node_6")
+        self._pass(self._fleet.clock.behind_s)
+        return {
             "ai_id": "AI_Node_2",
             "a": "AI_Node_2",
             "b": "AI_Node_3",
@@ -63,12 +49,11 @@ class RichFleet:
             "unit_id": f"{session_id}-2",
             "source": "log",
             "n": "5",
-            "letter_id": "5-1",
+            "letter_id": letter_id,
         }
-        self.failed_unit_id = f"{failed_id}-1"
 
     def _join(self) -> None:
-        for ai, (specialization, words) in zip(self.trainers, CAPABILITIES.items(), strict=True):
+        for ai, (specialization, words) in zip(self._trainers, CAPABILITIES.items(), strict=True):
             hello = {"specialization": specialization, "capabilities": list(words)}
             self._fleet.join(ai, **hello, skills=["search", "judge"], version="1.4")
         self._fleet.enroll("Validator_1", role="validator")
@@ -124,7 +109,7 @@ class RichFleet:
             tests=["test_it_stays_within_its_capacity"],
         )
 
-    def _fail(self) -> str:
+    def _fail(self) -> None:
         plan = [{"name": "measure", "kind": "judge", "participant": 1, "tries": 2}]
         session_id = self._fleet.collaborate(
             "AI_Node_4", "AI_Node_5", description="Order rules for congested links", plan=plan
@@ -132,7 +117,6 @@ class RichFleet:
         for reason in ("no workload fits the rules", "no workload fits the rules either"):
             self._pass(12)
             self._fleet.report(f"{session_id}-1", "failed", reason=reason)
-        return session_id
 
     def _search(self) -> str:
         """Several look for a policy together; one of them had to try twice, and it goes on."""
@@ -170,25 +154,19 @@ class RichFleet:
         performance = {"hit_rate": 0.81, "p99_us": 42.0}
         report = {"component_id": "buffer_cache.AI_Node_2.4", "performance": performance}
         self._fleet.say("AI_Node_8", "performance_report", report)
-        for ai, target in zip(self.trainers, self.trainers[1:], strict=False):
+        for ai, target in zip(self._trainers, self._trainers[1:], strict=False):
             self._fleet.say(ai, "message", {"text": f"{ai} asks what you measured"}, target)
         self._fleet.run()
 
-    def _break(self) -> None:
-        letter = {"door": "AI_Node_6", "owner": "AI_Node_6", "instance": "AI_Node_6.1", "n": 99}
-        letter |= {"ms": self._fleet.clock.now_ms(), "error": "KeyError: 'specialization'"}
-        body = '{"message_type": "code_share", "sender_id": "AI_Node_6", "payload": {}}'
-        self._fleet.redis.xadd(self._fleet.keys.dead, {**letter, "body": body}, id="5-1")
-
     def _specialization(self, ai: str) -> str:
-        return list(CAPABILITIES)[self.trainers.index(ai)]
+        return list(CAPABILITIES)[self._trainers.index(ai)]
 
     def _pass(self, seconds: float) -> None:
         """Let time go by while all who are there go on saying so."""
         while seconds > 0:
             self._fleet.clock.advance(min(20.0, seconds))
             seconds -= 20
-            for n, ai in enumerate([*self.trainers, "Validator_1"]):
+            for n, ai in enumerate([*self._trainers, "Validator_1"]):
                 told: Mapping[str, Any] = {"load": round(0.15 + n * 0.09, 2), "status": "training"}
                 self._fleet.say(ai, "heartbeat", told)
             self._fleet.run()

@@ -286,7 +286,7 @@ def test_waiting_for_a_feature_that_is_cancelled(fleet: RealFleet, coord: Run) -
     assert coord("cancel", waiting.session_id, "--reason", "too late").exit_code == ExitCode.OK
     code, _, err = waiting.end()
     assert code == ExitCode.FAILED
-    assert "feature audio_mixer cancelled: too late" in err
+    assert "feature audio_mixer cancelled: operator cancelled it: too late" in err
 
 
 # -- looking ---------------------------------------------------------------------------------------
@@ -404,7 +404,10 @@ def test_cancel_ends_a_session(fleet: RealFleet, coord: Run, clients: list[Clien
     assert done.stdout == f"cancelled {session_id}\n"
     found = read_session(fleet.redis, fleet.keys, session_id)
     assert found is not None
-    assert (found["state"], found["reason"]) == ("cancelled", "enough")
+    assert (found["state"], found["reason"]) == (
+        "cancelled",
+        "operator cancelled it: enough",
+    )
     again = coord("cancel", session_id)
     assert again.exit_code == ExitCode.FAILED
     assert "no open session" in again.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -288,7 +289,8 @@ def test_a_hello_is_not_tried_again(fleet: FleetUnderTest, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("off_s", "said"), [(5, "5.0 s ahead of"), (-5, "5.0 s behind"), (0.5, ""), (-0.5, "")]
+    ("off_s", "said"),
+    [(50, r"(49|50)\.\d s ahead of"), (-50, r"5\d\.\d s behind"), (0.5, ""), (-0.5, "")],
 )
 def test_a_clock_that_is_off_is_told_at_takeover(
     redis: Redis, caplog: pytest.LogCaptureFixture, off_s: float, said: str
@@ -299,7 +301,7 @@ def test_a_clock_that_is_off_is_told_at_takeover(
     assert fleet.coordinator.take_over()
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == (1 if said else 0)
-    assert all(f"this machine's clock is {said} the server's" in text for text in warnings)
+    assert all(re.search(f"this machine's clock is {said} the server's", text) for text in warnings)
 
 
 def test_a_second_one_stands_by_and_takes_over(fleet: FleetUnderTest) -> None:

@@ -262,9 +262,7 @@ def fleet_with_dead_letters(redis: Redis) -> FleetUnderTest:
     fleet.enroll("Validator_1", role="validator")
     body = json.dumps(next(e for e in SENT if e["message_type"] == "pattern_share"))
     for letter in LETTERS:
-        fields = {"door": "AI_Node_1", "owner": "AI_Node_1", "instance": "i", "n": 1, "ms": 1}
-        fields |= {"error": "e", "body": body}
-        redis.xadd(fleet.keys.dead, fields, id=letter)  # type: ignore[arg-type]
+        fleet.bury(letter, door="AI_Node_1", owner="AI_Node_1", body=body)
     for artifact in (e["payload"] for e in SENT if e["message_type"] == "payload"):
         key = fleet.keys.artifact("AI_Node_1", artifact["artifact"])
         redis.set(key, bytes(artifact["bytes"]))

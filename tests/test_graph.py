@@ -30,8 +30,8 @@ def fleet(redis: Redis) -> FleetUnderTest:
     return fleet
 
 
-def graph(fleet: FleetUnderTest, since_ms: int = 0, **known: Any) -> Graph:
-    return graph_of(recent_lines(fleet.redis, fleet.keys, since_ms).lines, **known)
+def graph(fleet: FleetUnderTest) -> Graph:
+    return graph_of(recent_lines(fleet.redis, fleet.keys, 0).lines)
 
 
 def share(fleet: FleetUnderTest, ai: str, pattern_id: str, target: str = "", **own: Any) -> None:
@@ -120,9 +120,8 @@ def test_contributions_are_those_that_were_credited_last(fleet: FleetUnderTest) 
         "c": 0,
         "v": 0,
     }
-    known = graph(fleet, contributions={"a": 0.75})
-    assert known.nodes[0].contribution == 0.75
-    b = found.known({"b": 2.0}, {"b": "audio"}).nodes[1]
+    a, b, *_ = found.known({"b": 2.0}, {"b": "audio"}).nodes
+    assert (a.contribution, a.specialization) == (0.5, "file_system")
     assert (b.contribution, b.specialization) == (2.0, "audio")
 
 
@@ -140,7 +139,7 @@ def test_only_what_happened_since(fleet: FleetUnderTest) -> None:
     fleet.clock.advance(60)
     share(fleet, "a", "q", target="c")
     recent = recent_lines(fleet.redis, fleet.keys, BEGINNING_MS + 30_000)
-    found = graph_of(recent.lines, specializations={"a": "file_system"})
+    found = graph_of(recent.lines).known({}, {"a": "file_system"})
     assert recent.complete_ms == BEGINNING_MS + 30_000
     assert [(edge.a, edge.b) for edge in found.edges] == [("a", "c")]
     told = [(node.id, node.specialization, node.joined_ms) for node in found.nodes]

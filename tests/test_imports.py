@@ -153,8 +153,9 @@ LIBRARY = (
 """What AIs use."""
 
 SERVICE = (
+    {"record_search"},
     {"archive.failures", "archive.schema", "effects", "lease", "reads", "streams"},
-    {"archive.soundness", "history", "record_search"},
+    {"archive.soundness", "history"},
     {"events", "fleet", "following", "telling"},
     {
         *("audit", "context", "enrolled", "inboxes", "ingress"),

@@ -11,7 +11,13 @@ from coordinator import record_search
 from coordinator.errors import BadMessage
 from coordinator.keys import Keys
 from coordinator.reads import Page, read_records
-from coordinator.record_search import read_matching
+from coordinator.record_search import (
+    EVERY_RECORD,
+    RecordIds,
+    Wanted,
+    containing,
+    read_record_ids,
+)
 from tests.fleet import FleetUnderTest
 
 STRANGE = ["a*b?c", "[x-z]", "back\\slash", "%", "ÜBER straße", "Ⅷ 名前"]
@@ -41,8 +47,9 @@ def share(fleet: FleetUnderTest) -> Callable[..., None]:
 
 @pytest.fixture
 def find(redis: Redis) -> FindPage:
-    def find(text: str, limit: int = 10, **more: str) -> Page:
-        return read_matching(redis, Keys(), "pattern", text, limit, **more)  # type: ignore[arg-type]
+    def find(text: str, limit: int = 10, cursor: str | None = None, **more: str) -> Page:
+        wanted = Wanted(search=text, **more)
+        return read_records(redis, Keys(), "pattern", limit, wanted, cursor)
 
     return find
 
@@ -57,8 +64,8 @@ def ids_of(page: Page) -> list[str]:
 def test_what_an_ai_shared_is_read_page_by_page(redis: Redis, share: Callable[..., None]) -> None:
     share("a", "a1", "a2", "a3")
     share("b", "b1")
-    first = read_records(redis, Keys(), "pattern", 2, contributor="a")
-    rest = read_records(redis, Keys(), "pattern", 2, cursor=first.cursor, contributor="a")
+    first = read_records(redis, Keys(), "pattern", 2, Wanted(contributor="a"))
+    rest = read_records(redis, Keys(), "pattern", 2, Wanted(contributor="a"), first.cursor)
     assert (ids_of(first), first.cursor, first.total) == (["a3", "a2"], "a2", 3)
     assert (ids_of(rest), rest.cursor, rest.total) == (["a1"], None, 3)
 
@@ -69,7 +76,7 @@ def test_a_page_of_a_contributor_has_those_of_the_specialization(
     share("a", "a1", "a2")
     share("a", "a3", specialization="graphics")
     share("b", "b1")
-    page = read_records(redis, Keys(), "pattern", 10, "graphics", contributor="a")
+    page = read_records(redis, Keys(), "pattern", 10, Wanted("graphics", "a"))
     assert (ids_of(page), page.cursor) == (["a3"], None)
 
 
@@ -77,8 +84,8 @@ def test_a_specialization_called_of_is_no_contributor(
     redis: Redis, share: Callable[..., None]
 ) -> None:
     share("a", "p", specialization="of")
-    assert ids_of(read_records(redis, Keys(), "pattern", 10, "of")) == ["p"]
-    assert ids_of(read_records(redis, Keys(), "pattern", 10, contributor="of")) == []
+    assert ids_of(read_records(redis, Keys(), "pattern", 10, Wanted("of"))) == ["p"]
+    assert ids_of(read_records(redis, Keys(), "pattern", 10, Wanted(contributor="of"))) == []
 
 
 # -- by a part of the id ---------------------------------------------------------------------------
@@ -89,7 +96,7 @@ def test_the_newest_come_first_whatever_the_case_of_letters(
 ) -> None:
     share("a", "Cache-1", "disk-1", "my cache", "CACHE")
     page = find("cAcHe")
-    assert (ids_of(page), page.cursor, page.total) == (["CACHE", "my cache", "Cache-1"], None, 3)
+    assert (ids_of(page), page.cursor, page.total) == (["CACHE", "my cache", "Cache-1"], None, 4)
 
 
 @pytest.mark.parametrize("text", [*STRANGE, "*", "?", "[", "]", "\\", "%", "über", "STRASSE", "名"])
@@ -107,7 +114,7 @@ def test_a_text_that_no_id_contains_finds_none(
     share: Callable[..., None], find: FindPage, text: str
 ) -> None:
     share("a", "p1", "p2")
-    assert find(text) == Page([], None, 0)
+    assert find(text) == Page([], None, 2)
 
 
 @pytest.mark.parametrize(
@@ -135,11 +142,32 @@ def test_pages_follow_each_other_and_end(
     found: list[str] = []
     cursors: list[str | None] = [None]
     while len(cursors) == 1 or cursors[-1] is not None:
-        page = find("x", limit, **({} if cursors[-1] is None else {"cursor": cursors[-1]}))
+        page = find("x", limit, cursors[-1])
         found += ids_of(page)
         cursors.append(page.cursor)
     assert found == ["x4", "x3", "x2", "x1", "x0"]
     assert len(cursors) - 1 == -(-5 // limit)
+
+
+@pytest.mark.parametrize(("wanted", "count"), [(EVERY_RECORD, 3), (Wanted(search="x"), 5)])
+def test_no_more_ids_are_read_than_are_needed(
+    redis: Redis,
+    share: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: Wanted,
+    count: int,
+) -> None:
+    share("a", *(f"x{n}" for n in range(5)))
+    looked_at: list[str] = []
+
+    def looked_through(search: str, ids: list[str]) -> list[str]:
+        looked_at.extend(ids)
+        return containing(search, ids)
+
+    monkeypatch.setattr(record_search, "containing", looked_through)
+    found = read_record_ids(redis, Keys(), "pattern", wanted, 2)
+    assert found == RecordIds(["x4", "x3"], "x3", 5)
+    assert len(looked_at) == count
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3])
@@ -160,7 +188,7 @@ def test_a_page_ends_after_so_many_ids_were_looked_at(
 
 def test_a_page_ends_when_it_has_its_bytes(redis: Redis, share: Callable[..., None]) -> None:
     share("a", *(f"x{n:02}" for n in range(12)), text="t" * 100)
-    page = read_matching(redis, Keys(), "pattern", "x", 12, max_bytes=500)
+    page = read_records(redis, Keys(), "pattern", 12, Wanted(search="x"), max_bytes=500)
     assert (len(page.items), page.cursor) == (10, "x02")
 
 

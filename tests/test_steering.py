@@ -29,10 +29,11 @@ def order(fleet: FleetUnderTest, message_type: str, **payload: str) -> None:
 @pytest.mark.parametrize("is_begun", [False, True])
 def test_a_session_is_cancelled(fleet: FleetUnderTest, who: str, is_begun: bool) -> None:
     s = fleet.collaborate("a", "b", plan=PLAN) if is_begun else fleet.ask("a")
-    fleet.say(who, "cancel", {"session_id": s})
+    fleet.say(who, "cancel", {"session_id": s, "person": "Alice"})
     fleet.run()
     session = fleet.session(s)
-    assert (session["state"], session["reason"]) == ("cancelled", f"{who} cancelled it")
+    by = {"a": "a", "operator": "operator (Alice)"}[who]
+    assert (session["state"], session["reason"]) == ("cancelled", f"{by} cancelled it")
     assert fleet.queue("a") == []
     assert fleet.told("a", "collaboration_update")[-1]["status"] == "cancelled"
     assert fleet.coordinator._fleet.units == {}
@@ -40,8 +41,9 @@ def test_a_session_is_cancelled(fleet: FleetUnderTest, who: str, is_begun: bool)
 
 def test_a_feature_request_is_cancelled(fleet: FleetUnderTest) -> None:
     r = fleet.request_feature("a", "f")
-    order(fleet, "cancel", session_id=r, reason="never mind")
-    assert fleet.told("a", "feature_update")[-1]["reason"] == "never mind"
+    order(fleet, "cancel", session_id=r, reason="never mind", person="Alice")
+    told = fleet.told("a", "feature_update")[-1]["reason"]
+    assert told == "operator (Alice) cancelled it: never mind"
 
 
 def test_a_stranger_cancels_nothing(fleet: FleetUnderTest) -> None:

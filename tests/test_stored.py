@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, get_args
 
 import pytest
 from redis import Redis
 
-from coordinator.clock import iso, ms_of
+from coordinator.audit import read_audit
+from coordinator.clock import LAST_MS, iso, ms_of
 from coordinator.credit import read_contributions
+from coordinator.keys import Keys
+from coordinator.letters import read_letters
 from coordinator.lineage_reads import read_lineage
 from coordinator.reads import (
+    Page,
     read_ais,
     read_benchmarks,
     read_counts,
@@ -19,7 +24,10 @@ from coordinator.reads import (
     read_records,
     with_work,
 )
+from coordinator.session_reads import read_open_work
 from coordinator.stored import finite_number, json_of, number_of, whole_number
+from coordinator.streams import Source, last_number
+from reports.formats import duration
 from tests.fleet import FleetUnderTest, python
 
 HELD = "coord:component:c"
@@ -104,6 +112,28 @@ def test_who_comes_is_let_in_and_who_takes_it_back_may(spoiled: FleetUnderTest) 
     spoiled.order("retract", id="k")
     assert spoiled.coordinator.active
     assert spoiled.redis.exists("coord:component:k", "coord:dead") == 0
+
+
+@pytest.mark.parametrize("key", ["leases", "sessions", "events", "dead", "specialization:audio"])
+@pytest.mark.parametrize("command", ["SET", "LPUSH"])
+def test_a_list_of_another_type_counts_as_empty(redis: Redis, key: str, command: str) -> None:
+    keys = Keys()
+    redis.execute_command(command, f"coord:{key}", "x")
+    assert read_open_work(redis, keys)["sessions"] == {"pending": 0, "active": 0, "features": 0}
+    assert read_ais(redis, keys, 10) == Page([], None, 0)
+    assert read_ais(redis, keys, 10, "audio", "audio") == Page([], None, 0)
+    assert (read_audit(redis, keys, 10), read_letters(redis, keys)) == ([], [])
+
+
+def test_numbers_that_strangers_wrote_count_as_none(redis: Redis) -> None:
+    keys = Keys()
+    redis.hset(keys.fleet, mapping={"log_n": "x", "events_n": "1e9"})
+    assert [last_number(redis, keys, source) for source in get_args(Source)] == [0, 0]
+
+
+def test_a_moment_beyond_all_calendars_is_the_last_one() -> None:
+    assert iso(10**19) == iso(LAST_MS)
+    assert duration(math.inf) == duration(LAST_MS)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any, cast
 import httpx
 import pytest
 import redis as redis_py
+from anyio.to_thread import current_default_thread_limiter
 from redis import Redis
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -24,7 +25,8 @@ from tests.fleet import FleetUnderTest
 from web.answers import refused
 from web.app import DOCS, OPENAPI, make_app
 from web.endpoints import ROOT
-from web.guards import HEAD_MAX_BYTES, SECURITY, Errors, OutageLog, RequestLimits
+from web.guards import HEAD_MAX_BYTES, SECURITY, Errors, RequestLimits
+from web.outage import OutageLog
 from web.settings import WebSettings
 
 PEPPER = b"p" * 32
@@ -260,6 +262,21 @@ def test_what_is_always_answered_counts_in_no_number() -> None:
     limits = RequestLimits(inner, 0, 10, always={"/"})
     app = Errors(limits, OutageLog(), lambda error, _: refused(error))
     assert TestClient(app).get("/").text == "alive"
+
+
+def test_whether_it_lives_is_said_while_all_threads_are_busy(fleet: FleetUnderTest) -> None:
+    given: dict[str, Any] = {"pepper": PEPPER, "asks_token": True}
+    app = make_app(fleet.settings, WebSettings(), lambda: fleet.redis, fleet.clock, **given)
+
+    async def ask_when_busy() -> httpx.Response:
+        threads = current_default_thread_limiter()
+        for n in range(int(threads.total_tokens)):
+            threads.acquire_on_behalf_of_nowait(n)
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.get("/healthz")
+
+    assert asyncio.run(ask_when_busy()).json() == {"status": "ok"}
 
 
 def test_an_answer_that_takes_too_long_is_given_up() -> None:

@@ -58,8 +58,7 @@ def fleet(redis: Redis) -> FleetUnderTest:
     fleet.say("AI_2", "os_component_share", feature | {"feature_name": "undo"})
     fleet.run()
     assert request_id
-    letter = {"door": "AI_1", "owner": "AI_1", "instance": "i", "n": 1, "ms": 1, "error": "broke"}
-    redis.xadd(fleet.keys.dead, letter | {"body": '{"message_type": "hello"}'}, id="5-1")  # type: ignore[arg-type]
+    fleet.bury(body='{"message_type": "hello"}')
     place = {"log": 1, "events": 2, "epoch": "e", "ms": 3}
     redis.hset(fleet.keys.archives, "archive-1", json.dumps(place))
     return fleet
@@ -308,9 +307,9 @@ def test_what_strangers_stored_is_answered_as_json(
 def test_a_fault_is_one_line_in_the_log_and_no_traceback(
     client: TestClient, fleet: FleetUnderTest, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fleet.redis.delete(fleet.keys.dead)
-    fleet.redis.set(fleet.keys.dead, "spoiled")
-    code, detail, _ = refusal(client, "/dead", 500)
+    fleet.redis.delete(fleet.keys.log)
+    fleet.redis.set(fleet.keys.log, "spoiled")
+    code, detail, _ = refusal(client, "/history", 500)
     assert (code, "log" in detail) == ("internal", True)
     (record,) = caplog.records
     assert record.exc_info is None

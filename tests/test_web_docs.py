@@ -80,11 +80,9 @@ def test_the_routes_are_those_of_the_tables() -> None:
     }
 
 
-def test_the_page_stands_alone_and_shows_all(client: TestClient) -> None:
-    response = client.get(DOCS)
-    text = response.text
-    assert not re.search(r"<script|https?://(?!127\.0\.0\.1|HOST)|<link|<img|@import|url\(", text)
-    assert "script-src" not in response.headers["content-security-policy"]
+def test_the_page_needs_no_script_and_shows_all(client: TestClient) -> None:
+    text = client.get(DOCS).text
+    assert not re.search(r"<script|https?://(?!127\.0\.0\.1|HOST)|<style|<img", text)
     for one in ENDPOINTS:
         assert f"<code>GET {ROOT}{plain_path(one.path)}</code>" in text
         assert all(f"<code>{p['name']}</code>" in text for p in parameters(one))

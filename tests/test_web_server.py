@@ -1,4 +1,4 @@
-"""The service behind the HTTP API: nobody who can connect holds it up, or fills its log."""
+"""The service behind the dashboard: nobody who can connect holds it up, or fills its log."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from starlette.routing import Route
 from coordinator.waiting import comes_true
 from tests.fleet import ManualClock
 from web.answers import refused
-from web.guards import Errors, OutageLog, RequestLimits
+from web.guards import Errors, RequestLimits
 from web.listening import listen
+from web.outage import OutageLog
 from web.seldom import EVERY_S, Seldom
 from web.server import Server, make_server
 from web.settings import WebSettings

@@ -15,38 +15,45 @@ from coordinator.messages import LETTER_ID_PATTERN
 from coordinator.operator import send_as_operator
 from coordinator.presence import read_away
 from coordinator.queues import read_queues
-from coordinator.reads import read_ai
+from coordinator.reads import Item, read_ai
 from coordinator.revoking import revoke
 from coordinator.session_reads import read_progress, read_unit_states
 from reports import formats
 from web.answers import ApiError
 from web.fleet_reader import FleetReader
-from web.forms import HOME
-from web.parameters import AiId, Query, SessionId
+from web.forms import ReturnQuery
+from web.parameters import AiId, SessionId, UnitId
 
 Facts = list[tuple[str, str]]
 
 
-class ActionQuery(Query):
-    """What is to be acted on, and ``to`` where it goes on from there."""
-
-    to: str = HOME
-
-
-class OfAi(ActionQuery):
+class OfAi(ReturnQuery):
     ai: AiId
 
 
-class OfSession(ActionQuery):
+class OfSession(ReturnQuery):
     session_id: SessionId
 
 
-class OfUnit(ActionQuery):
-    unit_id: SessionId
+class OfUnit(ReturnQuery):
+    unit_id: UnitId
 
 
-class OfLetter(ActionQuery):
+class OfLetter(ReturnQuery):
     id: Annotated[str, Field(pattern=LETTER_ID_PATTERN)]
+
+
+def _send(name: str, reader: FleetReader, ids: Ids, payload: Item) -> list[str]:
+    send_as_operator(reader.connection, reader.keys, reader.clock, ids, name, payload)
+    return []
+
+
+def _revoke(_: str, reader: FleetReader, ids: Ids, payload: Item) -> list[str]:
+    """The Redis user ends, too, as far as this process may end it."""
+    fleet = (reader.connection, reader.keys, reader.clock, ids)
+    left: list[str] = []
+    revoke(*fleet, payload["ai"], payload["reason"], left.append, person=payload["person"])
+    return left
 
 
 @dataclass(frozen=True)
@@ -54,11 +61,11 @@ class Action:
     """The message of type ``name``, about the ``subject`` that the field of ``query`` names.
 
     ``read`` finds what people want to know of it first; it raises ApiError ``not_found``. ``does``
-    says what will happen, ``done`` what did.
+    says what will happen, ``done`` what did; ``send`` is what sends the message and waits for it.
     """
 
     name: str
-    query: type[ActionQuery]
+    query: type[ReturnQuery]
     field: str
     read: Callable[[FleetReader, str], Facts]
     title: str
@@ -67,38 +74,34 @@ class Action:
     done: str
     has_reason: bool = False
     is_harmful: bool = True
+    send: Callable[[str, FleetReader, Ids, Item], list[str]] = _send
 
-    def subject_of(self, query: ActionQuery) -> str:
+    def subject_of(self, query: ReturnQuery) -> str:
         return str(getattr(query, self.field))
 
-
-def act(
-    action: Action, reader: FleetReader, ids: Ids, subject: str, reason: str, person: str
-) -> list[str]:
-    """Have it done in the name of ``person``, and wait for it; what is left to do besides. Raises
-    Refused, NotAnswered, BadMessage; RedisError."""
-    fleet = (reader.connection, reader.keys, reader.clock, ids)
-    if action.name == "revoke":
-        left: list[str] = []
-        revoke(*fleet, subject, reason, None, left.append, person)
-        return left
-    payload = {action.field: subject, "person": person}
-    if action.has_reason:
-        payload["reason"] = reason
-    send_as_operator(*fleet, action.name, payload)
-    return []
+    def act(
+        self, reader: FleetReader, ids: Ids, subject: str, reason: str, person: str
+    ) -> list[str]:
+        """Have it done in the name of ``person``, and wait for it; what is left to do besides.
+        Raises Refused, NotAnswered, BadMessage; RedisError."""
+        payload = {self.field: subject, "person": person}
+        if self.has_reason:
+            payload["reason"] = reason
+        return self.send(self.name, reader, ids, payload)
 
 
 def _facts_of_ai(reader: FleetReader, ai_id: str) -> Facts:
-    for ai in read_ai(reader.connection, reader.keys, ai_id).items:
-        heard = formats.duration(reader.clock.now_ms() - ai["heartbeat_ms"])
-        (queue,) = read_queues(reader.connection, [reader.keys.queue(ai_id)])
-        return [
-            ("Specialization", ai["specialization"]),
-            ("Status", f"{ai['status']}, heard of {heard} ago"),
-            ("Units", f"{queue['started']} running, {queue['waiting']} queued"),
-        ]
-    raise ApiError("not_found", f"no AI {ai_id!r} is there: it may have left", "ai")
+    found = read_ai(reader.connection, reader.keys, ai_id).items
+    if not found:
+        raise ApiError("not_found", f"no AI {ai_id!r} is there: it may have left", "ai")
+    (ai,) = found
+    heard = formats.duration(reader.clock.now_ms() - ai["heartbeat_ms"])
+    (queue,) = read_queues(reader.connection, [reader.keys.queue(ai_id)])
+    return [
+        ("Specialization", ai["specialization"]),
+        ("Status", f"{ai['status']}, heard of {heard} ago"),
+        ("Units", f"{queue['started']} running, {queue['waiting']} queued"),
+    ]
 
 
 def _facts_of_member(reader: FleetReader, ai_id: str) -> Facts:
@@ -216,6 +219,7 @@ _EVERY_ACTION = (
         button="Revoke all its access",
         done="revoked",
         has_reason=True,
+        send=_revoke,
     ),
     Action(
         "dead_retry",

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from coordinator.errors import CoordError
 from coordinator.reads import Item, Page
 
+NO_SERVER = "the server of the fleet cannot be reached at the moment"
 RETRY_S = {429: "60", 503: "2"}
 """By status, after how many seconds who is told to come back later may do so."""
 CODES = {
@@ -26,7 +27,7 @@ CODES = {
     "too_many": (429, "too many tokens from this address were wrong"),
     "internal": (500, "a fault of coord's own; its log says more"),
     "busy": (503, "too many requests at a time, or one that took too long"),
-    "no_server": (503, "the server of the fleet cannot be reached at the moment"),
+    "no_server": (503, NO_SERVER),
 }
 """Every code of an error: its status, and what it means."""
 

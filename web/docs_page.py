@@ -1,22 +1,19 @@
-"""The page that shows people the endpoints: made once, without scripts, nothing from elsewhere."""
+"""The page that shows people the endpoints."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.responses import HTMLResponse, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from web.answers import CODES
 from web.endpoints import ROOT, STREAM, Endpoint, MonitoringPage
 from web.openapi import parameters, parameters_of, plain_path
+from web.pages.templates import Templates
 from web.parameters import StreamQuery
 
-TEMPLATES = Path(__file__).parent / "templates"
 EXAMPLES = {
     "ai_id": "AI_Node_1",
     "id": "buffer_cache.AI_Node_1.3",
@@ -27,17 +24,9 @@ EXAMPLES = {
 
 
 def docs_page(
-    endpoints: Sequence[Endpoint], pages: Sequence[MonitoringPage], version: str
-) -> Response:
-    """The page as it is answered; its one style is named by its hash in the policy."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = (TEMPLATES / "docs.css").read_text()
+    templates: Templates, endpoints: Sequence[Endpoint], pages: Sequence[MonitoringPage]
+) -> Callable[[Request], Response]:
+    """What serves it."""
     shown = [
         {
             "name": one.name,
@@ -52,17 +41,14 @@ def docs_page(
         }
         for one in endpoints
     ]
-    text = environment.get_template("docs.html").render(
-        endpoints=shown,
-        stream={"path": STREAM, "parameters": parameters_of(StreamQuery, STREAM)},
-        pages=pages,
-        codes=CODES,
-        version=version,
-        style=style,
-    )
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; frame-ancestors 'none'"
-    return HTMLResponse(text, headers={"Content-Security-Policy": policy})
+    values = {
+        "title": "HTTP API",
+        "endpoints": shown,
+        "stream": {"path": STREAM, "parameters": parameters_of(StreamQuery, STREAM)},
+        "pages": pages,
+        "codes": CODES,
+    }
+    return lambda request: templates.answer(request, "docs.html", values)
 
 
 def example_of(endpoint: Endpoint) -> str:

@@ -1,14 +1,14 @@
-"""Who is enrolled, found by name and by token: read again whenever an enrolment has changed."""
+"""Who is enrolled, found by token: read again whenever an enrolment has changed."""
 
 from __future__ import annotations
 
 from threading import Lock
-from typing import cast
 
 import redis
 
 from coordinator.enrolled import find_enrolled
 from coordinator.keys import Keys
+from coordinator.stored import read_one
 
 
 class Enrolled:
@@ -21,14 +21,7 @@ class Enrolled:
         self._lock = Lock()
         self._is_known = False
         self._changes: bytes | None = None
-        self._names: list[str] = []
         self._owners: dict[str, str] = {}
-
-    def names(self) -> list[str]:
-        """Everybody who was ever enrolled, sorted. Raises RedisError."""
-        with self._lock:
-            self._refresh()
-            return self._names
 
     def owner_of(self, digest: str) -> str | None:
         """Whose token has that digest. Raises RedisError."""
@@ -38,10 +31,9 @@ class Enrolled:
 
     def _refresh(self) -> None:
         connection, keys = self._connection, self._keys
-        changes = cast("bytes | None", connection.hget(keys.fleet, "credentials_n"))
+        changes = read_one(connection, "HGET", keys.fleet, "credentials_n")
         if self._is_known and changes == self._changes:
             return
         found = find_enrolled(connection, keys)
-        self._names = sorted(found)
         self._owners = {one.digest: ai for ai, several in found.items() for one in several}
         self._changes, self._is_known = changes, True

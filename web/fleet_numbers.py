@@ -19,7 +19,7 @@ from coordinator.payloads import VerdictWord
 from coordinator.plans import PLANS
 from coordinator.specializations import CAPABILITIES, VALIDATION
 from coordinator.status import STANDBY_SEEN_MS, read_gateways
-from coordinator.stored import json_of, number_of, replies_of, text_of, whole_number
+from coordinator.stored import json_of, number_of, read_hashes, replies_of, text_of, whole_number
 from coordinator.work import OPEN_STATES, UnitState
 from web.fleet_reader import FleetReader
 
@@ -118,10 +118,8 @@ def read_fleet_numbers(reader: FleetReader) -> FleetNumbers:
 
 def read_open_numbers(reader: FleetReader) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
     """Of FleetNumbers ``units`` and ``sessions``, in one round trip."""
-    with reader.connection.pipeline(transaction=False) as pipe:
-        pipe.hgetall(reader.keys.metrics)
-        (told,) = replies_of(pipe)
-    return _of_units(told or {}), _of_sessions(told or {})
+    (told,) = read_hashes(reader.connection, [reader.keys.metrics])
+    return _of_units(told), _of_sessions(told)
 
 
 def _read_at_once(connection: redis.Redis, keys: Keys, now_ms: int) -> dict[str, Any]:

@@ -29,8 +29,14 @@ class Form(NamedTuple):
     fields: Fields
 
 
-class FormKey(Query):
-    """What a form of who has signed in brings back."""
+class ReturnQuery(Query):
+    """``to`` is the page that it goes on with from there."""
+
+    to: str = HOME
+
+
+class SignedForm(Query):
+    """What every form of who has signed in brings back."""
 
     form_key: str = Field("", max_length=128, repr=False)
 

@@ -1,4 +1,4 @@
-"""What a request goes through before it is answered, from the outside inwards."""
+"""What bounds a request before it is answered, from the outside inwards."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
-from functools import partial
 from pathlib import Path
 
 import redis
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
@@ -19,12 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coordinator.errors import BadMessage
 from coordinator.server_errors import is_of_the_data
-from web.access import NO_TOKEN, Tokens, address_of, bearer_token
-from web.answers import ApiError
-from web.cookies import read_key
+from web.answers import NO_SERVER, ApiError
 from web.handlers import explained
-from web.sign_ins import SignIn, SignIns
-from web.visitor import ANYBODY, NOBODY, Visitor
+from web.outage import OutageLog
 
 log = logging.getLogger("coord.http")
 
@@ -43,23 +38,6 @@ PART_BYTES = 64 * 1024
 SURPLUS = "is_surplus"
 """In the state of a request: it came by one connection too many."""
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-
-
-class OutageLog:
-    """Says once that the server cannot be reached, and once that it is back."""
-
-    def __init__(self) -> None:
-        self._is_on = False
-
-    def begin(self, error: Exception) -> None:
-        if not self._is_on:
-            log.warning("the server of the fleet cannot be reached: %s", error)
-        self._is_on = True
-
-    def end(self) -> None:
-        if self._is_on:
-            log.info("the server of the fleet is back")
-        self._is_on = False
 
 
 class Guard(ABC):
@@ -128,7 +106,7 @@ class Errors(Guard):
             return _of_http(error, path)
         if isinstance(error, redis.RedisError) and not is_of_the_data(error):
             self._outage.begin(error)
-            return ApiError("no_server", "the server of the fleet cannot be reached at the moment")
+            return ApiError("no_server", NO_SERVER)
         trace = error.__traceback__
         while trace and trace.tb_next:
             trace = trace.tb_next
@@ -164,9 +142,7 @@ class Bodies(Guard):
             async with asyncio.timeout(self._request_s):
                 body = await _read_body(receive)
         except TimeoutError:
-            raise ApiError(
-                "bad_request", f"the form took longer than {self._request_s:g} s"
-            ) from None
+            raise ApiError("busy", f"the form took longer than {self._request_s:g} s") from None
         if body is None:
             return
 
@@ -285,50 +261,3 @@ class LoopbackHost(Guard):
 
 def _has_port(host: str) -> bool:
     return host.rpartition(":")[2].isdigit() and not host.endswith("]")
-
-
-class Admission(Guard):
-    """Finds out who asks, which stands in the scope as ``visitor``: by a token in the header, or by
-    the cookie of who signed in. Without either nobody gets further where tokens are asked for, but
-    to what is open."""
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        tokens: Tokens | None,
-        sign_ins: SignIns,
-        is_open: Callable[[str], bool],
-        *,
-        asks_token: bool,
-    ) -> None:
-        super().__init__(app)
-        self._tokens = tokens
-        self._sign_ins = sign_ins
-        self._is_open = is_open
-        self._asks_token = asks_token
-
-    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        find = partial(self._visitor, HTTPConnection(scope))
-        scope["visitor"] = await run_in_threadpool(find)
-        scope["find_visitor"] = find
-        await self._app(scope, receive, send)
-
-    def _visitor(self, request: HTTPConnection) -> Visitor:
-        anybody = NOBODY if self._asks_token else ANYBODY
-        if self._tokens is None or self._is_open(request.scope["path"]):
-            return anybody
-        sign_in = self._sign_ins.find(read_key(request))
-        if sign_in is not None and self._is_in_force(sign_in):
-            sees_all = not self._asks_token or sign_in.role == "operator"
-            return Visitor(sees_all, sign_in)
-        if not self._asks_token:
-            return anybody
-        token = bearer_token(request.headers.get("authorization", ""))
-        if token is None:
-            raise ApiError("no_token", NO_TOKEN)
-        return Visitor(sees_all=self._tokens.check(token, address_of(request)).role == "operator")
-
-    def _is_in_force(self, sign_in: SignIn) -> bool:
-        """What a token can be revoked for ends what was begun by it, too."""
-        owner = self._tokens.find(sign_in.token_digest) if self._tokens else None
-        return owner is not None and owner.role == sign_in.role

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from coordinator.archive_marks import read_behind
 from coordinator.audit import read_audit_page
-from coordinator.enrolled import read_members
+from coordinator.enrolled import read_enrolled_ids, read_members
 from coordinator.errors import BadMessage
 from coordinator.history import Cursor, Follower, Line
 from coordinator.keys import Kind
@@ -25,7 +25,7 @@ from coordinator.reads import (
     read_records,
     with_work,
 )
-from coordinator.record_search import read_matching
+from coordinator.record_search import Wanted
 from coordinator.session_reads import (
     read_progress,
     read_sessions,
@@ -33,6 +33,7 @@ from coordinator.session_reads import (
     read_workspace,
 )
 from coordinator.status import read_status
+from coordinator.stored import read_one
 from coordinator.validation.models import VALIDATED_KINDS
 from web.answers import ApiError
 from web.fleet_reader import FleetReader
@@ -91,14 +92,11 @@ def records(kind: Kind) -> Callable[[FleetReader, RecordsQuery], Page | Item]:
     """Reads a page of that kind."""
 
     def read(reader: FleetReader, query: RecordsQuery) -> Page | Item:
-        connection, keys, contributor = reader.connection, reader.keys, query.contributor
-        given = (query.limit, query.specialization, query.cursor, ANSWER_MAX_BYTES, contributor)
-        if query.search is None:
-            page = read_records(connection, keys, kind, *given)
-            is_counted = contributor is None or query.specialization is None
-        else:
-            page = read_matching(connection, keys, kind, query.search, *given)
-            is_counted = False
+        wanted = Wanted(query.specialization, query.contributor, query.search or "")
+        given = (query.limit, wanted, query.cursor, ANSWER_MAX_BYTES)
+        page = read_records(reader.connection, reader.keys, kind, *given)
+        is_of_both = query.specialization is not None and query.contributor is not None
+        is_counted = query.search is None and not is_of_both
         return page if is_counted else page._asdict() | {"total": None}
 
     return read
@@ -118,8 +116,8 @@ def benchmarks(reader: FleetReader, query: BenchmarksQuery) -> Page:
     """The newest reports on a component."""
     read = (reader.connection, reader.keys)
     reports = read_benchmarks(*read, [query.component_id], query.limit)
-    total = reader.connection.xlen(reader.keys.benchmarks(query.component_id))
-    return Page(reports.get(query.component_id, []), None, total)
+    total = read_one(reader.connection, "XLEN", reader.keys.benchmarks(query.component_id))
+    return Page(reports.get(query.component_id, []), None, total or 0)
 
 
 def sessions(reader: FleetReader, query: SessionsQuery) -> Page:
@@ -208,7 +206,7 @@ def ranking(reader: FleetReader, query: RankingQuery) -> Page:
 
 def members(reader: FleetReader, query: PageQuery) -> Page:
     """Who was ever enrolled, by name."""
-    names = reader.enrolled.names()
+    names = read_enrolled_ids(reader.connection, reader.keys)
     later = [name for name in names if query.cursor is None or name > query.cursor]
     shown = later[: query.limit]
     items = read_members(reader.connection, reader.keys, shown, reader.clock.now_ms())
@@ -217,7 +215,7 @@ def members(reader: FleetReader, query: PageQuery) -> Page:
 
 def dead_letters(reader: FleetReader, query: PageQuery) -> Page:
     """The newest first."""
-    total = reader.connection.xlen(reader.keys.dead)
+    total = read_one(reader.connection, "XLEN", reader.keys.dead) or 0
     if query.cursor is not None and not _LETTER.fullmatch(query.cursor):
         raise no_cursor(query.cursor)
 

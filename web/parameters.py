@@ -26,6 +26,7 @@ AiId = Annotated[str, Field(pattern=ID_PATTERN)]
 RecordId = Annotated[str, Field(pattern=RECORD_ID_PATTERN)]
 Word = Annotated[str, Field(pattern=WORD_PATTERN)]
 SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+UnitId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class Query(BaseModel):
@@ -44,14 +45,18 @@ class LimitedQuery(Query):
     limit: int = Field(50, ge=1, le=LIMIT_MAX, description="At most so many items.")
 
 
-class PageQuery(LimitedQuery):
-    """One page of a list."""
+class CursorQuery(Query):
+    """One page of a list, whose size is fixed."""
 
     cursor: str | None = Field(
         None,
         pattern=CURSOR_PATTERN,
         description="That of the page before; without one it is the first page.",
     )
+
+
+class PageQuery(CursorQuery, LimitedQuery):
+    """One page of a list."""
 
 
 class StatusQuery(Query):
@@ -62,11 +67,15 @@ class StatusQuery(Query):
     )
 
 
-class AisQuery(PageQuery):
+class AisFilter(Query):
     """Which AIs."""
 
     specialization: Word | None = Field(None, description="Only AIs of this specialization.")
     capability: Word | None = Field(None, description="Only AIs that have this capability.")
+
+
+class AisQuery(AisFilter, PageQuery):
+    """A page of AIs."""
 
 
 class AiQuery(Query):
@@ -75,7 +84,7 @@ class AiQuery(Query):
     ai_id: AiId = Field(description="The AI's id.")
 
 
-class RecordsQuery(PageQuery):
+class RecordsFilter(Query):
     """Which records."""
 
     specialization: Word | None = Field(None, description="Only records of this specialization.")
@@ -86,6 +95,10 @@ class RecordsQuery(PageQuery):
         max_length=128,
         description="Only records whose id contains this, in upper or lower case.",
     )
+
+
+class RecordsQuery(RecordsFilter, PageQuery):
+    """A page of records."""
 
 
 class RecordQuery(Query):
@@ -100,7 +113,7 @@ class BenchmarksQuery(LimitedQuery):
     component_id: RecordId = Field(description="The component that was measured.")
 
 
-class SessionsQuery(PageQuery):
+class SessionsFilter(Query):
     """Which sessions."""
 
     state: SessionState | None = Field(None, description="Only sessions in this state.")
@@ -110,16 +123,18 @@ class SessionsQuery(PageQuery):
     ai: AiId | None = Field(None, description="Only those that this AI takes part in or asked for.")
 
 
+class SessionsQuery(SessionsFilter, PageQuery):
+    """A page of sessions."""
+
+
 class SessionQuery(Query):
     """Which session."""
 
     session_id: SessionId = Field(description="The session's id.")
 
 
-class OfSessionQuery(PageQuery):
+class OfSessionQuery(SessionQuery, PageQuery):
     """A page of what a session has."""
-
-    session_id: SessionId = Field(description="The session's id.")
 
 
 class LineageQuery(Query):
@@ -137,11 +152,15 @@ class RankingQuery(Query):
     limit: int = Field(10, ge=1, le=100, description="At most so many items.")
 
 
-class AuditQuery(PageQuery):
+class AuditFilter(Query):
     """Which events of the audit."""
 
     ai: AiId | None = Field(None, description="Only what concerns this AI.")
     kind: AuditKind | None = Field(None, description="Only events of this kind.")
+
+
+class AuditQuery(AuditFilter, PageQuery):
+    """A page of the audit."""
 
 
 class HistoryQuery(PageQuery):

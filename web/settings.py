@@ -36,7 +36,10 @@ class WebSettings(BaseSettings):
         64, ge=1, le=10_000, description="Most requests at a time; to more it says 503."
     )
     streams_max: int = Field(
-        64, ge=1, le=10_000, description="Most pages that are kept up to date at a time."
+        64,
+        ge=1,
+        le=10_000,
+        description="Most streams at a time: a page that is kept up to date has one.",
     )
     request_s: float = Field(
         15, ge=0.1, le=600, description="A request that takes longer is ended by 503."

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -13,8 +11,8 @@ from coordinator.clock import Clock
 from coordinator.payloads import Role
 
 LASTS_S = 12 * 3600
-SIGN_INS_MAX = 1000
-"""Of more the oldest end."""
+SIGN_INS_MAX = 100
+"""Of one name; of more the oldest end, and nobody else's."""
 KEY_BYTES = 32
 
 
@@ -38,20 +36,20 @@ class SignIn:
 class SignIns:
     """By a key that the browser keeps in a cookie; here there is only its hash."""
 
-    def __init__(self, clock: Clock, new_key: Callable[[int], str] = secrets.token_urlsafe) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._new_key = new_key
         self._lock = Lock()
-        self._open: OrderedDict[str, SignIn] = OrderedDict()
+        self._open: dict[str, SignIn] = {}  # the oldest first
 
     def begin(self, name: str, role: Role, token_digest: str) -> str:
         """The key for the browser."""
-        key, form_key = self._new_key(KEY_BYTES), self._new_key(KEY_BYTES)
+        key, form_key = secrets.token_urlsafe(KEY_BYTES), secrets.token_urlsafe(KEY_BYTES)
         ends_s = self._clock.elapsed_s() + LASTS_S
         with self._lock:
             self._open[_hash(key)] = SignIn(name, role, token_digest, form_key, ends_s)
-            while len(self._open) > SIGN_INS_MAX:
-                self._open.popitem(last=False)
+            of_name = [one for one, sign_in in self._open.items() if sign_in.name == name]
+            for one in of_name[:-SIGN_INS_MAX]:
+                del self._open[one]
         return key
 
     def find(self, key: str) -> SignIn | None:

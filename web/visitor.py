@@ -1,4 +1,4 @@
-"""Who asks, and what for: decided once for each request, by web/guards.py."""
+"""Who asks, and what for: decided once for each request, by web/admission.py."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import cast
 
 from starlette.requests import HTTPConnection
 
+from web.answers import ApiError
 from web.sign_ins import SignIn
 
 
@@ -26,6 +27,11 @@ class Visitor:
     @property
     def may_act(self) -> bool:
         return self.sign_in is not None and self.sign_in.role == "operator"
+
+    def check_sees_all(self, what: str = "this is") -> None:
+        """Raises ApiError ``forbidden``."""
+        if not self.sees_all:
+            raise ApiError("forbidden", f"{what} for operators: the token is of an observer")
 
 
 NOBODY = Visitor(sees_all=False)

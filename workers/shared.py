@@ -14,6 +14,7 @@ import redis
 from coordinator.keys import SHARED, Keys, Kind
 from coordinator.messages import SHA256_PATTERN
 from coordinator.reads import Item, read_records
+from coordinator.record_search import Wanted
 from coordinator.settings import Settings
 from workers.skills.skill import SkillError
 
@@ -69,7 +70,7 @@ class StoredKnowledge:
 
     def _read(self, kind: Kind, specialization: str | None, limit: int) -> list[Item]:
         return self._patient(
-            lambda: read_records(self._redis, self._keys, kind, limit, specialization).items
+            lambda: read_records(self._redis, self._keys, kind, limit, Wanted(specialization)).items
         )
 
 

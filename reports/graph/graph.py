@@ -90,7 +90,7 @@ class Graph:
     def known(
         self, contributions: Mapping[str, float], specializations: Mapping[str, str]
     ) -> Graph:
-        """The same with these of the AIs that are in them."""
+        """The same, with these of the AIs that are in them: they are known otherwise."""
         nodes = (
             node._replace(
                 contribution=contributions.get(node.id, node.contribution),

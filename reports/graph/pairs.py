@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Set
 from heapq import nlargest
 
 from coordinator.history import Line
@@ -80,16 +80,10 @@ class Pairs:
         )
 
 
-def graph_of(
-    lines: Iterable[Line],
-    contributions: Mapping[str, float] | None = None,
-    specializations: Mapping[str, str] | None = None,
-) -> Graph:
-    """The graph of what ``lines`` tell. ``contributions`` and ``specializations`` are those of AIs
-    as they are known otherwise: lines that begin later may not tell them."""
-    tally = Tally(dict(specializations or {}))
+def graph_of(lines: Iterable[Line]) -> Graph:
+    """The graph of what ``lines`` tell: they may begin after what an AI is was told."""
+    tally = Tally()
     for line in lines:
         tally.take(line)
-    tally.contributions |= contributions or {}
     pairs = Pairs(tally)
     return pairs.graph(pairs.heaviest(len(pairs.weights)), pairs.ais)

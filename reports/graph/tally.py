@@ -70,7 +70,7 @@ class SessionTally:
 
 @dataclass
 class Tally:
-    """What lines of a history told. ``specializations`` may be known before them."""
+    """What lines of a history told."""
 
     specializations: dict[str, str] = field(default_factory=dict)
     contributions: dict[str, float] = field(default_factory=dict)

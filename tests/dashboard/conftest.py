@@ -1,5 +1,6 @@
 """Fixtures of the dashboard: a fleet, its pages in this process, and in a real browser.
 
+``clock``    of the fleet and its pages; tests of what time does move one by hand
 ``fleet``    a coordinator that takes messages when it is told to (``run``), on a real server
 ``running``  the same, and its coordinator takes messages by itself
 ``client``   a client of the application in this process: no feed, no browser
@@ -19,7 +20,7 @@ from playwright.sync_api import Browser
 from redis import Redis
 from starlette.testclient import TestClient
 
-from coordinator.clock import SystemClock
+from coordinator.clock import Clock, SystemClock
 from tests.browser import running_browser
 from tests.dashboards import Serve, Served, app_of, client_of, serving, token_of
 from tests.fleet import FleetUnderTest
@@ -32,8 +33,13 @@ def server_kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def fleet(redis: Redis) -> FleetUnderTest:
-    return FleetUnderTest(redis, clock=SystemClock())
+def clock() -> Clock:
+    return SystemClock()
+
+
+@pytest.fixture
+def fleet(redis: Redis, clock: Clock) -> FleetUnderTest:
+    return FleetUnderTest(redis, clock=clock)
 
 
 @pytest.fixture

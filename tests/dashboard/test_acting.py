@@ -42,11 +42,7 @@ def subjects(fleet: FleetUnderTest, operator: str) -> Subjects:
     failed = fleet.collaborate("AI_1", "AI_2", plan=plan)
     fleet.report(f"{failed}-1", "failed", reason="broke")
     session_id = fleet.collaborate("AI_1", "AI_2", plan=plan)
-    body = '{"message_id": "m", "sender_id": "AI_1", "message_type": "heartbeat",'
-    body += ' "timestamp": "2026-01-05T09:43:00", "payload": {}, "target_ai": null}'
-    letter = {"door": "AI_1", "owner": "AI_1", "instance": "AI_1.1", "n": 1, "ms": 1}
-    fleet.redis.xadd(fleet.keys.dead, {**letter, "error": "broke", "body": body}, id="5-1")
-    return Subjects("AI_2", session_id, f"{failed}-1", "5-1")
+    return Subjects("AI_2", session_id, f"{failed}-1", fleet.bury())
 
 
 @pytest.fixture
@@ -146,6 +142,15 @@ def test_a_form_that_is_sent_twice_is_one_message(
     assert [answer.status_code for answer in answers] == [303, 303]
     kicked = [event for event in fleet.events() if event["kind"] == "kicked"]
     assert (len(kicked), fleet.inbox(OPERATOR)) == (1, [])
+
+
+def test_a_form_that_is_sent_again_with_another_subject_is_another_message(
+    acting: TestClient, fleet: FleetUnderTest, subjects: Subjects
+) -> None:
+    form = form_of(acting, "kick", subjects)
+    answers = [send(acting, "kick", form | {"ai": ai}) for ai in ("AI_2", "AI_1")]
+    assert [answer.status_code for answer in answers] == [303, 303]
+    assert fleet.live() == []
 
 
 @pytest.mark.parametrize("name", ACTIONS)

@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 from starlette.testclient import TestClient
 
-from tests.dashboards import client_of, sign_in, token_of, words_of
+from tests.dashboards import bearer, client_of, sign_in, token_of, words_of
 from tests.fleet import FleetUnderTest, ManualClock, python
 
 
@@ -22,11 +22,6 @@ def fleet(redis: Redis, clock: ManualClock) -> FleetUnderTest:
     fleet = FleetUnderTest(redis, clock=clock)
     fleet.join("AI_1", "AI_2", specialization="audio")
     return fleet
-
-
-@pytest.fixture
-def client(fleet: FleetUnderTest, clock: ManualClock) -> TestClient:
-    return client_of(fleet, clock=clock)
 
 
 def actions_on(page: str) -> list[str]:
@@ -112,7 +107,7 @@ def test_who_may_act_is_shown_how(fleet: FleetUnderTest, client: TestClient) -> 
 def test_what_it_said_is_for_operators(fleet: FleetUnderTest) -> None:
     client = client_of(fleet, asks_token=True)
     token = token_of(fleet, "Olga", "observer")
-    page = client.get("/fleet/AI_1", headers={"Authorization": f"Bearer {token}"}).text
+    page = client.get("/fleet/AI_1", headers=bearer(token)).text
     assert "What it said and was told is for operators" in page
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from coordinator.history import recent_lines
 from tests.fleet import FleetUnderTest
-from web.live.churn import KEPT, Churn
+from web.live.churn import CHANGES_KEPT, Churn
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def test_who_joined_and_left_is_told_newest_first(fleet: FleetUnderTest, churn: 
 
 
 def test_the_newest_are_kept(fleet: FleetUnderTest, churn: Churn) -> None:
-    fleet.join(*(f"AI_{n}" for n in range(KEPT + 1)))
+    fleet.join(*(f"AI_{n}" for n in range(CHANGES_KEPT + 1)))
     found = changes_of(fleet, churn)
-    assert (found[0][0], found[-1][0], len(found)) == (f"AI_{KEPT}", "AI_1", KEPT)
+    assert (found[0][0], found[-1][0], len(found)) == (f"AI_{CHANGES_KEPT}", "AI_1", CHANGES_KEPT)
 
 
 @pytest.mark.parametrize("data", ["{}", '{"reason": null}', '{"reason": {"x": 1}}'])

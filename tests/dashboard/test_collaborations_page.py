@@ -31,7 +31,7 @@ def page(client: TestClient, **query: Any) -> str:
 
 def listed(text: str) -> list[str]:
     """The ids of the sessions on a page, in their order."""
-    return re.findall(r'<tr id="session-([^"]*)"', text)
+    return re.findall(r'<tr id="\w+-session-([^"]*)"', text)
 
 
 def test_an_empty_fleet_says_what_will_be_seen_here(client: TestClient) -> None:
@@ -97,17 +97,21 @@ def test_those_in_a_state_are_found_behind_many_in_others(
     assert "there are more" not in page(client, state="completed")
 
 
-def test_many_are_shown_in_pages(busy: FleetUnderTest, client: TestClient) -> None:
+def test_many_are_shown_in_pages(
+    busy: FleetUnderTest, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.pages.collaborations.ROWS", 2)
     ended = []
     for _ in range(5):
         ended.append(busy.collaborate("AI_1", "AI_2"))
         busy.order("cancel", session_id=ended[-1])
-    seen, query = [], {"limit": "2"}
+    seen: list[str] = []
+    query: dict[str, str] = {}
     for _ in range(3):
         text = page(client, **query)
         seen += listed(text)
         more = re.search(r'rel="next" href="/collaborations\?cursor=([^"]*)"', text)
-        query = {"limit": "2", "cursor": more[1]} if more else {}
+        query = {"cursor": more[1]} if more else {}
     assert sorted(seen) == sorted(ended)
     assert query == {}
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from coordinator.waiting import comes_true
-from tests.dashboards import LIMIT_S, Serve, Served, client_of, token_of
+from tests.dashboards import LIMIT_S, Serve, Served, bearer, client_of, token_of
 from tests.fleet import FleetUnderTest
 from tests.pictures import HOSTILE
 
@@ -90,7 +90,7 @@ def test_two_who_did_nothing(busy: FleetUnderTest, served: Served) -> None:
 def test_an_observer_does_not_read_messages(busy: FleetUnderTest, serve: Serve) -> None:
     served = serve(asks_token=True)
     token = token_of(busy, "Bob", "observer")
-    headers = HEADERS | {"Authorization": f"Bearer {token}"}
+    headers = HEADERS | bearer(token)
     page = httpx.get(f"{served.url}/graph/a/b", headers=headers).text
     assert "Messages are for operators to read." in page
     assert "<details>" not in main_of(page)

@@ -28,8 +28,7 @@ def test_health_is_told_live(fleet: FleetUnderTest, served: Served, browser: Bro
         expect(page.get_by_text("coordinator-1", exact=True)).to_be_visible()
         dead = page.locator("#dead")
         expect(dead).to_have_text("0 dead letters")
-        letter = {"ms": 1, "owner": "AI_1", "door": "AI_1", "error": "KeyError", "body": "{}"}
-        fleet.redis.xadd(fleet.keys.dead, letter)  # type: ignore[arg-type]
+        fleet.bury()
         expect(dead).to_have_text("1 dead letters")
         page.get_by_text("As a table").click()
         expect(page.get_by_role("columnheader", name="Took at most, ms")).to_be_visible()

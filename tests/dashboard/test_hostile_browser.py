@@ -17,10 +17,10 @@ REFUSED = "Failed to load resource: the server responded with a status of"
 def test_nothing_that_was_written_is_run(
     fleet: FleetUnderTest, serve: Serve, browser: Browser
 ) -> None:
-    hostile = HostileFleet(fleet)
+    ids = HostileFleet(fleet).fill()
     operator = token_of(fleet, "Alice", "operator")
     url = serve().url
-    paths = pages_of(hostile.ids) | {
+    paths = pages_of(ids) | {
         "stranger": f"/fleet/{path_part(AI_ID)}",
         "pattern": f"/knowledge/pattern/{path_part('javascript:window.owned=1//' + SCRIPT)}",
         "searched": page_url("/knowledge", search=SCRIPT),

@@ -24,19 +24,14 @@ def fleet(redis: Redis) -> FleetUnderTest:
     return fleet
 
 
-def share(fleet: FleetUnderTest, ai: str, record_id: str, **own: object) -> None:
-    fleet.say(ai, "pattern_share", {"pattern": {"id": record_id, **own}})
-    fleet.run()
-
-
 def test_what_is_shared_and_measured_is_seen_without_a_reload_and_a_filter_filters(
     fleet: FleetUnderTest, served: Served, browser: Browser
 ) -> None:
-    share(fleet, "AI_1", "first")
+    fleet.share_pattern("AI_1", "first")
     with opened(browser, f"{served.url}/knowledge") as watched:
         page = watched.page
         expect(page.get_by_role("row", name="first")).to_contain_text("audio")
-        share(fleet, "AI_2", "second")
+        fleet.share_pattern("AI_2", "second")
         expect(page.get_by_role("row", name="second")).to_contain_text("file_system")
         fleet.say("AI_2", "code_share", {"code": python("cache")})
         fleet.run()
@@ -56,7 +51,7 @@ def test_what_is_shared_and_measured_is_seen_without_a_reload_and_a_filter_filte
 def test_a_record_leads_to_who_built_on_it_by_keyboard_alone(
     fleet: FleetUnderTest, served: Served, browser: Browser
 ) -> None:
-    share(fleet, "AI_1", HOSTILE, name=HOSTILE, data={HOSTILE: [HOSTILE]})
+    fleet.share_pattern("AI_1", HOSTILE, name=HOSTILE, data={HOSTILE: [HOSTILE]})
     fleet.say("AI_2", "code_share", {"code": python("built", code=HOSTILE, derived_from=HOSTILE)})
     fleet.run()
     with opened(browser, f"{served.url}/knowledge") as watched:
@@ -69,7 +64,7 @@ def test_a_record_leads_to_who_built_on_it_by_keyboard_alone(
         expect(page.locator("pre.code")).to_have_text(HOSTILE)
         page.locator("summary").press("Enter")
         expect(page.get_by_role("cell", name="it began from this")).to_be_visible()
-        share(fleet, "AI_1", "later", derived_from="built")
+        fleet.share_pattern("AI_1", "later", derived_from="built")
         expect(page.get_by_role("cell", name="this began from it")).to_be_visible()
         assert serious(page) == []
         assert watched.said == []

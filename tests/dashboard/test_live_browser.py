@@ -15,10 +15,9 @@ from coordinator.history import read_end
 from coordinator.waiting import comes_true
 from tests.browser import Watched, opened
 from tests.cutting import CuttingProxy
-from tests.dashboards import Serve, Served
+from tests.dashboards import LIMIT_S, Serve, Served
 from tests.fleet import FleetUnderTest
 
-LIMIT_S = 20.0
 NO_CONNECTION = "Failed to load resource: net::ERR_"
 REFUSED = "Failed to load resource: the server responded with a status of 503"
 
@@ -60,12 +59,6 @@ def cut(served: Served) -> Iterator[Cut]:
         thread.join()
 
 
-def share(fleet: FleetUnderTest, *ids: str) -> None:
-    for one in ids:
-        fleet.say("A", "pattern_share", {"pattern": {"id": one, "type": "note"}})
-    fleet.run()
-
-
 def shared(page: Page) -> Any:
     return page.locator("#lines tbody tr td:last-child", has_text="pattern ")
 
@@ -94,18 +87,18 @@ def test_what_came_during_a_break_is_told_once(
         opened(browser, f"{way.url}/traffic?type=pattern_share") as watched,
     ):
         page = watched.page
-        share(fleet, "1", "2")
+        fleet.share_pattern("A", "1", "2")
         expect(shared(page)).to_have_text(["pattern 2", "pattern 1"])
         history = (fleet.redis, fleet.keys)
         for names in (["3", "4", "5"], ["6"]):
             way.call(CuttingProxy.stall)
-            share(fleet, *names)
+            fleet.share_pattern("A", *names)
             assert comes_true(lambda: served.feed.last(0).cursor == read_end(*history), LIMIT_S)
             way.call(CuttingProxy.cut_all)
             expect(page.locator("#state")).to_contain_text("No connection to coord since")
             way.call(CuttingProxy.flow)
             expect(page.locator("#state")).to_be_hidden()
-        share(fleet, "7")
+        fleet.share_pattern("A", "7")
         expect(shared(page)).to_have_text([f"pattern {n}" for n in range(7, 0, -1)])
         assert_said_only(watched, NO_CONNECTION)
 
@@ -136,7 +129,7 @@ def test_who_is_not_looked_at_follows_nothing_and_catches_up(
         assert comes_true(lambda: served.feed.watchers == 1, LIMIT_S)
         look_away(page, True)
         assert comes_true(lambda: served.feed.watchers == 0, LIMIT_S)
-        share(fleet, "1", "2")
+        fleet.share_pattern("A", "1", "2")
         look_away(page, False)
         expect(shared(page)).to_have_text(["pattern 2", "pattern 1"])
         assert watched.said == []

@@ -14,11 +14,11 @@ from redis import Redis
 from coordinator.clock import SystemClock
 from coordinator.history import Cursor, Line
 from coordinator.waiting import comes_true
+from tests.dashboards import LIMIT_S
 from tests.fleet import FleetUnderTest
 from web.live.feed import Feed, Tail
 from web.live.told import Filter
 
-LIMIT_S = 20.0
 Follow = Callable[..., Feed]
 
 
@@ -98,14 +98,14 @@ def test_a_filter_lets_through_what_is_wanted(
     fleet.run()
     feed = follow()
     told(feed, "message")
-    assert types(feed.last(100, wanted)) == found
-    assert types(feed.last(1, wanted)) == found[-1:]
+    assert types(feed.last(100, wanted.passes)) == found
+    assert types(feed.last(1, wanted.passes)) == found[-1:]
 
 
 def test_more_than_can_be_kept_is_said_to_be_missed(
     fleet: FleetUnderTest, follow: Follow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("web.live.feed.KEPT", 3)
+    monkeypatch.setattr("web.live.feed.LINES_KEPT", 3)
     feed = follow()
     begin = feed.last(0)
     fleet.join("A", "B")
@@ -228,13 +228,13 @@ def test_an_outage_is_told_and_nothing_of_it_is_missing(
     fleet.join("A")
     feed = follow(connection=connection)
     told(feed, "joined")
-    assert feed.pulse.is_fine
+    assert feed.pulse.trouble is None
     connection.is_away = True
     assert comes_true(lambda: feed.pulse.outage == "the cable is out", LIMIT_S)
     fleet.join("B")
     assert feed.pulses()[-1].totals == {}
     connection.is_away = False
-    assert comes_true(lambda: feed.pulse.is_fine, LIMIT_S)
+    assert comes_true(lambda: feed.pulse.trouble is None, LIMIT_S)
     assert comes_true(lambda: len(feed.last(100).lines) == 4, LIMIT_S)
     assert types(feed.last(2)) == ["hello", "joined"]
 
@@ -244,7 +244,8 @@ def test_one_that_begins_in_an_outage_begins_again(fleet: FleetUnderTest, follow
     connection.is_away = True
     feed = follow(connection=connection)
     assert comes_true(lambda: bool(feed.pulses()), LIMIT_S)
-    assert (feed.pulse.outage, feed.pulse.is_fine) == ("the cable is out", False)
+    assert feed.pulse.outage == "the cable is out"
+    assert feed.pulse.trouble
     fleet.join("A")
     connection.is_away = False
     assert told(feed, "joined") == ["hello", "joined"]
@@ -261,4 +262,5 @@ def test_a_pulse_has_the_coordinator_the_ais_and_the_totals(
     fleet.redis.delete(fleet.keys.leader)
     assert comes_true(lambda: not feed.pulse.coordinator, LIMIT_S)
     assert feed.pulse.since_ms > pulse.since_ms
-    assert not feed.pulse.is_fine
+    assert feed.pulse.trouble
+    assert feed.pulse.trouble.command == "coord serve"

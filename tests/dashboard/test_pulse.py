@@ -60,7 +60,7 @@ def test_what_strangers_count_is_bounded(
     clock.advance(1)
     pulse = pulses.take()
     assert len(pulse.totals) == 64
-    assert list(pulse.totals)[:2] == ["x" * 61 + "...", "type-99"]
+    assert list(pulse.totals)[:2] == ["x" * 125 + "...", "type-99"]
     assert pulse.rates == {}
 
 

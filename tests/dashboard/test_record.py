@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 from starlette.testclient import TestClient
 
-from tests.dashboards import client_of, shown, words_of
+from tests.dashboards import shown, words_of
 from tests.fleet import FleetUnderTest, ManualClock, python
 
 PASSED: dict[str, Any] = {
@@ -42,16 +42,6 @@ def fleet(redis: Redis) -> FleetUnderTest:
     return fleet
 
 
-@pytest.fixture
-def client(fleet: FleetUnderTest) -> TestClient:
-    return client_of(fleet, clock=fleet.clock)
-
-
-def share(fleet: FleetUnderTest, ai: str, record_id: str, **own: Any) -> None:
-    fleet.say(ai, "pattern_share", {"pattern": {"id": record_id, **own}})
-    fleet.run()
-
-
 def share_code(fleet: FleetUnderTest, ai: str, record_id: str, **own: Any) -> None:
     fleet.say(ai, "code_share", {"code": python(record_id, **own)})
     fleet.run()
@@ -67,8 +57,8 @@ def test_a_pattern_is_told_whole_its_own_numbers_as_claims(
     fleet: FleetUnderTest, client: TestClient
 ) -> None:
     given = {"type": "policy_parameters", "confidence": 0.875, "data": {"gap_closed": 0.25}}
-    share(fleet, "AI_1", "p", **given)
-    share(fleet, "AI_1", "p", **given)
+    fleet.share_pattern("AI_1", "p", **given)
+    fleet.share_pattern("AI_1", "p", **given)
     page = client.get("/knowledge/pattern/p").text
     words = words_of(page)
     assert "made by AI_1 specialization file_system shared 2025-06-15 15:06:40 UTC, rev" in words
@@ -131,11 +121,11 @@ def test_what_nobody_judged_says_so(fleet: FleetUnderTest, client: TestClient) -
 
 
 def test_who_built_on_whom_is_drawn_and_told(fleet: FleetUnderTest, client: TestClient) -> None:
-    share(fleet, "AI_1", "first/1")
-    share(fleet, "AI_1", "middle", derived_from="first/1")
+    fleet.share_pattern("AI_1", "first/1")
+    fleet.share_pattern("AI_1", "middle", derived_from="first/1")
     share_code(fleet, "AI_2", "last", derived_from="middle")
     fleet.judge("V", "last", **PASSED)
-    share(fleet, "AI_2", "aside", derived_from="first/1")
+    fleet.share_pattern("AI_2", "aside", derived_from="first/1")
     fleet.order("retract", id="first/1")
     page = client.get("/knowledge/pattern/middle").text
     assert shown(page, "lineage-table") == (
@@ -152,7 +142,7 @@ def test_who_built_on_whom_is_drawn_and_told(fleet: FleetUnderTest, client: Test
 def test_a_record_of_another_kind_with_the_same_id_is_another(
     fleet: FleetUnderTest, client: TestClient
 ) -> None:
-    share(fleet, "AI_1", "same")
+    fleet.share_pattern("AI_1", "same")
     share_code(fleet, "AI_2", "same", derived_from={"pattern_id": "same"})
     page = client.get("/knowledge/component/same").text
     assert "same pattern AI_1 it began from this" in shown(page, "lineage-table")
@@ -161,11 +151,11 @@ def test_a_record_of_another_kind_with_the_same_id_is_another(
 def test_a_large_family_is_bounded_and_goes_deeper_on_demand(
     fleet: FleetUnderTest, client: TestClient
 ) -> None:
-    share(fleet, "AI_1", "0")
+    fleet.share_pattern("AI_1", "0")
     for n in range(1, 5):
-        share(fleet, "AI_1", str(n), derived_from=str(n - 1))
+        fleet.share_pattern("AI_1", str(n), derived_from=str(n - 1))
     for n in range(40):
-        share(fleet, "AI_2", f"child{n}", derived_from="4")
+        fleet.share_pattern("AI_2", f"child{n}", derived_from="4")
     near = client.get("/knowledge/pattern/4").text
     assert near.count('<a id="box-') == 24
     assert "There are more: these are the nearest." in shown(near, "lineage")

@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from tests.dashboards import client_of
+from tests.dashboards import client_of, sign_in
 from tests.fleet import FleetUnderTest
 from web.guards import Bodies
 
@@ -55,13 +55,24 @@ def test_without_a_server_people_are_told_and_may_try_again(
 ) -> None:
     server = cast(Any, fleet.redis.connection_pool.connection_kwargs["server"])
     server.connected = False
-    page, style, sign_in = (client.get(path) for path in ("/fleet?limit=5", STYLE, "/sign-in"))
+    page, style, form = (client.get(path) for path in ("/fleet?search=AI", STYLE, "/sign-in"))
     assert (page.status_code, page.headers["retry-after"]) == (503, "2")
     assert "<h1>Not at the moment</h1>" in page.text
-    assert '<a class="button" href="/fleet?limit=5">Try again</a>' in page.text
-    assert [style.status_code, sign_in.status_code] == [200, 200]
+    assert '<a class="button" href="/fleet?search=AI">Try again</a>' in page.text
+    assert [style.status_code, form.status_code] == [200, 200]
     server.connected = True
     assert client.get("/fleet").status_code == 200
+
+
+def test_trying_again_leads_to_no_other_site(
+    client: TestClient, fleet: FleetUnderTest, operator: str
+) -> None:
+    sign_in(client, operator)
+    server = cast(Any, fleet.redis.connection_pool.connection_kwargs["server"])
+    server.connected = False
+    page = client.get("http://localhost//evil.example/x")
+    assert page.status_code == 503
+    assert '<a class="button" href="/">Try again</a>' in page.text
 
 
 @pytest.mark.parametrize("asks_token", [False, True])

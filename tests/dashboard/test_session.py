@@ -65,7 +65,7 @@ def test_one_that_ended_says_why_and_what_came_of_it(
     assert "tried again" not in text
     other = fleet.collaborate("AI_1", "AI_2", plan=PLAN)
     fleet.order("cancel", session_id=other, reason="enough arches")
-    assert shown(page(client, other), "reason") == "enough arches"
+    assert shown(page(client, other), "reason") == "operator cancelled it: enough arches"
 
 
 def test_a_unit_has_a_page_of_its_own(
@@ -134,7 +134,7 @@ def test_who_may_act_is_led_to_where_one_acts(
 ) -> None:
     client = client_of(fleet)
     path = f"/collaborations/{session_id}"
-    assert "Sign in as an operator to cancel it" in page(client, session_id)
+    assert "Sign in</a> as an operator to cancel it" in page(client, session_id)
     sign_in(client, operator)
     there = path.replace("/", "%2F")
     assert f'href="/actions/cancel?session_id={session_id}&amp;to={there}"' in page(

@@ -187,10 +187,12 @@ def test_it_ends_in_time() -> None:
     assert sign_ins.find(key) is None
 
 
-def test_of_too_many_the_oldest_end() -> None:
+def test_of_too_many_of_a_name_its_oldest_end() -> None:
     sign_ins = SignIns(ManualClock())
-    keys = [sign_ins.begin("Alice", "operator", "digest") for _ in range(SIGN_INS_MAX + 1)]
+    of_bob = sign_ins.begin("Bob", "operator", "digest")
+    keys = [sign_ins.begin("Alice", "observer", "digest") for _ in range(SIGN_INS_MAX + 1)]
     assert [sign_ins.find(key) is None for key in keys] == [True] + [False] * SIGN_INS_MAX
+    assert sign_ins.find(of_bob) is not None
 
 
 def test_a_token_is_nowhere_but_in_the_form(

@@ -10,12 +10,9 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from coordinator.credentials import digest, new_token
 from coordinator.waiting import comes_true
-from tests.dashboards import PEPPER, Serve, Served
+from tests.dashboards import LIMIT_S, Serve, Served, bearer, token_of
 from tests.fleet import FleetUnderTest
-
-LIMIT_S = 20.0
 
 
 class Event(NamedTuple):
@@ -81,15 +78,8 @@ def listen(served: Served) -> Iterator[Listen]:
 
 
 def refusal(served: Served, token: str = "", **asked: Any) -> tuple[int, str]:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    answer = httpx.get(f"{served.url}/api/v1/stream", params=asked, headers=headers)
+    answer = httpx.get(f"{served.url}/api/v1/stream", params=asked, headers=bearer(token))
     return answer.status_code, answer.json()["error"]["code"]
-
-
-def share(fleet: FleetUnderTest, *ids: str) -> None:
-    for one in ids:
-        fleet.say("A", "pattern_share", {"pattern": {"id": one, "type": "note"}})
-    fleet.run()
 
 
 def test_lines_are_told_with_where_they_lie(
@@ -128,7 +118,7 @@ def test_a_filter_holds_for_lines_alone(
 ) -> None:
     listener = listen(lines="true", **asked)
     fleet.join("A", "B")
-    share(fleet, "p")
+    fleet.share_pattern("A", "p")
     assert listener.types(len(told)) == told
     assert listener.next("pulse").data["totals"] == {"hello": 2, "pattern_share": 1}
 
@@ -138,7 +128,7 @@ def test_who_asks_for_no_lines_is_told_what_has_changed(
 ) -> None:
     fleet.join("A")
     listener = listen()
-    share(fleet, "p")
+    fleet.share_pattern("A", "p")
     assert listener.next("changed", "lines").data == {"areas": ["knowledge"]}
     fleet.say("A", "goodbye")
     fleet.run()
@@ -148,7 +138,7 @@ def test_who_asks_for_no_lines_is_told_what_has_changed(
 def test_who_comes_back_goes_on_where_it_was(fleet: FleetUnderTest, listen: Listen) -> None:
     fleet.join("A")
     place = listen().next("pulse").id
-    share(fleet, "p", "q")
+    fleet.share_pattern("A", "p", "q")
     missed = listen(lines="true", after=place).lines(4)
     assert sorted((line["source"], line["n"]) for line in missed) == [
         *(("events", 2), ("events", 3)),
@@ -176,7 +166,7 @@ def test_of_many_lines_the_newest_are_told(
     fleet.join("A")
     place = listen().next("pulse").id
     listener = listen(lines="true", type="shared")
-    share(fleet, *map(str, range(40)))
+    fleet.share_pattern("A", *map(str, range(40)))
     told: list[Any] = []
     left_out = 0
     while len(told) + left_out < 40:
@@ -194,7 +184,7 @@ def test_the_rates_of_the_last_minutes_come_first(
 ) -> None:
     fleet.join("A")
     assert comes_true(lambda: "hello" in served.feed.pulse.totals, LIMIT_S)
-    share(fleet, "p")
+    fleet.share_pattern("A", "p")
     assert comes_true(lambda: "pattern_share" in served.feed.pulse.rates, LIMIT_S)
     listener = listen(rates="true")
     first = listener.next("rates", "lines", "changed", "pulse")
@@ -221,7 +211,7 @@ def test_lines_are_for_operators(
     fleet: FleetUnderTest, serve: Serve, operator: str, listen: Listen
 ) -> None:
     served = serve(asks_token=True)
-    observer = enrolled(fleet, "Bob", "observer")
+    observer = token_of(fleet, "Bob", "observer")
     assert refusal(served) == (401, "no_token")
     assert refusal(served, observer, lines="true") == (403, "forbidden")
     assert listen(at=served, headers=bearer(observer)).next("pulse").data["outage"] == ""
@@ -239,7 +229,7 @@ def test_a_stream_ends_when_its_token_does(
 ) -> None:
     monkeypatch.setattr("web.live.stream.ADMITTED_EVERY_S", 0.0)
     served = serve(asks_token=True)
-    observer = enrolled(fleet, "Bob", "observer")
+    observer = token_of(fleet, "Bob", "observer")
     ends, stays = (listen(at=served, headers=bearer(token)) for token in (observer, operator))
     ends.next("pulse")
     fleet.order("revoke", ai="Bob")
@@ -287,15 +277,3 @@ def test_asking_what_there_is_opens_none(served: Served) -> None:
 )
 def test_what_cannot_be_asked_is_refused(served: Served, asked: dict[str, str], code: str) -> None:
     assert refusal(served, **asked) == (400, code)
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-def enrolled(fleet: FleetUnderTest, name: str, role: str) -> str:
-    """The token of somebody who now has that role."""
-    token = new_token()
-    given = {"key_id": token.key_id, "digest": digest(PEPPER, token.text)}
-    fleet.order("enroll", ai=name, role=role, **given)
-    return token.text

@@ -10,17 +10,15 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from coordinator.credentials import digest, new_token
 from coordinator.waiting import comes_true
-from tests.dashboards import PEPPER, Serve, Served
+from tests.dashboards import LIMIT_S, Serve, Served, bearer, token_of
 from tests.fleet import FleetUnderTest, python
 
-LIMIT_S = 20.0
 HOSTILE = "<img src=x onerror=alert(1)>\u202e'\""
 
 
 def page(served: Served, path: str, code: int = 200, token: str = "", **asked: Any) -> str:
-    headers = {"Accept": "text/html"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    headers = {"Accept": "text/html"} | bearer(token)
     answer = httpx.get(f"{served.url}{path}", headers=headers, params=asked or None)
     assert answer.status_code == code, answer.text
     return answer.text
@@ -130,15 +128,13 @@ def test_strange_entries_are_text(fleet: FleetUnderTest, busy: Served) -> None:
 
 def test_lines_are_for_operators(fleet: FleetUnderTest, serve: Serve, operator: str) -> None:
     served = serve(asks_token=True)
-    token = new_token()
-    given = {"key_id": token.key_id, "digest": digest(PEPPER, token.text)}
-    fleet.order("enroll", ai="Bob", role="observer", **given)
+    observer = token_of(fleet, "Bob", "observer")
     fleet.join("A")
-    text = page(served, "/traffic", token=token.text)
+    text = page(served, "/traffic", token=observer)
     assert "are for operators" in text
     assert 'id="types"' in text
     assert 'id="lines"' not in text
-    assert "observer" in page(served, "/traffic/log/1", 403, token.text)
+    assert "observer" in page(served, "/traffic/log/1", 403, observer)
     whole = page(served, "/traffic", token=operator)
     assert 'id="lines"' in whole
 

@@ -10,17 +10,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from coordinator.waiting import comes_true
 from tests.browser import opened, serious
-from tests.dashboards import Served
+from tests.dashboards import LIMIT_S, Served
 from tests.fleet import FleetUnderTest
 
-LIMIT_S = 20.0
 HOSTILE = "</td><script>document.title = 'run'</script>\u202e"
-
-
-def share(fleet: FleetUnderTest, *ids: str) -> None:
-    for one in ids:
-        fleet.say("A", "pattern_share", {"pattern": {"id": one, "type": "note"}})
-    fleet.run()
 
 
 def shared(page: Page) -> list[str]:
@@ -40,7 +33,7 @@ def test_lines_and_numbers_come_without_a_reload(
         page = watched.page
         expect(page.locator("#lines")).to_contain_text("A joined")
         expect(page.locator("#chart canvas")).to_have_count(1)
-        share(fleet, "first", "second")
+        fleet.share_pattern("A", "first", "second")
         row = page.get_by_role("row", name="pattern_share", exact=False)
         expect(page.locator("#lines tbody")).to_contain_text("pattern second")
         assert shared(page) == ["pattern second", "pattern first"]
@@ -60,7 +53,7 @@ def test_lines_wait_while_they_are_paused_or_read(
     fleet: FleetUnderTest, served: Served, browser: Browser
 ) -> None:
     fleet.join("A")
-    share(fleet, *map(str, range(60)))
+    fleet.share_pattern("A", *map(str, range(60)))
     assert comes_true(lambda: served.feed.last(0).cursor.events == 61, LIMIT_S)
     with opened(browser, f"{served.url}/traffic?type=pattern_share") as watched:
         page = watched.page
@@ -69,19 +62,19 @@ def test_lines_wait_while_they_are_paused_or_read(
         expect(button).to_have_text("Pause")
         page.keyboard.press("p")
         expect(button).to_have_text("Go on")
-        share(fleet, "paused")
+        fleet.share_pattern("A", "paused")
         expect(waiting).to_have_text("Waiting: 1 new")
         expect(first).to_contain_text("pattern 59")
         button.click()
         expect(first).to_contain_text("pattern paused")
         page.locator("#lines").evaluate("box => box.scrollTop = 200")
         expect(button).to_have_text("Go on")
-        share(fleet, "scrolled", "twice")
+        fleet.share_pattern("A", "scrolled", "twice")
         expect(waiting).to_have_text("Waiting while you read: 2 new")
         page.locator("#lines").evaluate("box => box.scrollTop = 0")
         expect(first).to_contain_text("pattern twice")
         first.get_by_role("link").first.focus()
-        share(fleet, "focused")
+        fleet.share_pattern("A", "focused")
         expect(waiting).to_have_text("Waiting while you read: 1 new")
         page.keyboard.press("p")
         expect(first).to_contain_text("pattern focused")

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from coordinator.history import Line
 from coordinator.messages import one_line
+from reports import formats
+from web.live.told import NAME_MAX
 
-KEPT = 100
-NAME_MAX, TEXT_MAX = 128, 300
+CHANGES_KEPT = 100
 
 
 class Change(NamedTuple):
@@ -28,11 +29,11 @@ class Change(NamedTuple):
         told = line.data["data"]
         text = told.get("specialization" if has_joined else "reason") if told else ""
         ai = one_line(str(line.data["ai"]), NAME_MAX)
-        return Change(line.n, line.ms, ai, has_joined, one_line(str(text or ""), TEXT_MAX))
+        return Change(line.n, line.ms, ai, has_joined, formats.text(text or ""))
 
 
 class Churn:
-    """A listener of a Feed, which keeps the last ``KEPT`` changes."""
+    """A listener of a Feed, which keeps the last CHANGES_KEPT changes."""
 
     def __init__(self) -> None:
         self._newest: tuple[Change, ...] = ()
@@ -44,7 +45,7 @@ class Churn:
 
     def take(self, lines: Sequence[Line]) -> None:
         found = [Change.of(line) for line in lines if _is_change(line)]
-        self._newest = (*reversed(found), *self._newest)[:KEPT]
+        self._newest = (*reversed(found), *self._newest)[:CHANGES_KEPT]
 
 
 def _is_change(line: Line) -> bool:

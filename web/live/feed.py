@@ -18,17 +18,15 @@ from coordinator.following import follow_lines
 from coordinator.history import Cursor, Follower, Line, read_end
 from coordinator.keys import Keys
 from web.live.pulse import Pulse, Pulses
-from web.live.told import EVERYTHING, Filter, Told
+from web.live.told import Told
 
 log = logging.getLogger("coord.http")
 
-KEPT = 20_000
-"""So many lines are kept."""
+LINES_KEPT = 20_000
 LOOKED_BACK = 5_000
 """So many entries of the log, and as many events, are read to begin with."""
 PULSE_S = 1.0
-PULSES_KEPT = 600
-AGAIN_S = 1.0
+RETRY_S = 1.0
 """The pause before it begins again after a fault."""
 
 Listener = Callable[[Sequence[Line]], None]
@@ -60,7 +58,6 @@ class Feed:
         self._clock = clock
         self._listeners = listeners
         self._pulses = Pulses(connection, keys, clock)
-        self._recent: deque[Pulse] = deque(maxlen=PULSES_KEPT)
         self._lock = RLock()  # a signal may ``end`` it in a thread that has the lock already
         self._told: deque[Told] = deque()
         self._seq = 0
@@ -80,18 +77,22 @@ class Feed:
     @property
     def pulse(self) -> Pulse:
         """The newest."""
-        return self._pulses.last
+        return self._pulses.newest
 
-    def pulses(self) -> list[Pulse]:
+    @property
+    def outage(self) -> str:
+        """Why the server does not answer; "" if it does, or nobody has asked yet."""
+        return self.pulse.outage if self.pulses() else ""
+
+    def pulses(self) -> Sequence[Pulse]:
         """Those of the last ten minutes, one a second, oldest first."""
-        with self._lock:
-            return list(self._recent)
+        return self._pulses.recent
 
-    def last(self, limit: int, wanted: Filter = EVERYTHING) -> Tail:
+    def last(self, limit: int, wanted: Callable[[Told], bool] = lambda _: True) -> Tail:
         """The newest lines of those that are wanted."""
         with self._lock:
             lines, seq, cursor = list(self._told), self._seq, self._cursor
-        found = (line for line in reversed(lines) if wanted.passes(line))
+        found = filter(wanted, reversed(lines))
         return Tail(list(islice(found, limit))[::-1], False, seq, cursor)
 
     def after(self, seq: int) -> Tail:
@@ -149,10 +150,10 @@ class Feed:
             try:
                 self._follow()
             except redis.RedisError as error:
-                self._tell_outage(error)
+                self._note_outage(error)
             except Exception:
                 log.exception("the feed begins again after a fault of coord's own")
-            self._done.wait(AGAIN_S)
+            self._done.wait(RETRY_S)
 
     def _follow(self) -> None:
         """Until it is over. Raises RedisError where no history can be begun."""
@@ -184,7 +185,7 @@ class Feed:
                 if self._seq or line.kind != "gap":  # what was cut before it began is no news
                     self._seq += 1
                     self._told.append(Told.of(line, self._seq, self._cursor))
-            while len(self._told) > KEPT:
+            while len(self._told) > LINES_KEPT:
                 self._origin = self._told.popleft().cursor
         self._wake()
         for listener in self._listeners:
@@ -195,21 +196,15 @@ class Feed:
 
     def _take_pulse(self) -> None:
         try:
-            self._keep(self._pulses.take())
+            self._pulses.take()
+            self._wake()
         except redis.RedisError as error:
-            self._tell_outage(error)
-
-    def _tell_outage(self, error: redis.RedisError) -> None:
-        self._keep(self._pulses.miss(str(error)))
+            self._note_outage(error)
 
     def _note_outage(self, error: redis.RedisError | None) -> None:
         if error is not None:
-            self._tell_outage(error)
-
-    def _keep(self, pulse: Pulse) -> None:
-        with self._lock:
-            self._recent.append(pulse)
-        self._wake()
+            self._pulses.miss(str(error))
+            self._wake()
 
     def _wake(self) -> None:
         with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from coordinator.history import Cursor, Line
+from coordinator.jobs import session_id_of
 from coordinator.messages import one_line
 from coordinator.reads import Item
 from coordinator.telling import summary_of
@@ -32,15 +33,13 @@ class Filter(NamedTuple):
         )
 
 
-EVERYTHING = Filter()
-
-
 class Told(NamedTuple):
     """``seq`` counts what this process was told, ``cursor`` is how far the history is read with it.
 
     ``epoch``, ``source`` and ``n`` say where it lies. An event that tells of a message to one AI
     is of kind message, too. ``ai`` sent it, or it happened to it, "" for nobody; ``to`` is "" for
-    all. ``type`` is that of the message, or the kind of event.
+    all. ``type`` is that of the message, or the kind of event; ``session_id`` is that of the
+    session it happened in, "" for none.
     """
 
     seq: int
@@ -54,6 +53,7 @@ class Told(NamedTuple):
     to: str
     type: str
     text: str
+    session_id: str
     areas: frozenset[Area]
 
     @staticmethod
@@ -72,6 +72,7 @@ class Told(NamedTuple):
             to,
             kind,
             summary_of(line),
+            _session_of(line),
             areas_of(line),
         )
 
@@ -97,3 +98,11 @@ def _who(line: Line, envelope: Item | None) -> tuple[str, str, str]:
     if line.kind == "event":
         return str(line.data["ai"]), "", str(line.data["event"])
     return "", "", line.kind
+
+
+def _session_of(line: Line) -> str:
+    told = line.data.get("data") if line.kind == "event" else None
+    if not isinstance(told, dict):
+        return ""
+    session_id = told.get("session_id") or session_id_of(str(told.get("unit_id", "")))
+    return one_line(str(session_id), NAME_MAX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from typing import Annotated
 
@@ -12,10 +13,10 @@ from starlette.responses import RedirectResponse, Response
 from coordinator.clock import Ids
 from coordinator.errors import BadMessage, CoordError, NotAnswered, Refused
 from coordinator.messages import one_line
-from web.actions import ACTIONS, Action, ActionQuery, act
+from web.actions import ACTIONS, Action
 from web.answers import ApiError
 from web.fleet_reader import FleetReader
-from web.forms import Form, FormKey, check_form_key, local_path
+from web.forms import Form, ReturnQuery, SignedForm, check_form_key, local_path
 from web.pages.templates import Templates, address_of_page
 from web.pages.urls import SIGN_IN, page_url
 from web.parameters import parse_query
@@ -27,7 +28,7 @@ log = logging.getLogger("coord.http")
 FORM_ID_PATTERN = r"^[0-9a-f]{32}$"
 
 
-class Order(FormKey):
+class ActionForm(SignedForm):
     """What a form of an action brings besides what is to be acted on."""
 
     form_id: Annotated[str, Field(pattern=FORM_ID_PATTERN)]
@@ -35,13 +36,14 @@ class Order(FormKey):
 
 
 class OneId:
-    """The id of a form, always: what is sent twice by one form is the same message."""
+    """The id of what one form asks for, always: sent twice it is the same message. The same
+    ``form_id`` with anything else in the form is another."""
 
-    def __init__(self, form_id: str) -> None:
-        self._form_id = form_id
+    def __init__(self, form_id: str, *asked: str) -> None:
+        self._id = hashlib.sha256("\n".join((form_id, *asked)).encode()).hexdigest()[:32]
 
     def new(self) -> str:
-        return self._form_id
+        return self._id
 
 
 class ActingPage:
@@ -65,29 +67,30 @@ class ActingPage:
         sign_in = visitor_of(form.request).sign_in
         if sign_in is None or sign_in.role != "operator":
             raise ApiError("forbidden", "only who has signed in as an operator may act")
-        of_order = [one for one in form.fields if one[0] in Order.model_fields]
-        order = parse_query(Order, {}, of_order)
-        check_form_key(sign_in, order.form_key)
-        of_subject = [one for one in form.fields if one not in of_order]
+        of_form = [one for one in form.fields if one[0] in ActionForm.model_fields]
+        given = parse_query(ActionForm, {}, of_form)
+        check_form_key(sign_in, given.form_key)
+        of_subject = [one for one in form.fields if one not in of_form]
         query = parse_query(action.query, {}, of_subject)
         try:
-            self._act(action, query, order, sign_in)
+            self._act(action, query, given, sign_in)
         except (Refused, BadMessage, NotAnswered) as error:
-            return self._page(form.request, action, query, order, error)
+            return self._page(form.request, action, query, given, error)
         return RedirectResponse(local_path(query.to), 303)
 
-    def _act(self, action: Action, query: ActionQuery, order: Order, sign_in: SignIn) -> None:
-        subject, ids = action.subject_of(query), OneId(order.form_id)
-        left = act(action, self._reader, ids, subject, order.reason, sign_in.name)
-        log.info("%s %s %s by the dashboard", sign_in.name, action.done, subject)
+    def _act(self, action: Action, query: ReturnQuery, given: ActionForm, sign_in: SignIn) -> None:
+        subject = action.subject_of(query)
+        ids = OneId(given.form_id, given.form_key, action.name, subject)
+        left = action.act(self._reader, ids, subject, given.reason, sign_in.name)
+        log.info("%s %s %s by the dashboard", sign_in.name, action.done, one_line(subject, 100))
         sign_in.notice = ". ".join([f"You {action.done} {subject}", *left])
 
     def _page(
         self,
         request: Request,
         action: Action,
-        query: ActionQuery,
-        order: Order | None = None,
+        query: ReturnQuery,
+        given: ActionForm | None = None,
         error: CoordError | None = None,
     ) -> Response:
         """After an ``error`` it says so, and what was asked can be asked again."""
@@ -98,7 +101,7 @@ class ActingPage:
             "subject": subject,
             "facts": action.read(self._reader, subject) if error is None else [],
             "to": local_path(query.to),
-            "reason": order.reason if order else "",
+            "reason": given.reason if given else "",
             "form_id": self._ids.new(),
             "error": error,
             "is_queued": isinstance(error, NotAnswered),

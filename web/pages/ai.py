@@ -51,7 +51,7 @@ def read_one_ai(look: Look, query: AiQuery) -> Item:
         "left": next(
             (one for one in look.churn.newest if one.ai == query.ai_id and not one.has_joined), None
         ),
-        "lines": look.feed.last(LINES_SHOWN, Filter(ai=query.ai_id)).lines
+        "lines": look.feed.last(LINES_SHOWN, Filter(ai=query.ai_id).passes).lines
         if look.visitor.sees_all
         else [],
     }

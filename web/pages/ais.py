@@ -11,18 +11,18 @@ _WORK = (
     ("units_completed", "{:,} unit", "s"),
     ("units_failed", "{:,} failed", ""),
     ("collaborations_completed", "{:,} collaboration", "s"),
-    ("features_implemented", "{:,} feature", "s"),
+    ("features_implemented", "{:,} feature request", "s"),
 )
 
 
 def in_words(ai: Item, presence: Presence, now_ms: int) -> Item:
-    """That AI with its ``work``, and ``marks``: (word, how it is meant) each."""
+    """That AI with its ``work``, and ``marks``, words that tell what is to be noticed."""
     return ai | {"work": _work_of(ai), "marks": _marks_of(ai, presence, now_ms)}
 
 
 def away_in_words(ai: Item) -> Item:
     """The same of one that is away."""
-    return ai | {"work": _work_of(ai), "marks": [("away", "")]}
+    return ai | {"work": _work_of(ai), "marks": ["away"]}
 
 
 def _work_of(ai: Item) -> str:
@@ -33,15 +33,15 @@ def _work_of(ai: Item) -> str:
     )
 
 
-def _marks_of(ai: Item, presence: Presence, now_ms: int) -> list[tuple[str, str]]:
+def _marks_of(ai: Item, presence: Presence, now_ms: int) -> list[str]:
     """``silent`` is who was not heard of for more than half of its lease."""
     silent_ms = now_ms - ai["heartbeat_ms"]
     lease_ms = presence.lease_ends_ms - ai["heartbeat_ms"]
     marks = []
     if presence.is_draining:
-        marks.append(("draining", "warn"))
+        marks.append("draining")
     if 0 < lease_ms < 2 * silent_ms:
-        marks.append(("silent", "bad"))
+        marks.append("silent")
     if now_ms - ai["joined_ms"] < NEW_MS:
-        marks.append(("new", "good"))
+        marks.append("new")
     return marks

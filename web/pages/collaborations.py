@@ -10,18 +10,22 @@ from coordinator.plans import PLANS
 from coordinator.reads import Item, Page
 from coordinator.session_reads import read_sessions
 from coordinator.work import FEATURE_REQUEST, OPEN_STATES, SessionState
-from reports.sessions import outcome_of, progress_of
+from reports.sessions import kind_of, outcome_of, progress_of
 from web.fleet_numbers import read_open_numbers
 from web.pages.look import Look
-from web.parameters import SessionsQuery
+from web.parameters import CursorQuery, SessionsFilter
 
 OPEN_LOOKED_AT = 500
 ENDED_LOOKED_AT = 1000
 """So many sessions are looked at for a page; the next one goes on behind."""
-OPEN_SHOWN = 50
+ROWS = 50
 
 
-def read_collaborations(look: Look, query: SessionsQuery) -> Item:
+class CollaborationsQuery(SessionsFilter, CursorQuery):
+    """Which sessions."""
+
+
+def read_collaborations(look: Look, query: CollaborationsQuery) -> Item:
     """The open ones and the first page of those that ended; with a ``state`` or a cursor a page of
     one list. BadMessage for a cursor that is gone."""
     reader = look.reader
@@ -38,10 +42,11 @@ def read_collaborations(look: Look, query: SessionsQuery) -> Item:
         "types": list(PLANS),
         "units": units,
         "numbers": _by_state(sessions),
+        "kind_of": kind_of,
         "progress_of": progress_of,
         "outcome_of": outcome_of,
     }
-    page = (query.limit, wanted, query.cursor, ENDED_LOOKED_AT)
+    page = (ROWS, wanted, query.cursor, ENDED_LOOKED_AT)
     if query.state or query.cursor:
         is_open = query.state in OPEN_STATES
         return values | {"listed": read_sessions(connection, keys, *page, is_open=is_open)}
@@ -67,5 +72,5 @@ def _by_state(sessions: Mapping[tuple[str, str], int]) -> Counter[str]:
 def _of_type(found: Page, *, is_feature: bool) -> Page:
     """Of those that were looked at; the cursor says that there may be more."""
     items = [item for item in found.items if (item["type"] == FEATURE_REQUEST) == is_feature]
-    more = found.cursor or (items[OPEN_SHOWN - 1]["id"] if len(items) > OPEN_SHOWN else None)
-    return Page(items[:OPEN_SHOWN], more, len(items))
+    more = found.cursor or (items[ROWS - 1]["id"] if len(items) > ROWS else None)
+    return Page(items[:ROWS], more, len(items))

@@ -26,6 +26,8 @@ from web.parameters import AiId, Query
 
 ROWS_MAX = 50
 MESSAGES_MAX = 20
+CLOCK_MS = 12 * 60 * 60 * 1000
+"""What is longer ago than that is told with its day."""
 NAMES: dict[Window, str] = {"1": "1 min", "5": "5 min", "15": "15 min", "60": "1 h", "all": "all"}
 
 
@@ -66,8 +68,7 @@ def read_graph(look: Look, query: GraphQuery) -> Item:
     links = Links(lambda ai: f"/fleet/{path_part(ai)}", partial(_edge_url, query.window))
     return {
         "query": query,
-        "windows": _tabs("/graph", ai=query.ai),
-        "here": page_url("/graph", window=query.window, ai=query.ai),
+        "windows": _tabs(query.window, "/graph", ai=query.ai),
         **_times(look, lately),
         "picture": Markup(svg_of(draw(graph, links=links), is_inline=True)),
         "edges": graph.edges[:ROWS_MAX],
@@ -97,8 +98,7 @@ def read_edge(look: Look, query: EdgeQuery) -> Item:
         "edge": edge,
         "nodes": graph.nodes,
         "colours": colours_of(node.specialization for node in graph.nodes),
-        "windows": _tabs(_edge_path(*pair)),
-        "here": page_url(_edge_path(*pair), window=query.window),
+        "windows": _tabs(query.window, _edge_path(*pair)),
         **_times(look, lately),
         "sessions": sessions[:ROWS_MAX],
         "sessions_total": len(sessions),
@@ -118,12 +118,15 @@ def _times(look: Look, lately: Lately) -> Item:
     return {
         "since_ms": lately.since_ms,
         "complete_ms": lately.complete_ms,
-        "now_ms": look.reader.clock.now_ms(),
+        "is_long_ago": look.reader.clock.now_ms() - lately.since_ms > CLOCK_MS,
     }
 
 
-def _tabs(path: str, **query: Any) -> list[tuple[str, str]]:
-    return [(NAMES[window], page_url(path, window=window, **query)) for window in WINDOWS]
+def _tabs(here: Window, path: str, **query: Any) -> list[tuple[str, str, bool]]:
+    return [
+        (NAMES[window], page_url(path, window=window, **query), window == here)
+        for window in WINDOWS
+    ]
 
 
 def _edge_path(a: str, b: str) -> str:

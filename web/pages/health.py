@@ -14,20 +14,14 @@ from coordinator.stored import read_hashes
 from reports.formats import duration, size
 from web.fleet_numbers import CommitTimes, commit_times
 from web.health import LONGEST_WAIT_S
+from web.live.pulse import Trouble, no_coordinator
 from web.pages.look import Look
 from web.parameters import NoQuery
 
 MEMORY_FULL = 0.8
 QUANTILES = (("half of them", 0.5), ("95\u202f%", 0.95), ("99\u202f%", 0.99))
-CHART_WIDTH, CHART_HEIGHT = 390.0, 120.0
+CHART_WIDTH, CHART_HEIGHT = 390, 120
 COLUMN_GAP = 4.0
-
-
-class Trouble(NamedTuple):
-    """Something that needs attention, and the command that helps, if one does."""
-
-    text: str
-    command: str = ""
 
 
 class Column(NamedTuple):
@@ -54,6 +48,8 @@ def read_health(look: Look, _: NoQuery) -> Item:
         "commits": sum(times.counts()),
         "quantiles": [(name, _shown(times.quantile_s(share))) for name, share in QUANTILES],
         "columns": columns_of(times),
+        "chart": (CHART_WIDTH, CHART_HEIGHT),
+        "memory_full": MEMORY_FULL,
         "troubles": list(troubles_of(leads, server)),
         "now_ms": now_ms,
     }
@@ -62,7 +58,7 @@ def read_health(look: Look, _: NoQuery) -> Item:
 def troubles_of(leads: Item, server: Item) -> Iterator[Trouble]:
     """What is wrong with the coordinator, and with the server."""
     if leads["active"] is None:
-        yield Trouble("No coordinator is active, and messages wait.", "coord serve")
+        yield no_coordinator()
     elif not leads["standby"]:
         yield Trouble(
             "No coordinator stands by: a second one, on another machine, survives the loss of this"

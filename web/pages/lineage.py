@@ -33,6 +33,8 @@ class Box(NamedTuple):
     x: int
     y: int
     parents: Sequence[RecordKey]
+    width: int = BOX_WIDTH
+    height: int = BOX_HEIGHT
 
     @property
     def short_name(self) -> str:

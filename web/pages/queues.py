@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from coordinator.jobs import unit_of
+from coordinator.jobs import session_id_of, unit_of
 from coordinator.keys import Keys
 from coordinator.queues import LOOKED_AT, read_busiest
 from coordinator.reads import Item
 from web.pages.look import Look
-from web.parameters import LimitedQuery
+from web.parameters import Query
+
+ROWS = 50
 
 
-class QueuesQuery(LimitedQuery):
+class QueuesQuery(Query):
     """Which queues."""
 
-    limit: int = Field(50, ge=1, le=100, description="At most so many queues, and workers.")
     search: str | None = Field(
         None, max_length=128, description="Only queues and workers whose names contain this."
     )
@@ -24,12 +25,12 @@ class QueuesQuery(LimitedQuery):
 def read_queues_page(look: Look, query: QueuesQuery) -> Item:
     reader = look.reader
     keys, now_ms = reader.keys, reader.clock.now_ms()
-    found = read_busiest(reader.connection, keys, now_ms, query.limit, query.search or "")
+    found = read_busiest(reader.connection, keys, now_ms, ROWS, query.search or "")
     return {
         "query": query,
         "queues": [queue | {"ai": _ai_of(queue["name"], keys)} for queue in found.queues],
         "workers": [
-            worker | {"ai": _ai_of(worker["name"], keys), "unit_id": _unit_of(worker, keys)}
+            worker | {"ai": _ai_of(worker["name"], keys)} | _work_of(worker, keys)
             for worker in found.workers
         ],
         "queues_total": found.queues_total,
@@ -46,7 +47,8 @@ def _ai_of(name: str, keys: Keys) -> str:
     return ""
 
 
-def _unit_of(worker: Item, keys: Keys) -> str:
-    """The id of the unit that it is at; "" for none, and for a validator."""
+def _work_of(worker: Item, keys: Keys) -> Item:
+    """The unit that it is at, and the session of that; "" for none, and for a validator."""
     runs_units = worker["name"].startswith(keys.queue(""))
-    return unit_of(worker["current_job"] or "") if runs_units else ""
+    unit_id = unit_of(worker["current_job"] or "") if runs_units else ""
+    return {"unit_id": unit_id, "session_id": session_id_of(unit_id)}

@@ -16,8 +16,6 @@ from coordinator.validation.state import read_best
 from reports import formats
 from web.fleet_reader import FleetReader
 
-TONES = {"passed": "good", "failed": "bad", "waiting": "warn"}
-"""By the word of a verdict, how it looks; others are neither good nor bad."""
 CLAIM_MAX_BYTES = 16 * 1024
 """No larger record is read for a claim in a table."""
 
@@ -32,7 +30,6 @@ class Row(NamedTuple):
     shared_ms: int | None
     uses: int
     verdict: str
-    tone: str
     score: float | None
     claimed: float | None
 
@@ -70,7 +67,6 @@ def row_of(key: RecordKey, node: Item, claimed: float | None) -> Row:
         shared_ms=ms_of(node["timestamp"]),
         uses=node["usage_count"],
         verdict=formats.name(shown_word(word)),
-        tone=TONES.get(word, ""),
         score=node["quality_score"],
         claimed=claimed,
     )

@@ -6,6 +6,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 
 from web.answers import ApiError, headers_of, refused
+from web.forms import local_path
 from web.pages.templates import Templates, address_of_page
 from web.pages.urls import SIGN_IN, page_url
 
@@ -31,7 +32,12 @@ def answer_refusal(templates: Templates, error: ApiError, request: HTTPConnectio
     if error.status == 401:
         return RedirectResponse(page_url(SIGN_IN, to=address_of_page(request)), 303)
     heading = HEADINGS[error.status]
-    values = {"title": heading, "error": error, "may_repeat": request.scope["method"] == "GET"}
+    values = {
+        "title": heading,
+        "error": error,
+        "may_repeat": request.scope["method"] == "GET",
+        "again": local_path(address_of_page(request)),
+    }
     return templates.answer(
         request, "error.html", values, status=error.status, headers=headers_of(error)
     )

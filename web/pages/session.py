@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
-from pydantic import Field
-
 from coordinator.reads import Item
 from coordinator.session_reads import read_progress
 from coordinator.work import FEATURE_REQUEST, OPEN_STATES
 from reports.sessions import kind_of, outcome_of
 from web.answers import ApiError
-from web.live.feed import KEPT
-from web.live.told import Filter, Told
+from web.live.told import Told
 from web.pages.attempts import with_attempts
 from web.pages.look import Look
 from web.pages.timeline import MARKS, timeline
-from web.parameters import CURSOR_PATTERN, SessionQuery
+from web.parameters import CursorQuery, SessionQuery
 
 UNITS_SHOWN = 50
 ATTEMPTS_SHOWN = 10
@@ -25,12 +22,8 @@ ATTEMPTS_SHOWN = 10
 EVENTS_SHOWN = 20
 
 
-class SessionPageQuery(SessionQuery):
-    """Which session, and where its units go on."""
-
-    cursor: str | None = Field(
-        None, pattern=CURSOR_PATTERN, description="The unit after which the page goes on."
-    )
+class SessionPageQuery(SessionQuery, CursorQuery):
+    """Which session, and which page of its units."""
 
 
 class Part(NamedTuple):
@@ -89,9 +82,8 @@ def _events_of(look: Look, session_id: str) -> list[Told]:
     """What happened in it lately, the newest first, for those who may see it."""
     if not look.visitor.sees_all:
         return []
-    lines = look.feed.last(KEPT, Filter(kind="event")).lines
-    found = [line for line in reversed(lines) if session_id in line.text]
-    return found[:EVENTS_SHOWN]
+    found = look.feed.last(EVENTS_SHOWN, lambda line: line.session_id == session_id).lines
+    return found[::-1]
 
 
 def _parts_of(session: Item) -> list[Part]:

@@ -10,9 +10,9 @@ from coordinator.credentials import TOKEN_MAX
 from web.access import Tokens, address_of
 from web.answers import ApiError, headers_of
 from web.cookies import forget_key, keep_key, read_key
-from web.forms import HOME, Form, FormKey, check_form_key, local_path
+from web.forms import HOME, Form, ReturnQuery, SignedForm, check_form_key, local_path
 from web.pages.templates import Templates
-from web.parameters import Query, parse_query
+from web.parameters import parse_query
 from web.sign_ins import LASTS_S, SignIns
 from web.visitor import visitor_of
 
@@ -23,13 +23,7 @@ NO_PEPPER = (
 )
 
 
-class SignInQuery(Query):
-    """Where who signs in wants to go."""
-
-    to: str = HOME
-
-
-class SignInForm(SignInQuery):
+class SignInForm(ReturnQuery):
     """The token that is signed in by."""
 
     token: str = Field(max_length=TOKEN_MAX, repr=False)
@@ -44,7 +38,7 @@ class SignInPage:
         self._templates = templates
 
     def show(self, request: Request) -> Response:
-        query = parse_query(SignInQuery, {}, request.query_params.multi_items())
+        query = parse_query(ReturnQuery, {}, request.query_params.multi_items())
         return self._form(request, query.to)
 
     def sign_in(self, form: Form) -> Response:
@@ -68,7 +62,7 @@ class SignInPage:
         request = form.request
         sign_in = visitor_of(request).sign_in
         if sign_in is not None:
-            check_form_key(sign_in, parse_query(FormKey, {}, form.fields).form_key)
+            check_form_key(sign_in, parse_query(SignedForm, {}, form.fields).form_key)
         self._end(request)
         answer = RedirectResponse(HOME, 303)
         forget_key(answer, request)

@@ -11,11 +11,14 @@ from starlette.responses import HTMLResponse
 
 from coordinator.clock import iso, ms_of
 from coordinator.errors import CoordError
+from coordinator.messages import RESERVED_IDS
 from coordinator.reads import Item
 from reports import formats
 from reports.palette import UNKNOWN_COLOUR
+from web.forms import local_path
 from web.live.feed import Feed
 from web.pages.json_text import pretty
+from web.pages.tones import tone
 from web.pages.urls import page_url, path_part
 from web.pages.views import MENU, View
 from web.visitor import visitor_of
@@ -57,6 +60,7 @@ class Templates:
             "clock": formats.clock,
             "code": lambda source: formats.code(source)[0],
             "duration": formats.duration,
+            "grouped": formats.grouped,
             "iso": iso,
             "moment": formats.moment,
             "ms_of": ms_of,
@@ -67,10 +71,12 @@ class Templates:
             "sentence": sentence,
             "size": formats.size,
             "text": formats.text,
+            "tone": tone,
         }
         self._environment.globals |= {
             "menu": MENU,
             "page_url": page_url,
+            "reserved_ids": RESERVED_IDS,
             "unknown_colour": UNKNOWN_COLOUR,
             "version": version,
         }
@@ -99,9 +105,10 @@ class Templates:
 
 
 def address_of_page(request: HTTPConnection) -> str:
-    """The path that leads back to it, with its parameters."""
+    """The path that leads back to it, with its parameters; that of the first page for a path that
+    a browser would take for another server."""
     path, query = path_part(request.scope["path"]), request.scope["query_string"].decode("latin-1")
-    return f"{path}?{query}" if query else path
+    return local_path(f"{path}?{query}" if query else path)
 
 
 def _take_notice(request: HTTPConnection) -> str:

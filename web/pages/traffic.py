@@ -13,12 +13,12 @@ from coordinator.keys import KINDS, Kind, RecordKey
 from coordinator.messages import one_line
 from coordinator.reads import Item
 from web.answers import ApiError
-from web.live.feed import KEPT
+from web.live.feed import LINES_KEPT
 from web.live.told import NAME_MAX, Told
 from web.pages.look import Look
 from web.parameters import LinesQuery, Query, place_text
 
-LINES_MAX = 100
+LINES_SHOWN = 100
 TYPES_MAX = 100
 """So many types of messages, and as many kinds of events, can be chosen from."""
 
@@ -45,12 +45,12 @@ def read_traffic(look: Look, query: LinesQuery) -> Item:
     on."""
     if not look.visitor.sees_all:
         return {"query": query, "lines": None}
-    kept = look.feed.last(KEPT)
-    found = [line for line in kept.lines if query.filter.passes(line)]
+    kept = look.feed.last(LINES_KEPT)
+    shown = look.feed.last(LINES_SHOWN, query.filter.passes)
     return {
         "query": query,
-        "lines": found[-LINES_MAX:][::-1],
-        "place": place_text(kept.cursor),
+        "lines": shown.lines[::-1],
+        "place": place_text(shown.cursor),
         "types": {kind: _types(kept.lines, kind) for kind in ("message", "event")},
     }
 

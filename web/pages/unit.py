@@ -9,13 +9,13 @@ from coordinator.session_reads import read_units
 from web.answers import ApiError
 from web.pages.look import Look
 from web.pages.session import kept_session, may_retry
-from web.parameters import SessionQuery
+from web.parameters import SessionQuery, UnitId
 
 
 class UnitQuery(SessionQuery):
     """Which unit of which session."""
 
-    unit_id: str = Field(max_length=128, description="The unit's id.")
+    unit_id: UnitId = Field(description="The unit's id.")
 
 
 def read_unit_page(look: Look, query: UnitQuery) -> Item:

@@ -11,7 +11,6 @@ from coordinator.reads import Item
 from coordinator.stored import finite_number
 from coordinator.validation.models import shown_word
 from reports import formats
-from web.pages.records import TONES
 
 LISTED_MAX = 100
 """So many names of one sort are shown."""
@@ -36,7 +35,6 @@ class Verdict(NamedTuple):
     """
 
     word: str
-    tone: str
     reason: str
     since_ms: int | None
     score: float | None
@@ -50,11 +48,9 @@ class Verdict(NamedTuple):
 
 def verdict_of(found: Item) -> Verdict:
     """What was found of a record, as ``coordinator.reads`` gives it; ``waiting`` included."""
-    word = str(found["verdict"])
     named = [(shown, _names(found, name)) for shown, name in LISTS]
     return Verdict(
-        word=formats.name(shown_word(word)),
-        tone=TONES.get(word, ""),
+        word=formats.name(shown_word(str(found["verdict"]))),
         reason=_text(found, "reason"),
         since_ms=ms_of(_text(found, "timestamp") or _text(found, "since")),
         score=finite_number(found.get("score")),

@@ -1,9 +1,10 @@
 // The newest lines of the history, new ones on top. While somebody reads, or has stopped them, those
 // that come wait.
 
-import { follow } from "/static/live.js";
+import { clock, follow } from "/static/live.js";
 
 const SHOWN_MAX = 200;
+const NO_AIS = new Set(["hub", "operator", "gateway"]); // who speaks, and has no page
 
 /** Show in `box` the lines that the stream tells. */
 export function begin(box) {
@@ -94,8 +95,8 @@ function rowOf(line) {
   type.scope = "row";
   const epoch = new URLSearchParams(line.epoch ? { epoch: line.epoch } : {});
   type.append(linked(line.type, `/traffic/${line.source}/${line.n}?${epoch}`));
-  row.append(cell(new Date(line.ms).toISOString().slice(11, 19)), type);
-  for (const ai of [line.ai, line.to]) row.append(cell(ai && linked(ai, `/fleet/${encodeURIComponent(ai)}`)));
+  row.append(cell(clock(line.ms)), type);
+  for (const ai of [line.ai, line.to]) row.append(cell(!ai || NO_AIS.has(ai) ? ai : linked(ai, `/fleet/${encodeURIComponent(ai)}`)));
   row.append(cell(line.text));
   return row;
 }

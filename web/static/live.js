@@ -70,11 +70,12 @@ let isAway = false;
 let wasOut = false;
 const isWaiting = "waits" in document.body.dataset; // in place of a page that could not be read
 
-function clock(ms) {
+/** The time of a day, UTC. */
+export function clock(ms) {
   return new Date(ms).toISOString().slice(11, 19);
 }
 
-function show(text, command = "") {
+function show(text, command) {
   const parts = [text];
   if (command) {
     const code = document.createElement("code");
@@ -96,9 +97,7 @@ follow((name, data) => {
     const wasLost = lostMs;
     lostMs = 0;
     isAway = false;
-    if (data.outage) show(`The Redis server does not answer since ${clock(data.since_ms)} UTC: ${data.outage}`);
-    else if (!data.coordinator) show(`No coordinator is active since ${clock(data.since_ms)} UTC: messages wait.`, "coord serve");
-    else show("");
+    show(data.trouble?.text ?? "", data.trouble?.command);
     if (isWaiting && !data.outage) location.reload();
     else if (wasLost || (wasOut && !data.outage)) refresh();
     wasOut = data.outage !== "";

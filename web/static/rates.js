@@ -1,9 +1,9 @@
 // Messages a second by type: a chart of the last ten minutes, and the table beside it, which is its
 // legend.
 
-import { follow } from "/static/live.js";
+import { clock, follow } from "/static/live.js";
 
-const KEPT = 600;
+const KEPT = 600; // as many as the server tells to begin with, PULSES_KEPT
 const NAMED_MAX = 7;
 const CHOSEN_FOR = 30;
 const LEAST_S = 60;
@@ -41,7 +41,7 @@ function take(pulse) {
   for (const type of Object.keys(pulse.rates)) {
     if (!rates.has(type)) rates.set(type, Array(ms.length - 1).fill(0));
   }
-  for (const [type, series] of rates) series.push(pulse.outage ? null : (pulse.rates[type] ?? 0));
+  for (const [type, series] of rates) series.push(pulse.outage ? null : (Object.hasOwn(pulse.rates, type) ? pulse.rates[type] : 0));
   if (ms.length > KEPT) {
     ms.shift();
     for (const series of rates.values()) series.shift();
@@ -136,8 +136,4 @@ function added(type) {
 function mark(cell, series) {
   const dot = cell.querySelector(".dot") ?? cell.insertBefore(document.createElement("span"), cell.firstChild);
   dot.className = `dot series-${series}`;
-}
-
-function clock(at) {
-  return new Date(at).toISOString().slice(11, 19);
 }
