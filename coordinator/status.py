@@ -10,7 +10,7 @@ from coordinator.archive_marks import read_behind
 from coordinator.clock import LAST_MS
 from coordinator.history import read_end
 from coordinator.keys import Keys
-from coordinator.lag import read_lag
+from coordinator.lag import Lag, read_lag
 from coordinator.lease import holder_name
 from coordinator.queues import read_rq
 from coordinator.reads import Item, read_ais, read_counts
@@ -62,8 +62,13 @@ def read_status(
     }
 
 
-def read_coordinator(connection: redis.Redis, keys: Keys, now_ms: int) -> Item:
-    """Who coordinates and who stands by, the gateways, what waits, and how far the streams are."""
+def read_coordinator(
+    connection: redis.Redis, keys: Keys, now_ms: int, lag: Lag | None = None
+) -> Item:
+    """Who coordinates and who stands by, the gateways, what waits, and how far the streams are.
+
+    What waits is read of each door: of 10,000 that takes a while, unless its ``lag`` is known.
+    """
     end = read_end(connection, keys)
     with connection.pipeline(transaction=False) as pipe:
         pipe.get(keys.leader)
@@ -77,7 +82,7 @@ def read_coordinator(connection: redis.Redis, keys: Keys, now_ms: int) -> Item:
         "standby": sorted(map(text_of, standby or ())),
         "gateways": read_gateways(connection, keys, now_ms),
         "epoch": end.epoch or None,
-        "ingress": read_lag(connection, keys)._asdict(),
+        "ingress": (lag or read_lag(connection, keys))._asdict(),
         "log": end.log,
         "events": end.events,
         "dead_letters": dead or 0,

@@ -134,6 +134,15 @@ def test_another_process_goes_on_where_one_has_read_to(
     assert not again.since(after_hello).missed
 
 
+def test_how_far_the_coordinator_is_behind_is_known_beforehand(
+    fleet: FleetUnderTest, follow: Follow
+) -> None:
+    feed = follow()
+    assert comes_true(lambda: feed.lag is not None, LIMIT_S)
+    fleet.say("AI_1", "hello")
+    assert comes_true(lambda: feed.lag is not None and feed.lag.entries == 1, LIMIT_S)
+
+
 def test_a_new_epoch_is_told_and_gone_on_in(fleet: FleetUnderTest, follow: Follow) -> None:
     fleet.join("A")
     feed = follow()

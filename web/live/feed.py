@@ -17,6 +17,7 @@ from coordinator.clock import Clock
 from coordinator.following import follow_lines
 from coordinator.history import Cursor, Follower, Line, read_end
 from coordinator.keys import Keys
+from coordinator.lag import Lag, read_lag
 from web.live.pulse import Pulse, Pulses
 from web.live.told import Told
 
@@ -26,6 +27,8 @@ LINES_KEPT = 20_000
 LOOKED_BACK = 5_000
 """So many entries of the log, and as many events, are read to begin with."""
 PULSE_S = 1.0
+LAG_PAUSES = 20
+"""So many times as long as it took is waited until the lag is read again."""
 RETRY_S = 1.0
 """The pause before it begins again after a fault."""
 
@@ -62,6 +65,8 @@ class Feed:
         self._told: deque[Told] = deque()
         self._seq = 0
         self._origin: Cursor | None = None
+        self._lag: Lag | None = None
+        self._lag_again_s = 0.0
         self._cursor = Cursor()
         self._watchers: set[Callable[[], None]] = set()
         self._done = Flag()
@@ -83,6 +88,11 @@ class Feed:
     def outage(self) -> str:
         """Why the server does not answer; "" if it does, or nobody has asked yet."""
         return self.pulse.outage if self.pulses() else ""
+
+    @property
+    def lag(self) -> Lag | None:
+        """How far the coordinator was behind a moment ago; None if nobody has asked yet."""
+        return self._lag
 
     def pulses(self) -> Sequence[Pulse]:
         """Those of the last ten minutes, one a second, oldest first."""
@@ -197,9 +207,17 @@ class Feed:
     def _take_pulse(self) -> None:
         try:
             self._pulses.take()
+            self._take_lag()
             self._wake()
         except redis.RedisError as error:
             self._note_outage(error)
+
+    def _take_lag(self) -> None:
+        """Seldom where it takes long: most of the time is for the history."""
+        began_s = self._clock.elapsed_s()
+        if began_s >= self._lag_again_s:
+            self._lag = read_lag(self._redis, self._keys)
+            self._lag_again_s = began_s + LAG_PAUSES * (self._clock.elapsed_s() - began_s)
 
     def _note_outage(self, error: redis.RedisError | None) -> None:
         if error is not None:

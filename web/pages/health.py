@@ -38,7 +38,7 @@ class Column(NamedTuple):
 
 def read_health(look: Look, _: NoQuery) -> Item:
     connection, keys, now_ms = look.reader.connection, look.reader.keys, look.reader.clock.now_ms()
-    leads = read_coordinator(connection, keys, now_ms)
+    leads = read_coordinator(connection, keys, now_ms, look.feed.lag)
     server = read_server(connection)
     times = commit_times(read_hashes(connection, [keys.metrics])[0])
     return {
